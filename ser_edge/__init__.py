@@ -1,0 +1,1 @@
+"""ser-edge: speech emotion recognition from mel images, from corpus to edge."""

@@ -1,0 +1,143 @@
+"""Augmentation of mel images, a batch at a time, on whatever device the batch is.
+
+All take and give ``float32 (N, 1, n_mels, frames)`` grey levels from 0 to 255. Random numbers come
+from torch's generator of the batch's device, so a seed repeats a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class ImageAugment:
+    """What happens to a batch of training pictures; strengths as in ``Recipe``."""
+
+    time_stretch: float
+    freq_stretch: float
+    shift: float
+    noise: float
+    freq_mask: int
+    time_mask: int
+    range_db: float
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        images = warp(images, self.time_stretch, self.freq_stretch, self.shift)
+        images = add_noise(images, self.noise, self.range_db)
+        return mask(images, self.freq_mask, self.time_mask)
+
+
+def _uniform(n: int, low: float, high: float, like: torch.Tensor) -> torch.Tensor:
+    return torch.rand(n, device=like.device) * (high - low) + low
+
+
+def warp(
+    images: torch.Tensor, time_stretch: float, freq_stretch: float, shift: float
+) -> torch.Tensor:
+    """Stretch the time and the band axis and move the clip within its window, at once.
+
+    Parameters
+    ----------
+    images : Tensor
+    time_stretch, freq_stretch : float
+        Each picture's axis is scaled by a factor from ``1 - s`` to ``1 + s``.
+    shift : float
+        The clip (up to its last frame that is not black) moves right by up to this share of the
+        black rest of its window; sound that would leave the window is not.
+
+    Returns
+    -------
+    Tensor
+        What has no source is black.
+    """
+    n, _, _, frames = images.shape
+    stretch = 1 + _uniform(n, -time_stretch, time_stretch, images)
+    bands = 1 + _uniform(n, -freq_stretch, freq_stretch, images)
+    heard = images.amax(dim=(1, 2)) > 0
+    last = (heard * torch.arange(1, frames + 1, device=images.device)).amax(dim=1)
+    room = (1 - last * stretch / frames).clamp(min=0)  # share of the window left black
+    start = _uniform(n, 0, shift, images) * room
+    # affine_grid maps output to input, both from -1 to 1: x_in = (x_out + 1 - 2 start) / s - 1.
+    theta = torch.zeros(n, 2, 3, device=images.device)
+    theta[:, 0, 0] = 1 / stretch
+    theta[:, 0, 2] = (1 - 2 * start) / stretch - 1
+    theta[:, 1, 1] = 1 / bands
+    theta[:, 1, 2] = 1 / bands - 1  # row 0, the lowest band, stays where it is
+    grid = nn.functional.affine_grid(theta, list(images.shape), align_corners=False)
+    return nn.functional.grid_sample(images, grid, align_corners=False)
+
+
+def add_noise(images: torch.Tensor, share: float, range_db: float) -> torch.Tensor:
+    """Add stationary noise of random level and colour to a share of the pictures.
+
+    Grey levels are dB, so sound and noise are added as powers. The noise of a mel band of a
+    periodogram is about exponentially distributed around its mean.
+
+    Parameters
+    ----------
+    images : Tensor
+    share : float
+        Of the pictures that get noise, 0 to 1.
+    range_db : float
+        dB between 0 and 255.
+    """
+    n, _, n_mels, _ = images.shape
+    decibels_a_level = range_db / 255.0
+    level = _uniform(n, 0.0, 0.6, images).view(n, 1, 1, 1) * range_db
+    tilt = _uniform(n, -0.3, 0.3, images).view(n, 1, 1, 1) * range_db
+    slope = torch.linspace(-0.5, 0.5, n_mels, device=images.device).view(1, 1, n_mels, 1)
+    power = torch.pow(10.0, (level + tilt * slope) / 10.0)
+    noise = power * torch.empty_like(images).exponential_()
+    noisy = torch.pow(10.0, images * (decibels_a_level / 10.0)) + noise
+    decibels = 10.0 * torch.log10(noisy) / decibels_a_level
+    chosen = (torch.rand(n, device=images.device) < share).view(n, 1, 1, 1)
+    return torch.where(chosen, decibels.clamp(0.0, 255.0), images)
+
+
+def mask(images: torch.Tensor, freq_mask: int, time_mask: int) -> torch.Tensor:
+    """SpecAugment (Park et al. 2019, arXiv 1904.08779): two black stripes of bands, two of time.
+
+    Parameters
+    ----------
+    images : Tensor
+    freq_mask, time_mask : int
+        Greatest width of a stripe; each picture's widths are drawn from 0 up.
+    """
+    n, _, n_mels, frames = images.shape
+    keep = torch.ones_like(images, dtype=torch.bool)
+    for size, width, shape in ((n_mels, freq_mask, (n, 1, -1, 1)), (frames, time_mask, (n, 1, 1, -1))):
+        position = torch.arange(size, device=images.device)
+        for _ in range(2):
+            length = torch.rand(n, device=images.device) * width
+            first = torch.rand(n, device=images.device) * (size - length)
+            inside = (position >= first[:, None]) & (position < (first + length)[:, None])
+            keep &= ~inside.view(*shape)
+    return images * keep
+
+
+def mixup(
+    images: torch.Tensor, targets: torch.Tensor, alpha: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mix each picture with another of the batch (Zhang et al. 2017, arXiv 1710.09412).
+
+    Parameters
+    ----------
+    images : Tensor
+    targets : Tensor
+        ``float32 (N, classes)``.
+    alpha : float
+        Of the Beta distribution; 0 mixes nothing.
+    """
+    if alpha == 0:
+        return images, targets
+    n = len(images)
+    # Beta(a, a) from two gammas: torch.distributions.Beta knows no generator state on its own.
+    gamma = torch._standard_gamma(torch.full((2, n), alpha, device=images.device))
+    share = (gamma[0] / gamma.sum(dim=0).clamp(min=1e-12)).clamp(0, 1)
+    other = torch.randperm(n, device=images.device)
+    a = share.view(n, 1, 1, 1)
+    b = share.view(n, 1)
+    return a * images + (1 - a) * images[other], b * targets + (1 - b) * targets[other]

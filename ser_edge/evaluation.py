@@ -1,0 +1,200 @@
+"""Predictions -> figures. Everything is computed from logits a clip, which are kept as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ser_edge.decision import pool, softmax
+from ser_edge.emotions import EMOTIONS, emotion_index
+
+Float64 = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+ECE_BINS: Final = 15
+
+
+@dataclass(frozen=True)
+class ClipPrediction:
+    """One clip's truth and the network's logits (before temperature)."""
+
+    part: str
+    fold: str
+    utterance: str
+    corpus: str
+    speaker: str
+    sex: str
+    intensity: str
+    emotion: str
+    logits: tuple[float, ...]
+
+    @property
+    def predicted(self) -> str:
+        return EMOTIONS[int(np.argmax(self.logits))]
+
+
+def pool_windows(
+    window_logits: npt.ArrayLike, windows_per_clip: Sequence[int], weights: Sequence[float]
+) -> Float64:
+    """Logits of windows in order -> logits of clips, as the edge pools them.
+
+    Parameters
+    ----------
+    window_logits : array_like
+        ``(windows, classes)``.
+    windows_per_clip : sequence of int
+        Sums to the number of windows.
+    weights : sequence of float
+        Share of speech of each window.
+
+    Returns
+    -------
+    ndarray
+        ``float64 (clips, classes)``.
+    """
+    logits = np.asarray(window_logits, dtype=np.float64)
+    ends = np.cumsum(windows_per_clip)
+    share = np.asarray(weights)
+    return np.stack(
+        [
+            pool(logits[end - count : end], share[end - count : end])
+            for end, count in zip(ends, windows_per_clip, strict=True)
+        ]
+    )
+
+
+def confusion(truth: Int, predicted: Int, classes: int = len(EMOTIONS)) -> Int:
+    """Counts, row the truth, column the prediction."""
+    matrix = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(matrix, (truth, predicted), 1)
+    return matrix
+
+
+def uar(matrix: Int) -> float:
+    """Unweighted average recall over the classes that occur."""
+    counts = matrix.sum(axis=1)
+    return float(np.mean(np.diag(matrix)[counts > 0] / counts[counts > 0]))
+
+
+def macro_f1(matrix: Int) -> float:
+    """F1, averaged over the classes that occur or are predicted."""
+    sums = matrix.sum(axis=0) + matrix.sum(axis=1)
+    return float(np.mean(2 * np.diag(matrix)[sums > 0] / sums[sums > 0]))
+
+
+def expected_calibration_error(scores: Float64, truth: Int, bins: int = ECE_BINS) -> float:
+    """ECE of the highest score, equal-width bins (Guo et al. 2017, arXiv 1706.04599)."""
+    confidence = scores.max(axis=1)
+    correct = scores.argmax(axis=1) == truth
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    return float(
+        sum(
+            abs(correct[which == b].mean() - confidence[which == b].mean()) * np.mean(which == b)
+            for b in np.unique(which)
+        )
+    )
+
+
+def negative_log_likelihood(scores: Float64, truth: Int) -> float:
+    """Mean of -ln(score of the truth)."""
+    picked = scores[np.arange(len(truth)), truth]
+    return float(-np.log(np.maximum(picked, 1e-12)).mean())
+
+
+def figures(predictions: Sequence[ClipPrediction], temperature: float = 1.0) -> dict[str, Any]:
+    """All figures of the protocol on one set of clips.
+
+    Returns
+    -------
+    dict
+        ``clips``, ``uar``, ``accuracy``, ``macro_f1``, ``ece``, ``nll``, ``confusion`` (rows the
+        truth), ``recall`` by emotion, ``uar_by_sex``, ``uar_by_intensity``.
+
+    Raises
+    ------
+    ValueError
+        If there is no prediction.
+    """
+    if not predictions:
+        raise ValueError("no prediction to compute figures from")
+    truth = np.array([emotion_index(p.emotion) for p in predictions])
+    scores = softmax(np.array([p.logits for p in predictions]), temperature)
+    predicted = scores.argmax(axis=1)
+    matrix = confusion(truth, predicted)
+
+    def by(attribute: str) -> dict[str, float]:
+        values = np.array([getattr(p, attribute) for p in predictions])
+        return {
+            str(value): round(uar(confusion(truth[values == value], predicted[values == value])), 4)
+            for value in np.unique(values)
+        }
+
+    counts = matrix.sum(axis=1)
+    return {
+        "clips": len(predictions),
+        "uar": round(uar(matrix), 4),
+        "accuracy": round(float(np.mean(truth == predicted)), 4),
+        "macro_f1": round(macro_f1(matrix), 4),
+        "ece": round(expected_calibration_error(scores, truth), 4),
+        "nll": round(negative_log_likelihood(scores, truth), 4),
+        "recall": {
+            emotion: round(float(matrix[i, i] / counts[i]), 4)
+            for i, emotion in enumerate(EMOTIONS)
+            if counts[i]
+        },
+        "uar_by_sex": by("sex"),
+        "uar_by_intensity": by("intensity"),
+        "confusion": matrix.tolist(),
+    }
+
+
+_LOGIT: Final = "logit_"
+
+
+def predictions_csv(predictions: Iterable[ClipPrediction]) -> str:
+    """Predictions as CSV text, one column a logit."""
+    names = [f.name for f in fields(ClipPrediction) if f.name != "logits"]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*names, "predicted", *(_LOGIT + emotion for emotion in EMOTIONS)])
+    for prediction in predictions:
+        values = asdict(prediction)
+        writer.writerow(
+            [
+                *(values[name] for name in names),
+                prediction.predicted,
+                *(f"{logit:.5f}" for logit in prediction.logits),
+            ]
+        )
+    return buffer.getvalue()
+
+
+def read_predictions(path: Path) -> list[ClipPrediction]:
+    """Read what :func:`predictions_csv` wrote.
+
+    Raises
+    ------
+    ValueError
+        The file is missing or has other columns or values; the message names it.
+    """
+    names = [f.name for f in fields(ClipPrediction) if f.name != "logits"]
+    try:
+        with open(path, newline="") as file:
+            return [
+                ClipPrediction(
+                    **{name: row[name] for name in names},
+                    logits=tuple(float(row[_LOGIT + emotion]) for emotion in EMOTIONS),
+                )
+                for row in csv.DictReader(file)
+            ]
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except (KeyError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: not predictions as training writes them: {error}") from None

@@ -1,0 +1,126 @@
+"""What a model says of itself; it travels inside the IR, so that the edge guesses nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ser_edge.decision import Calibration
+from ser_edge.emotions import EMOTIONS
+from ser_edge.melimage import MelImageSpec
+
+RT_INFO_KEY: Final = "model_info"
+"""Where OpenVINO's Model API keeps such values inside an IR."""
+
+_REQUIRED: Final = (
+    "name",
+    "labels",
+    "mel_image",
+    "temperature",
+    "threshold",
+    "corpora",
+    "weights_sha256",
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything the edge must know about a network.
+
+    Parameters
+    ----------
+    name : str
+        The model's name.
+    spec : MelImageSpec
+        The picture it was trained on.
+    calibration : Calibration
+        Temperature and threshold.
+    labels : tuple of str
+        Names of the logits in their order.
+    corpora : tuple of str
+        Training corpora.
+    weights_sha256 : str
+        Of the file of weights that was exported.
+    git_revision : str
+        Of the code that exported it.
+    precision : str
+        ``FP16`` or ``INT8``.
+    bin_sha256 : str
+        Of the IR's ``.bin``; empty where it is not checked.
+    licence : str
+        Of the weights.
+    metrics : mapping
+        Figures by name, and what they were measured on.
+    """
+
+    name: str
+    spec: MelImageSpec
+    calibration: Calibration
+    labels: tuple[str, ...] = EMOTIONS
+    corpora: tuple[str, ...] = ()
+    weights_sha256: str = ""
+    git_revision: str = "unknown"
+    precision: str = "FP16"
+    bin_sha256: str = ""
+    licence: str = "CC BY-NC-SA 4.0"
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_rt_info(self) -> dict[str, str]:
+        """Key -> text, to be put under :data:`RT_INFO_KEY`."""
+        return {
+            "model_type": "ser-edge",
+            "name": self.name,
+            "labels": " ".join(self.labels),
+            "mel_image": self.spec.to_json(),
+            "temperature": repr(float(self.calibration.temperature)),
+            "threshold": repr(float(self.calibration.threshold)),
+            "corpora": " ".join(self.corpora),
+            "weights_sha256": self.weights_sha256,
+            "git_revision": self.git_revision,
+            "precision": self.precision,
+            "bin_sha256": self.bin_sha256,
+            "licence": self.licence,
+            "metrics": json.dumps(dict(self.metrics), sort_keys=True),
+        }
+
+    @classmethod
+    def from_rt_info(cls, values: Mapping[str, str]) -> Manifest:
+        """Read what :meth:`to_rt_info` wrote.
+
+        Raises
+        ------
+        ValueError
+            Something is missing, does not fit, or is of another version; the message names it.
+        """
+        missing = [key for key in _REQUIRED if not values.get(key)]
+        if missing:
+            raise ValueError(f"{RT_INFO_KEY} lacks {', '.join(missing)}")
+        labels = tuple(values["labels"].split())
+        if len(set(labels)) != len(labels) or len(labels) < 2:
+            raise ValueError(f"labels are {values['labels']!r}, they should be different names")
+        try:
+            temperature, threshold = float(values["temperature"]), float(values["threshold"])
+        except ValueError:
+            raise ValueError(
+                f"temperature {values['temperature']!r} and threshold {values['threshold']!r} "
+                "should be numbers"
+            ) from None
+        try:
+            metrics = json.loads(values.get("metrics") or "{}")
+        except json.JSONDecodeError as error:
+            raise ValueError(f"metrics are not JSON: {error}") from None
+        return cls(
+            name=values["name"],
+            spec=MelImageSpec.from_json(values["mel_image"]),
+            calibration=Calibration(temperature, threshold),
+            labels=labels,
+            corpora=tuple(values["corpora"].split()),
+            weights_sha256=values["weights_sha256"],
+            git_revision=values.get("git_revision", "unknown"),
+            precision=values.get("precision", "FP16"),
+            bin_sha256=values.get("bin_sha256", ""),
+            licence=values.get("licence", ""),
+            metrics=metrics,
+        )

@@ -1,0 +1,52 @@
+"""Where a result comes from: code, command, machine, time."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+
+def git_revision(root: Path | None = None) -> str:
+    """Revision of the checkout this code lies in, ``-dirty`` if changed; else ``unknown``."""
+    here = root or Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip() or "unknown"
+
+
+def provenance() -> dict[str, str]:
+    """Command (without the paths of this machine), revision, Python, processor and UTC time."""
+    cwd = os.getcwd()
+    words = [
+        os.path.relpath(word, cwd) if os.path.isabs(word) else word for word in sys.argv
+    ]
+    return {
+        "command": " ".join(words),
+        "git_revision": git_revision(),
+        "python": platform.python_version(),
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

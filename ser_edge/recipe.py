@@ -1,0 +1,184 @@
+"""A training recipe: one YAML file, every value overridable on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from ser_edge.melimage import MelImageSpec
+
+_IMAGE: Final = "image"
+
+
+def _value(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a training run depends on besides its data, fold and seed.
+
+    Every field is a key of the YAML file and an option of ``scripts/train.py``
+    (``label_smoothing`` -> ``--label-smoothing``).
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range; the message names it and what is allowed.
+    """
+
+    name: str = _value("compact", "what the model will be called")
+    net: str = _value("compact", "network, by its name in ser_edge.nets")
+    width: float = _value(1.0, "multiplier of the network's channels")
+    dropout: float = _value(0.3, "share of features dropped before the last layer")
+    channels: str = _value("speech+song", "vocal channels trained on: speech, song or speech+song")
+    epochs: int = _value(60, "passes over the training clips")
+    batch_size: int = _value(32, "clips a step")
+    lr: float = _value(2e-3, "highest learning rate (AdamW, linear warm-up, cosine to 0)")
+    weight_decay: float = _value(0.02, "AdamW's weight decay")
+    warmup: float = _value(0.1, "share of the steps in which the learning rate rises")
+    label_smoothing: float = _value(0.1, "share of the target spread over all classes")
+    mixup: float = _value(0.2, "Beta(a, a) of mixup (arXiv 1710.09412); 0 is off")
+    ema: float = _value(0.995, "decay a step of the averaged weights that are kept; 0 is off")
+    time_stretch: float = _value(0.15, "time axis scaled by up to this share, up or down")
+    freq_stretch: float = _value(0.08, "band axis scaled by up to this share (vocal tract length)")
+    shift: float = _value(1.0, "clip moved within the empty part of its window by up to this share")
+    noise: float = _value(0.5, "share of the clips that get stationary noise")
+    freq_mask: int = _value(16, "SpecAugment: greatest width of a band mask; two masks")
+    time_mask: int = _value(60, "SpecAugment: greatest width of a time mask; two masks")
+    seed: int = _value(1, "of every random choice")
+    precision: str = _value("32-true", "Lightning's precision: 32-true, bf16-mixed or 16-mixed")
+    image: MelImageSpec = field(default_factory=MelImageSpec)
+
+    def __post_init__(self) -> None:
+        for name, ok, allowed in (
+            ("name", self.name.replace("-", "").replace("_", "").isalnum(), "letters, digits, - _"),
+            ("width", 0.1 <= self.width <= 8, "0.1 to 8"),
+            ("dropout", 0 <= self.dropout < 1, "0 to below 1"),
+            (
+                "channels",
+                self.channels in ("speech", "song", "speech+song"),
+                "speech, song, speech+song",
+            ),
+            ("epochs", self.epochs >= 1, "1 or more"),
+            ("batch_size", self.batch_size >= 2, "2 or more"),
+            ("lr", 0 < self.lr <= 1, "above 0 to 1"),
+            ("weight_decay", 0 <= self.weight_decay <= 1, "0 to 1"),
+            ("warmup", 0 <= self.warmup < 1, "0 to below 1"),
+            ("label_smoothing", 0 <= self.label_smoothing < 1, "0 to below 1"),
+            ("mixup", 0 <= self.mixup <= 10, "0 to 10"),
+            ("ema", 0 <= self.ema < 1, "0 to below 1"),
+            ("time_stretch", 0 <= self.time_stretch <= 0.5, "0 to 0.5"),
+            ("freq_stretch", 0 <= self.freq_stretch <= 0.5, "0 to 0.5"),
+            ("shift", 0 <= self.shift <= 1, "0 to 1"),
+            ("noise", 0 <= self.noise <= 1, "0 to 1"),
+            ("freq_mask", 0 <= self.freq_mask <= self.image.n_mels, "0 to n_mels"),
+            ("time_mask", 0 <= self.time_mask <= self.image.frames, "0 to the image's frames"),
+            (
+                "precision",
+                self.precision in ("32-true", "bf16-mixed", "16-mixed"),
+                "32-true, bf16-mixed, 16-mixed",
+            ),
+        ):
+            if not ok:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, allowed: {allowed}")
+
+    def to_yaml(self) -> str:
+        """The recipe as :meth:`read` reads it."""
+        return yaml.safe_dump(asdict(self), sort_keys=False)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Build a recipe from plain values, as YAML gives them.
+
+        Raises
+        ------
+        ValueError
+            For unknown, mistyped or impossible values.
+        """
+        known = {entry.name: entry for entry in fields(cls)}
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ValueError(f"unknown {', '.join(unknown)}; known: {', '.join(known)}")
+        typed: dict[str, Any] = {}
+        for name, value in values.items():
+            if name == _IMAGE:
+                if not isinstance(value, Mapping):
+                    raise ValueError(f"{_IMAGE} should be a mapping of mel image fields")
+                typed[name] = MelImageSpec.from_dict(dict(value))
+                continue
+            kind = type(known[name].default)
+            good = isinstance(value, (int, float) if kind is float else kind)
+            if not good or isinstance(value, bool):
+                raise ValueError(f"{name} is {value!r}, it should be of type {kind.__name__}")
+            typed[name] = kind(value)
+        return cls(**typed)
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """Read a recipe file; keys that are not there keep their defaults.
+
+        Raises
+        ------
+        ValueError
+            The file is missing, is not YAML, or :meth:`from_dict` refuses it; the message names it.
+        """
+        try:
+            values = yaml.safe_load(path.read_text())
+            if not isinstance(values, dict):
+                raise ValueError("it should be a mapping of recipe fields")
+            return cls.from_dict(values)
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}") from None
+        except (yaml.YAMLError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config`` and an option for every value of a recipe but the image's."""
+    parser.add_argument(
+        "--config", type=Path, metavar="YAML", help="recipe (default: the recipe's own defaults)"
+    )
+    group = parser.add_argument_group("recipe, each overrides the file's value")
+    for entry in fields(Recipe):
+        if entry.name != _IMAGE:
+            group.add_argument(
+                "--" + entry.name.replace("_", "-"),
+                dest="recipe_" + entry.name,
+                type=type(entry.default),
+                metavar=type(entry.default).__name__.upper(),
+                help=f"{entry.metadata['help']} (default: {entry.default})",
+            )
+
+
+def add_image_options(parser: argparse.ArgumentParser) -> None:
+    """Add an option for every field of the mel image."""
+    group = parser.add_argument_group("mel image, each overrides the file's value")
+    for entry in fields(MelImageSpec):
+        group.add_argument(
+            "--" + entry.name.replace("_", "-"),
+            dest="image_" + entry.name,
+            type=type(entry.default),
+            metavar=type(entry.default).__name__.upper(),
+            help=f"(default: {entry.default})",
+        )
+
+
+def from_options(options: argparse.Namespace) -> Recipe:
+    """The recipe of a parsed command line: the file's values, overridden by the options.
+
+    Raises
+    ------
+    ValueError
+        As :meth:`Recipe.read`.
+    """
+    recipe = Recipe.read(options.config) if options.config else Recipe()
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    image = {n.removeprefix("image_"): v for n, v in given.items() if n.startswith("image_")}
+    values = {n.removeprefix("recipe_"): v for n, v in given.items() if n.startswith("recipe_")}
+    return replace(recipe, image=replace(recipe.image, **image), **values)
