@@ -53,7 +53,9 @@ class Training(lightning.LightningModule):
     def __init__(self, recipe: Recipe, validation: Sequence[Clip]) -> None:
         super().__init__()
         self.recipe = recipe
-        self.net = build_net(recipe.net, len(EMOTIONS), recipe.width, recipe.dropout)
+        self.net = build_net(
+        recipe.net, len(EMOTIONS), recipe.image.n_mels, recipe.width, recipe.dropout
+    )
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._augment = ImageAugment(
             recipe.time_stretch,
@@ -263,7 +265,9 @@ def load_net(folder: Path) -> tuple[Recipe, nn.Module]:
         Recipe or weights are missing or do not fit; the message names the file.
     """
     recipe = Recipe.read(folder / CONFIG)
-    net = build_net(recipe.net, len(EMOTIONS), recipe.width, recipe.dropout)
+    net = build_net(
+        recipe.net, len(EMOTIONS), recipe.image.n_mels, recipe.width, recipe.dropout
+    )
     path = folder / WEIGHTS
     try:
         net.load_state_dict(load_safetensors(path.read_bytes()))

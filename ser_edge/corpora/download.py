@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-_CHUNK: Final = 2**18
+_CHUNK: Final = 2**14  # what a broken connection delivered of a chunk is lost
 _TIMEOUT_S: Final = 60
 _TRIES: Final = 5
 

@@ -14,15 +14,15 @@ from torch import nn
 
 from ser_edge.nets.compact import CompactNet
 
-NETS: Final[Mapping[str, Callable[[int, float, float], nn.Module]]] = MappingProxyType(
+NETS: Final[Mapping[str, Callable[[int, int, float, float], nn.Module]]] = MappingProxyType(
     {
         "compact": CompactNet,
     }
 )
-"""Name -> function of (classes, width, dropout)."""
+"""Name -> function of (classes, n_mels, width, dropout)."""
 
 
-def build_net(name: str, classes: int, width: float, dropout: float) -> nn.Module:
+def build_net(name: str, classes: int, n_mels: int, width: float, dropout: float) -> nn.Module:
     """Make a network with fresh weights.
 
     Raises
@@ -32,4 +32,4 @@ def build_net(name: str, classes: int, width: float, dropout: float) -> nn.Modul
     """
     if name not in NETS:
         raise ValueError(f"net is {name!r}, allowed: {', '.join(NETS)}")
-    return NETS[name](classes, width, dropout)
+    return NETS[name](classes, n_mels, width, dropout)

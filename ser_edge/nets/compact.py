@@ -38,6 +38,8 @@ class CompactNet(nn.Module):
     Parameters
     ----------
     classes : int
+    n_mels : int
+        Bands of the picture.
     width : float
         Multiplier of the channels 24, 32, 64, 160.
     dropout : float
@@ -49,7 +51,7 @@ class CompactNet(nn.Module):
     the IR can take the picture's bytes as they are. Gives ``float32 (N, classes)``.
     """
 
-    def __init__(self, classes: int, width: float = 1.0, dropout: float = 0.3) -> None:
+    def __init__(self, classes: int, n_mels: int, width: float = 1.0, dropout: float = 0.3) -> None:
         super().__init__()
         stem, *stages = (max(8, round(channels * width / 8) * 8) for channels in (24, 32, 64, 160))
         layers: list[nn.Module] = [
@@ -62,6 +64,14 @@ class CompactNet(nn.Module):
             for block in range(blocks):
                 layers.append(_Residual(inputs, outputs, 2 if block == 0 else 1))
                 inputs = outputs
+        # Where on the band axis something lies says much (pitch, formants): a learnt sum over the
+        # bands, not a mean.
+        rows = -(-n_mels // 2 ** (1 + len(stages)))
+        layers += [
+            nn.Conv2d(inputs, inputs, (rows, 1), bias=False),
+            nn.BatchNorm2d(inputs),
+            nn.ReLU(inplace=True),
+        ]
         self.features = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(2 * inputs, classes)
@@ -69,7 +79,6 @@ class CompactNet(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         # Grey levels of speech pictures average about 60 with a deviation of about 60.
         x = self.features((image - 60.0) * (1.0 / 60.0))
-        x = x.mean(dim=2)  # over the bands
-        x = torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1)  # over time
+        x = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
         logits: torch.Tensor = self.classify(self.dropout(x))
         return logits

@@ -1,0 +1,72 @@
+# Each target works in a fresh clone with nothing but Python, pip and make.
+PYTHON ?= python3
+EDGE   := .venv-edge
+DEV    := .venv
+LEGACY := .venv-legacy
+DATA   ?= data/ravdess
+IMAGES ?= images/ravdess
+NAME   ?= compact
+
+.PHONY: help demo test test-legacy lint format benchmark samples wheel data images train export clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(EDGE)/.done  ## set up the light edge environment and listen to the samples
+	$(EDGE)/bin/edge-app predict samples
+
+test: $(DEV)/.done  ## set up the development environment and run the tests
+	$(DEV)/bin/python -m pytest
+
+test-legacy: $(DEV)/.done  ## the same answers from OpenVINO 2022.3.2 under Python 3.10
+	$(PYTHON) scripts/legacy_env.py $(LEGACY)
+	SER_LEGACY_PYTHON=$(CURDIR)/$(LEGACY)/bin/python $(DEV)/bin/python -m pytest tests/test_old_runtime.py
+
+lint: $(DEV)/.done  ## ruff and mypy
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+
+format: $(DEV)/.done  ## let ruff format the code
+	$(DEV)/bin/ruff check --fix .
+	$(DEV)/bin/ruff format .
+
+benchmark: $(DEV)/.done  ## the mel image beside librosa's, on a quiet machine
+	$(DEV)/bin/python benchmarks/melimage.py
+
+samples:  ## make samples/ again (needs espeak-ng)
+	$(PYTHON) scripts/make_samples.py samples
+
+wheel: $(DEV)/.done  ## build dist/*.whl
+	$(DEV)/bin/python -m build --wheel
+
+data: $(DEV)/.done  ## download RAVDESS (CC BY-NC-SA 4.0, 430 MB) into data/ravdess
+	$(DEV)/bin/python scripts/download.py ravdess --out $(DATA)
+
+images: $(DEV)/.done  ## render DATA to mel images
+	$(DEV)/bin/python scripts/render.py $(DATA) $(IMAGES) --config configs/$(NAME).yaml
+
+train: $(DEV)/.done  ## train configs/NAME.yaml on all actors and two folds, and package models/NAME
+	for fold in 1 3 all; do \
+	  test -f runs/$(NAME)-$$fold/metrics.json || \
+	  $(DEV)/bin/python scripts/train.py $(IMAGES) runs/$(NAME)-$$fold --fold $$fold \
+	    --config configs/$(NAME).yaml || exit; \
+	done
+	$(DEV)/bin/python scripts/package_model.py models/$(NAME) \
+	  --final runs/$(NAME)-all --folds runs/$(NAME)-1 runs/$(NAME)-3
+
+export: $(DEV)/.done  ## models/NAME -> ir/NAME
+	scripts/export_ir.sh $(NAME) --images $(IMAGES)
+
+clean:  ## remove environments and caches, keep data, images and runs
+	rm -rf $(EDGE) $(DEV) $(LEGACY) dist build .pytest_cache .mypy_cache .ruff_cache
+
+$(EDGE)/.done: pyproject.toml
+	$(PYTHON) -m venv --clear $(EDGE)
+	$(EDGE)/bin/pip install --quiet .
+	touch $@
+
+$(DEV)/.done: pyproject.toml
+	$(PYTHON) -m venv --clear $(DEV)
+	$(DEV)/bin/pip install --quiet -e '.[dev]'
+	touch $@

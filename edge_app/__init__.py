@@ -1,0 +1,13 @@
+"""The edge app: sound -> mel image -> OpenVINO IR -> an emotion.
+
+>>> from edge_app import Classifier
+>>> Classifier().predict("clip.wav").emotion  # doctest: +SKIP
+'angry'
+"""
+
+from edge_app.answers import Prediction, WindowPrediction
+from edge_app.classifier import Classifier
+from edge_app.models import ModelError
+from ser_edge.audio import AudioError
+
+__all__ = ["AudioError", "Classifier", "ModelError", "Prediction", "WindowPrediction"]

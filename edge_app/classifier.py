@@ -1,0 +1,188 @@
+"""An IR on a device -> emotions for sounds, waveforms and mel images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_app.answers import Prediction, WindowPrediction
+from edge_app.models import DEFAULT_MODEL, find_model
+from edge_app.runtime import Network, cache_folder
+from ser_edge import audio
+from ser_edge.audio import AudioError
+from ser_edge.decision import decide, pool, speech_weights
+from ser_edge.manifest import Manifest
+from ser_edge.melimage import mel_image
+
+FILE_HOP_SECONDS: Final = 2.5
+"""Hop of the windows of a file longer than one window."""
+
+
+class Classifier:
+    """Hears emotions. Make one and keep it: compiling the network is the slow part.
+
+    Parameters
+    ----------
+    model : str or path
+        A model's name, or the ``.xml`` of an IR.
+    device : str
+        OpenVINO device, ``CPU``, ``GPU``, ``NPU``, ``MYRIAD``, ``AUTO``, ...
+    precision : {"FP16", "INT8"}
+        Which IR a name means.
+
+    Raises
+    ------
+    ModelError
+        No such model, or one that is damaged or says too little of itself.
+    DeviceError
+        The device is not there or refuses the model.
+
+    Examples
+    --------
+    >>> classifier = Classifier()  # doctest: +SKIP
+    >>> classifier.predict("clip.wav").emotion  # doctest: +SKIP
+    'happy'
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        device: str = "CPU",
+        precision: str = "FP16",
+    ) -> None:
+        files = find_model(os.fspath(model), precision)
+        self.manifest: Manifest = files.manifest
+        self._network = Network(files, device, cache_folder())
+        self.device = self._network.device
+
+    def __repr__(self) -> str:
+        spec = self.manifest.spec
+        return (
+            f"Classifier({self.manifest.name!r}, device={self.device!r}, "
+            f"precision={self.manifest.precision!r}, labels={list(self.manifest.labels)}, "
+            f"image={spec.n_mels}x{spec.frames} at {spec.sample_rate} Hz)"
+        )
+
+    def predict(
+        self,
+        sound: str | os.PathLike[str] | BinaryIO | npt.NDArray[Any] | Sequence[float],
+        rate: int | None = None,
+    ) -> Prediction:
+        """The emotion of one sound.
+
+        Parameters
+        ----------
+        sound : path, binary file object or array
+            A sound file; a ``.png`` mel image; or a waveform, ``(samples,)`` or
+            ``(samples, channels)``, with its ``rate``.
+        rate : int, optional
+            Of a waveform, in Hz.
+
+        Returns
+        -------
+        Prediction
+
+        Raises
+        ------
+        AudioError
+            The sound cannot be used; the message names it and the cause.
+        DeviceError
+            The device gave scores that are not finite.
+        ValueError
+            A waveform without its rate, or a rate with something else.
+        """
+        if isinstance(sound, (str, os.PathLike)) or hasattr(sound, "read"):
+            if rate is not None:
+                raise ValueError("rate goes with a waveform; a file says its own")
+            source: Any = sound
+            name = audio.source_name(source)
+            if Path(name).suffix.lower() == ".png":
+                return self._predict_picture(source, name)
+            blocks: Iterable[audio.Float32] = audio.read_blocks(
+                source, self.manifest.spec.sample_rate
+            )
+            return self._predict_blocks(blocks, name)
+        if rate is None:
+            raise ValueError("a waveform needs its rate: predict(waveform, rate=48000)")
+        waveform = audio.as_mono(sound, rate, self.manifest.spec.sample_rate)
+        return self._predict_blocks([waveform], "<waveform>")
+
+    def _predict_blocks(self, blocks: Iterable[audio.Float32], name: str) -> Prediction:
+        spec = self.manifest.spec
+        hop = round(FILE_HOP_SECONDS * spec.sample_rate)
+        logits: list[npt.NDArray[np.float32]] = []
+        levels: list[npt.NDArray[np.float32]] = []
+        spans: list[tuple[float, float]] = []
+        for window in audio.windows(blocks, spec.window_samples, hop):
+            logits.append(self._network.logits(mel_image(window.waveform, spec)))
+            levels.append(audio.levels(window.waveform, spec.sample_rate))
+            end = window.start + window.waveform.size
+            spans.append((window.start / spec.sample_rate, end / spec.sample_rate))
+        return self._answer(name, logits, speech_weights(levels), spans)
+
+    def _predict_picture(self, source: Any, name: str) -> Prediction:
+        image = _read_picture(source, name, self.manifest.spec.shape)
+        weight = [1.0] if image.any() else [0.0]
+        span = (0.0, self.manifest.spec.seconds)
+        return self._answer(name, [self._network.logits(image)], weight, [span])
+
+    def _answer(
+        self,
+        name: str,
+        logits: Sequence[npt.NDArray[np.float32]],
+        weights: npt.ArrayLike,
+        spans: Sequence[tuple[float, float]],
+    ) -> Prediction:
+        labels, calibration = self.manifest.labels, self.manifest.calibration
+        shares = np.asarray(weights, dtype=np.float64)
+        windows = []
+        for (start, end), values, share in zip(spans, logits, shares, strict=True):
+            # A silent window says nothing, as a silent clip does.
+            answer = decide(pool([values], [share]), calibration, labels)
+            windows.append(
+                WindowPrediction(
+                    start,
+                    end,
+                    answer.emotion,
+                    answer.confidence,
+                    dict(zip(labels, answer.scores, strict=True)),
+                )
+            )
+        whole = decide(pool(logits, shares), calibration, labels)
+        return Prediction(
+            file=name,
+            emotion=whole.emotion,
+            confidence=whole.confidence,
+            scores=dict(zip(labels, whole.scores, strict=True)),
+            duration=spans[-1][1],
+            device=self.device,
+            model=self.manifest.name,
+            windows=tuple(windows),
+        )
+
+
+def _read_picture(source: Any, name: str, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(source) as picture:
+            mode, size = picture.mode, picture.size
+            pixels = np.asarray(picture) if (mode, size) == ("L", shape[::-1]) else None
+    except FileNotFoundError:
+        raise AudioError(name, "there is no such file") from None
+    except UnidentifiedImageError:
+        raise AudioError(name, "it is not a PNG picture") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise AudioError(name, f"the picture cannot be read: {error}") from None
+    if pixels is None:
+        raise AudioError(
+            name,
+            f"it is no mel image of this model: {size[0]} x {size[1]} in mode {mode}, it should "
+            f"be {shape[1]} x {shape[0]} in mode L (8-bit grey)",
+        )
+    return pixels

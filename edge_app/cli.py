@@ -1,0 +1,104 @@
+"""``edge-app``: the command line. It parses and calls."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from edge_app.classifier import Classifier
+from edge_app.models import DEFAULT_MODEL, PRECISIONS, ModelError
+from edge_app.runtime import DeviceError
+from edge_app.sinks import SINKS, Sink
+from edge_app.sources import STANDARD_INPUT, expand
+from ser_edge.audio import AudioError
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+_PREDICT = """\
+Say which emotion is heard in sounds. One answer a sound; a sound that fails gives an error line
+and the rest goes on.
+
+examples:
+  edge-app predict clip.wav
+  edge-app predict recordings/ --format jsonl > answers.jsonl
+  edge-app predict 'calls/**/*.flac' --format csv --precision INT8
+  arecord -d 5 -f cd | edge-app predict -
+  edge-app predict -m ir/mine/FP16/mine.xml -d AUTO clip.ogg
+
+exit status: 0 all well, 1 some sound failed, 2 wrong usage (no such model, device or option)
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns
+    -------
+    int
+        0 all well, 1 some item failed, 2 wrong usage.
+    """
+    parser = argparse.ArgumentParser(
+        prog="edge-app", description="Hear emotion in voices with an OpenVINO model."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    predict = commands.add_parser(
+        "predict",
+        help="files, folders, globs, standard input -> emotions",
+        description=_PREDICT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    predict.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="sound, mel image (.png), folder (searched through), glob, or - for standard input",
+    )
+    predict.add_argument(
+        "-m", "--model", default=DEFAULT_MODEL, help=f"name or .xml (default: {DEFAULT_MODEL})"
+    )
+    predict.add_argument(
+        "-d", "--device", default="CPU", help="CPU, GPU, NPU, MYRIAD, AUTO, ... (default: CPU)"
+    )
+    predict.add_argument(
+        "--precision", choices=PRECISIONS, default="FP16", help="of a model given by name"
+    )
+    predict.add_argument(
+        "--format", choices=tuple(SINKS), default="table", help="(default: table)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        classifier = Classifier(options.model, options.device, options.precision)
+    except (ModelError, DeviceError) as error:
+        predict.error(str(error))  # exits with 2
+    try:
+        _line_writer(sys.stdout)
+        sink = SINKS[options.format](sys.stdout, classifier.manifest.labels)
+        return _predict_all(classifier, options.paths, sink)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has enough; Python must not complain when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+def _line_writer(stream: object) -> None:
+    """Names of files may hold bytes that are no UTF-8; printing them must not fail."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def _predict_all(classifier: Classifier, paths: Sequence[str], sink: Sink) -> int:
+    status = EXIT_OK
+    for name in expand(paths):
+        try:
+            source: str | BinaryIO = name if name != STANDARD_INPUT else sys.stdin.buffer
+            sink.answer(classifier.predict(source))
+        except (AudioError, DeviceError) as error:
+            sink.error(name, str(error))
+            status = EXIT_FAILED
+    return status

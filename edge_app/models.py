@@ -1,0 +1,125 @@
+"""Models on disk: a name or an ``.xml`` -> a checked IR and its manifest.
+
+Names are looked for in ``ir/`` of a checkout, in the installed package, and in ``./ir``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ser_edge.manifest import RT_INFO_KEY, Manifest
+
+DEFAULT_MODEL: Final = "compact"
+PRECISIONS: Final = ("FP16", "INT8")
+
+
+class ModelError(ValueError):
+    """A model that cannot be used; the message names the file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """An IR and what it says of itself."""
+
+    xml: Path
+    manifest: Manifest
+
+
+def find_model(model: str, precision: str = "FP16") -> ModelFiles:
+    """Find an IR by name or path, and check it before the runtime sees it.
+
+    Parameters
+    ----------
+    model : str
+        A name such as ``"compact"``, or the path of an ``.xml``.
+    precision : {"FP16", "INT8"}
+        Which IR a name means; a path is taken as it is.
+
+    Returns
+    -------
+    ModelFiles
+
+    Raises
+    ------
+    ModelError
+        No such model, a damaged file, or no manifest that this program understands.
+    """
+    if precision not in PRECISIONS:
+        raise ModelError(f"precision is {precision!r}, allowed: {', '.join(PRECISIONS)}")
+    if model.lower().endswith(".xml"):
+        xml = Path(model)
+        if not xml.is_file():
+            raise ModelError(f"{model}: there is no such file")
+    else:
+        xml = _by_name(model, precision)
+    return ModelFiles(xml, read_manifest(xml))
+
+
+def model_names() -> list[str]:
+    """Names that :func:`find_model` finds."""
+    return sorted(
+        {
+            folder.name
+            for root in _roots()
+            if root.is_dir()
+            for folder in root.iterdir()
+            if any((folder / p / f"{folder.name}.xml").is_file() for p in PRECISIONS)
+        }
+    )
+
+
+def read_manifest(xml: Path) -> Manifest:
+    """The manifest inside an IR; its ``.bin`` is checked against the hash given there.
+
+    Raises
+    ------
+    ModelError
+        The files are missing or damaged, or the manifest is missing, incomplete or of another
+        version.
+    """
+    try:
+        root = ElementTree.fromstring(xml.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{xml}: {error.strerror or error}") from None
+    except ElementTree.ParseError as error:
+        raise ModelError(f"{xml}: it is damaged, not an OpenVINO IR: {error}") from None
+    if root.tag != "net":
+        raise ModelError(f"{xml}: it is not an OpenVINO IR: its root is <{root.tag}>, not <net>")
+    info = root.find(f"rt_info/{RT_INFO_KEY}")
+    if info is None:
+        raise ModelError(
+            f"{xml}: it has no {RT_INFO_KEY} in its rt_info; scripts/export_ir.sh writes IRs that "
+            "say what they are"
+        )
+    try:
+        manifest = Manifest.from_rt_info({item.tag: item.get("value", "") for item in info})
+    except ValueError as error:
+        raise ModelError(f"{xml}: {error}") from None
+    weights = xml.with_suffix(".bin")
+    try:
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"{weights}: {error.strerror or error}") from None
+    if manifest.bin_sha256 and digest != manifest.bin_sha256:
+        raise ModelError(f"{weights}: it is damaged or belongs to another {xml.name}")
+    return manifest
+
+
+def _roots() -> list[Path]:
+    package = Path(__file__).resolve().parent
+    return [package.parent / "ir", package / "ir", Path("ir")]
+
+
+def _by_name(name: str, precision: str) -> Path:
+    for root in _roots():
+        xml = root / name / precision / f"{name}.xml"
+        if xml.is_file():
+            return xml
+    there = ", ".join(model_names()) or "none"
+    raise ModelError(
+        f"there is no model {name!r} in {precision}; models here: {there} (or give an .xml)"
+    )

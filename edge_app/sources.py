@@ -1,0 +1,46 @@
+"""What a user names on the command line -> single sounds."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from ser_edge.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, media_installed
+
+STANDARD_INPUT: Final = "-"
+PICTURE_SUFFIXES: Final = frozenset({".png"})
+
+
+def expand(names: Iterable[str]) -> Iterator[str]:
+    """Files, folders (searched through), globs and ``-`` -> one name a sound.
+
+    Folders give their sounds and mel images, sorted. A glob is tried only where no file has that
+    very name. What matches nothing is passed on as it is: reading it says what is wrong.
+    """
+    for name in names:
+        if name == STANDARD_INPUT:
+            yield name
+        elif os.path.isdir(name):
+            found = False
+            for path in _inside(Path(name)):
+                found = True
+                yield str(path)
+            if not found:
+                yield name
+        elif os.path.exists(name) or not glob.has_magic(name):
+            yield name
+        else:
+            matches = sorted(glob.glob(name, recursive=True))
+            yield from expand(matches) if matches else [name]
+
+
+def _inside(root: Path) -> Iterator[Path]:
+    suffixes = AUDIO_SUFFIXES | PICTURE_SUFFIXES | (MEDIA_SUFFIXES if media_installed() else set())
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(names):
+            if Path(name).suffix.lower() in suffixes and not name.startswith("."):
+                yield Path(folder, name)

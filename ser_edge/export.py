@@ -1,0 +1,380 @@
+"""Checkpoint -> ONNX -> IR FP16 and INT8, each held against the one before.
+
+ONNX is the hop on purpose: ``openvino.convert_model(torch_module)`` writes opsets that OpenVINO
+2022.3, the last release for the Neural Compute Stick, cannot read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from ser_edge.dataset import Clip, load_clips
+from ser_edge.decision import Calibration
+from ser_edge.emotions import EMOTIONS, emotion_index
+from ser_edge.evaluation import confusion, pool_windows, uar
+from ser_edge.manifest import RT_INFO_KEY, Manifest
+from ser_edge.provenance import git_revision
+from ser_edge.rendering import read_index
+from ser_edge.training import METRICS, WEIGHTS, load_net, window_logits
+
+ONNX_OPSET: Final = 13
+MAX_IR_OPSET: Final = 10
+"""Newest opset that OpenVINO 2022.3 reads."""
+
+SAME_LABEL_SHARE: Final = 0.995
+"""FP16 must give the label of the step before on at least this share of the clips."""
+
+UAR_LOSS: Final = 0.01
+"""INT8 may lose at most this much UAR."""
+
+CALIBRATION_IMAGES: Final = 300
+INPUT, OUTPUT = "image", "logits"
+
+Float64 = npt.NDArray[np.float64]
+
+
+class Precision(Enum):
+    """Kinds of IR that are shipped."""
+
+    FP16 = "FP16"
+    INT8 = "INT8"
+
+
+class ExportDrift(RuntimeError):
+    """A step of the export answers otherwise than the one before; the message says where."""
+
+
+class _BytesIn(nn.Module):
+    """The network with the picture's bytes as its input."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.net(image.float())
+        return logits
+
+
+@dataclass(frozen=True)
+class Step:
+    """One artefact of the export, scored on all clips: ``logits (clips, classes)``."""
+
+    name: str
+    logits: Float64
+    uar: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A step beside the one before."""
+
+    step: str
+    before: str
+    same_label: float
+    largest_difference: float
+    uar: float
+    uar_before: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.step} beside {self.before}: same label on {self.same_label:.2%} of the clips, "
+            f"largest difference of a logit {self.largest_difference:.4f}, "
+            f"UAR {self.uar:.4f} ({self.uar - self.uar_before:+.4f})"
+        )
+
+
+def export(
+    model: Path,
+    images: Path,
+    ir: Path,
+    *,
+    progress: Callable[[str], None] = print,
+) -> list[Comparison]:
+    """Export a model folder to ``ir/<name>/FP16`` and ``ir/<name>/INT8``.
+
+    Parameters
+    ----------
+    model : Path
+        Folder with config, weights and metrics, as ``scripts/package_model.py`` writes it.
+    images : Path
+        A rendering by the model's specification; its speech clips verify every step, and the clips
+        of training speakers calibrate INT8.
+    ir : Path
+        Folder of IRs; ``ir/<name>`` is replaced as a whole, or stays as it was.
+    progress : callable
+        Gets a line a step.
+
+    Returns
+    -------
+    list of Comparison
+        ONNX beside PyTorch, FP16 beside ONNX, INT8 beside FP16.
+
+    Raises
+    ------
+    ExportDrift
+        A step answers otherwise than the one before.
+    ValueError
+        Model or pictures cannot be read or do not fit.
+    """
+    recipe, net = load_net(model)
+    spec, rows = read_index(images)
+    if spec != recipe.image:
+        raise ValueError(f"{images}: rendered as {spec}, the model wants {recipe.image}")
+    clips = load_clips(images, [row for row in rows if row.channel == "speech"], spec)
+    metrics = _read_metrics(model)
+    training = set(metrics["speakers"]["train"])
+    calibrating = [image for clip in clips if clip.speaker in training for image in clip.images]
+    if not calibrating:
+        raise ValueError(f"{images}: no clip of a training speaker to calibrate INT8 on")
+    manifest = _manifest(recipe.name, recipe.image, model, metrics)
+
+    target = ir / recipe.name
+    ir.mkdir(parents=True, exist_ok=True)
+    with _unfinished(ir) as work:
+        onnx = work / f"{recipe.name}.onnx"
+        to_onnx(net, spec.shape, onnx)
+        fp32 = to_openvino(onnx)
+        fp16_xml = save_ir(fp32, work / "ir" / "FP16" / f"{recipe.name}.xml", manifest)
+        progress(f"wrote ONNX opset {ONNX_OPSET} and IR FP16")
+        int8_xml = save_ir(
+            quantize(fp32, calibrating),
+            work / "ir" / "INT8" / f"{recipe.name}.xml",
+            replace(manifest, precision=Precision.INT8.value),
+        )
+        progress(f"quantised to INT8 on {min(len(calibrating), CALIBRATION_IMAGES)} pictures")
+        comparisons = []
+        before = _scored("PyTorch", window_logits(net, clips), clips)
+        for name, run, check in (
+            ("ONNX", lambda: _run_onnx(onnx, clips), _check_labels),
+            ("IR FP16", lambda: _run_ir(fp16_xml, clips), _check_labels),
+            ("IR INT8", lambda: _run_ir(int8_xml, clips), _check_uar),
+        ):
+            step = _scored(name, run(), clips)
+            comparison = compare(before, step)
+            progress(str(comparison))
+            check(comparison, before, step, clips)
+            comparisons.append(comparison)
+            before = step
+        for xml in (fp16_xml, int8_xml):
+            check_old_runtime(xml)
+        _replace_folder(work / "ir", target)
+    return comparisons
+
+
+def to_onnx(net: nn.Module, shape: tuple[int, int], path: Path) -> None:
+    """Write and check an ONNX model: ``u8 [N,1,n_mels,frames]`` -> ``f32 [N,classes]``."""
+    import onnx
+
+    picture = torch.zeros(2, 1, *shape, dtype=torch.uint8)
+    torch.onnx.export(
+        _BytesIn(net).eval(),
+        (picture,),
+        str(path),
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_axes={INPUT: {0: "N"}, OUTPUT: {0: "N"}},
+        opset_version=ONNX_OPSET,
+        dynamo=False,  # the exporter by tracing writes this opset itself, no conversion after it
+    )
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+def to_openvino(onnx: Path) -> Any:
+    """ONNX -> OpenVINO model in FP32; only the batch is dynamic."""
+    import openvino
+
+    return openvino.convert_model(onnx)
+
+
+def quantize(model: Any, images: Sequence[npt.NDArray[np.uint8]]) -> Any:
+    """FP32 model -> INT8 (NNCF, post-training, symmetric weights, mixed activations)."""
+    import logging
+
+    import nncf
+
+    logging.getLogger("nncf").setLevel(logging.WARNING)
+    # Evenly over the clips, which are sorted by name and so by emotion and speaker.
+    chosen = np.linspace(0, len(images) - 1, min(len(images), CALIBRATION_IMAGES)).astype(int)
+    return nncf.quantize(
+        model,
+        nncf.Dataset([images[i][None, None] for i in chosen]),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(chosen),
+    )
+
+
+def save_ir(model: Any, xml: Path, manifest: Manifest) -> Path:
+    """Write an IR, weights compressed to FP16, the manifest and the hash of its weights inside."""
+    import openvino
+
+    xml.parent.mkdir(parents=True, exist_ok=True)
+    openvino.save_model(model, xml, compress_to_fp16=True)
+    digest = hashlib.sha256(xml.with_suffix(".bin").read_bytes()).hexdigest()
+    for key, value in replace(manifest, bin_sha256=digest).to_rt_info().items():
+        model.set_rt_info(value, [RT_INFO_KEY, key])
+    openvino.save_model(model, xml, compress_to_fp16=True)
+    if hashlib.sha256(xml.with_suffix(".bin").read_bytes()).hexdigest() != digest:
+        raise ExportDrift(f"{xml}: its weights changed between two writings")
+    return xml
+
+
+def check_old_runtime(xml: Path) -> None:
+    """Check that OpenVINO 2022.3 can read an IR.
+
+    Raises
+    ------
+    ExportDrift
+        A layer's opset is above 10, or a dimension other than the batch is dynamic; every such
+        layer is named.
+    """
+    import xml.etree.ElementTree as ElementTree
+
+    faults = []
+    for layer in ElementTree.parse(xml).getroot().iter("layer"):
+        name, kind, version = (layer.get(key, "") for key in ("name", "type", "version"))
+        if version.startswith("opset") and int(version[5:]) > MAX_IR_OPSET:
+            faults.append(f"{name} ({kind}) is of {version}")
+        data = layer.find("data")
+        shapes = [[d.text for d in port.iter("dim")] for port in layer.iter("port")]
+        if data is not None and data.get("shape") and kind == "Parameter":
+            shapes.append([d.strip() for d in str(data.get("shape")).split(",")])
+        for shape in shapes:
+            if any(str(d) in ("-1", "?") or ".." in str(d) for d in shape[1:]):
+                faults.append(f"{name} ({kind}) has the shape [{','.join(map(str, shape))}]")
+    if faults:
+        raise ExportDrift(
+            f"{xml.name}: OpenVINO 2022.3 reads opsets up to {MAX_IR_OPSET} and the batch alone may "
+            f"be dynamic: {'; '.join(faults)}"
+        )
+
+
+def compare(before: Step, step: Step) -> Comparison:
+    """One step beside the one before."""
+    return Comparison(
+        step.name,
+        before.name,
+        float(np.mean(step.logits.argmax(axis=1) == before.logits.argmax(axis=1))),
+        float(np.abs(step.logits - before.logits).max()),
+        step.uar,
+        before.uar,
+    )
+
+
+def _check_labels(comparison: Comparison, before: Step, step: Step, clips: Sequence[Clip]) -> None:
+    if not np.isfinite(step.logits).all() or comparison.same_label < SAME_LABEL_SHARE:
+        raise ExportDrift(
+            f"{comparison}; at least {SAME_LABEL_SHARE:.1%} should agree. "
+            + _where(before, step, clips)
+        )
+
+
+def _check_uar(comparison: Comparison, before: Step, step: Step, clips: Sequence[Clip]) -> None:
+    if not np.isfinite(step.logits).all() or comparison.uar < comparison.uar_before - UAR_LOSS:
+        raise ExportDrift(
+            f"{comparison}; at most {UAR_LOSS:.3f} may be lost. " + _where(before, step, clips)
+        )
+
+
+def _where(before: Step, step: Step, clips: Sequence[Clip]) -> str:
+    """The clips that moved most, in words."""
+    moved = np.abs(step.logits - before.logits).max(axis=1)
+    worst = [
+        f"{clips[i].rows[0].utterance} ({EMOTIONS[int(before.logits[i].argmax())]} -> "
+        f"{EMOTIONS[int(step.logits[i].argmax())]}, {moved[i]:.3f})"
+        for i in np.argsort(-np.nan_to_num(moved, nan=np.inf))[:5]
+    ]
+    return "Farthest off: " + ", ".join(worst)
+
+
+def _scored(name: str, logits: Float64, clips: Sequence[Clip]) -> Step:
+    pooled = pool_windows(
+        logits,
+        [len(clip.rows) for clip in clips],
+        [row.speech for clip in clips for row in clip.rows],
+    )
+    truth = np.array([emotion_index(clip.rows[0].emotion) for clip in clips])
+    return Step(name, pooled, uar(confusion(truth, pooled.argmax(axis=1))))
+
+
+def _run_onnx(path: Path, clips: Sequence[Clip]) -> Float64:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.concatenate(
+        [session.run([OUTPUT], {INPUT: image[None, None]})[0] for image in _images(clips)]
+    ).astype(np.float64)
+
+
+def _run_ir(xml: Path, clips: Sequence[Clip]) -> Float64:
+    import openvino
+
+    # f32 as the edge app sets it: CPUs with bf16 would use that unasked.
+    compiled = openvino.Core().compile_model(xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    request = compiled.create_infer_request()
+    return np.concatenate(
+        [np.array(request.infer({0: image[None, None]})[0]) for image in _images(clips)]
+    ).astype(np.float64)
+
+
+def _images(clips: Sequence[Clip]) -> Iterator[npt.NDArray[np.uint8]]:
+    for clip in clips:
+        yield from clip.images
+
+
+def _read_metrics(model: Path) -> dict[str, Any]:
+    path = model / METRICS
+    try:
+        metrics = json.loads(path.read_text())
+        for key in ("speakers", "corpora", "calibration", "summary"):
+            metrics[key]
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; scripts/package_model.py writes it") from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not as scripts/package_model.py writes it: {error}") from None
+    result: dict[str, Any] = metrics
+    return result
+
+
+def _manifest(name: str, spec: Any, model: Path, metrics: dict[str, Any]) -> Manifest:
+    return Manifest(
+        name=name,
+        spec=spec,
+        calibration=Calibration(**metrics["calibration"]),
+        corpora=tuple(metrics["corpora"]),
+        weights_sha256=hashlib.sha256((model / WEIGHTS).read_bytes()).hexdigest(),
+        git_revision=git_revision(),
+        metrics=metrics["summary"],
+    )
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """A temporary folder on the same disk, gone afterwards whatever happens."""
+    work = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _replace_folder(new: Path, target: Path) -> None:
+    """Put ``new`` in the place of ``target``."""
+    old = new.with_name("replaced")
+    if target.exists():
+        target.replace(old)
+    new.replace(target)

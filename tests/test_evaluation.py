@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from ser_edge import evaluation
+from ser_edge.emotions import EMOTIONS
+from ser_edge.evaluation import ClipPrediction
+
+
+@pytest.fixture
+def predictions() -> list[ClipPrediction]:
+    random = np.random.default_rng(1)
+    made = []
+    for i in range(300):
+        label = int(random.choice(8, p=[0.3, *[0.1] * 7]))
+        logits = random.standard_normal(8)
+        logits[label] += 1
+        made.append(
+            ClipPrediction(
+                "test", "1", f"clip{i}", "made", f"s{i % 4}", ("male", "female")[i % 2],
+                ("normal", "strong")[i % 3 == 0], EMOTIONS[label], tuple(logits.round(5).tolist()),
+            )
+        )  # fmt: skip
+    return made
+
+
+def test_figures_are_scikit_learns(predictions):
+    found = evaluation.figures(predictions)
+    truth = [p.emotion for p in predictions]
+    guess = [p.predicted for p in predictions]
+    assert found["clips"] == 300
+    assert found["uar"] == pytest.approx(metrics.balanced_accuracy_score(truth, guess), abs=1e-4)
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(truth, guess), abs=1e-4)
+    assert found["macro_f1"] == pytest.approx(
+        metrics.f1_score(truth, guess, average="macro"), abs=1e-4
+    )
+    np.testing.assert_array_equal(
+        found["confusion"], metrics.confusion_matrix(truth, guess, labels=list(EMOTIONS))
+    )
+    scores = evaluation.softmax([p.logits for p in predictions])
+    assert found["nll"] == pytest.approx(
+        metrics.log_loss([EMOTIONS.index(t) for t in truth], scores, labels=range(8)), abs=1e-4
+    )
+    men = [p for p in predictions if p.sex == "male"]
+    assert found["uar_by_sex"]["male"] == evaluation.figures(men)["uar"]
+
+
+def test_ece_by_hand():
+    scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
+    truth = np.array([0, 1, 0, 0])
+    # Bin of 0.9: half right, off by 0.4; bin of 0.6: all right, off by 0.4.
+    assert evaluation.expected_calibration_error(scores, truth) == pytest.approx(0.4)
+
+
+def test_csv_and_back(predictions, tmp_path):
+    path = tmp_path / "predictions.csv"
+    path.write_text(evaluation.predictions_csv(predictions))
+    assert evaluation.read_predictions(path) == predictions
+
+
+@pytest.mark.parametrize("content", [None, "a,b\n1,2\n", "part,fold\nx"])
+def test_other_files_are_refused_by_name(tmp_path, content):
+    path = tmp_path / "predictions.csv"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match="predictions.csv"):
+        evaluation.read_predictions(path)
+
+
+def test_windows_are_pooled_as_on_the_edge():
+    logits = np.array([[1.0, 0], [0, 1], [4, 0]])
+    pooled = evaluation.pool_windows(logits, [1, 2], [1.0, 1.0, 3.0])
+    np.testing.assert_allclose(pooled, [[1, 0], [3, 0.25]])
+
+
+def test_no_predictions():
+    with pytest.raises(ValueError, match="no prediction"):
+        evaluation.figures([])

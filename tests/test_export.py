@@ -1,0 +1,244 @@
+"""Package and export through the real scripts; the shipped IRs are held to the old runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, SMALL
+from edge_app.models import DEFAULT_MODEL, ModelError, read_manifest
+from ser_edge import export, training
+from ser_edge.corpora import CORPORA
+from ser_edge.export import ExportDrift
+from ser_edge.modelfolder import package
+from ser_edge.recipe import Recipe
+from ser_edge.rendering import render
+
+SHIPPED = [
+    ROOT / "ir" / DEFAULT_MODEL / precision / f"{DEFAULT_MODEL}.xml"
+    for precision in ("FP16", "INT8")
+]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images, a run on all, a run on fold 1, and the model packaged from them."""
+    import soundfile
+
+    from conftest import speechlike
+
+    folder = tmp_path_factory.mktemp("export")
+    for actor in (1, 2, 4, 9):
+        for emotion in (1, 4, 5):
+            sound = speechlike(1.2, 16_000, seed=10 * actor + emotion)
+            path = folder / "corpus" / f"03-01-{emotion:02d}-01-01-01-{actor:02d}.wav"
+            path.parent.mkdir(exist_ok=True)
+            soundfile.write(path, sound, 16_000)
+    scan = CORPORA["ravdess"].scan(folder / "corpus")
+    render(scan.utterances, folder / "images", SMALL, workers=1, progress=False)
+    recipe = Recipe(
+        name="tiny", width=0.25, epochs=2, batch_size=4, lr=0.01, freq_mask=2, time_mask=10,
+        ema=0.0, image=SMALL,
+    )  # fmt: skip
+    for name, fold in (("all", None), ("fold1", 1)):
+        training.train(
+            folder / "images", folder / name, recipe, fold, accelerator="cpu", progress=False
+        )
+    package(folder / "all", [folder / "fold1"], folder / "models" / "tiny")
+    return folder
+
+
+def run(workplace: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    script = [
+        sys.executable, ROOT / "scripts" / "export_ir.py", "tiny", "--models",
+        workplace / "models", "--images", workplace / "images", *words,
+    ]  # fmt: skip
+    return subprocess.run(list(map(str, script)), capture_output=True, text=True, check=False)
+
+
+def test_a_model_folder_holds_weights_figures_and_calibration(workplace):
+    folder = workplace / "models" / "tiny"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["calibration"].keys() == {"temperature", "threshold"}
+    assert metrics["folds"].keys() == {"fold 1, seed 1"}
+    assert metrics["summary"]["uar_mean"] == metrics["pooled_test"]["uar"]
+    assert (folder / "weights.safetensors").read_bytes() == (
+        workplace / "all" / "weights.safetensors"
+    ).read_bytes()
+
+
+def test_export_writes_both_irs_with_the_manifest_inside(workplace, tmp_path):
+    done = run(workplace, "--ir", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"ONNX beside PyTorch: same label on \d", done.stdout)
+    assert re.search(r"IR INT8 beside IR FP16", done.stdout)
+    weights = (workplace / "models" / "tiny" / "weights.safetensors").read_bytes()
+    for precision in ("FP16", "INT8"):
+        xml = tmp_path / "tiny" / precision / "tiny.xml"
+        manifest = read_manifest(xml)
+        assert manifest.name == "tiny"
+        assert manifest.precision == precision
+        assert manifest.spec == SMALL
+        assert manifest.corpora == ("ravdess",)
+        assert manifest.weights_sha256 == hashlib.sha256(weights).hexdigest()
+        assert "uar_mean" in manifest.metrics
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny"]
+    assert b"FakeQuantize" in (tmp_path / "tiny" / "INT8" / "tiny.xml").read_bytes()
+
+
+def test_drift_exits_1_says_where_and_leaves_the_old_ir(workplace, tmp_path, monkeypatch):
+    old = tmp_path / "tiny" / "FP16" / "tiny.xml"
+    old.parent.mkdir(parents=True)
+    old.write_text("the old one")
+
+    def other(xml, clips):
+        return np.random.default_rng(0).standard_normal((len(clips), 8))
+
+    monkeypatch.setattr(export, "_run_ir", other)
+    with pytest.raises(ExportDrift, match=r"IR FP16 beside ONNX.*Farthest off: 03-01-0\d"):
+        export.export(
+            workplace / "models" / "tiny", workplace / "images", tmp_path, progress=lambda _: None
+        )
+    assert old.read_text() == "the old one"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny"]
+
+
+def test_the_script_reports_drift(workplace, tmp_path):
+    """The script itself, with a network whose answers are made to differ by a hair's breadth."""
+    code = (
+        "import sys, runpy\n"
+        "from ser_edge import export\n"
+        "export.SAME_LABEL_SHARE = 1.01\n"
+        "sys.argv = ['export_ir.py', *sys.argv[1:]]\n"
+        f"runpy.run_path({str(ROOT / 'scripts' / 'export_ir.py')!r}, run_name='__main__')"
+    )
+    words = ["tiny", "--models", workplace / "models", "--images", workplace / "images"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words), "--ir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "drift: ONNX beside PyTorch" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def step(name: str, labels: list[int], uar: float) -> export.Step:
+    return export.Step(name, np.eye(8)[labels] * 1.0, uar)
+
+
+@pytest.mark.parametrize(("uar", "drifts"), [(0.60, False), (0.591, False), (0.589, True)])
+def test_int8_may_lose_one_point_of_uar(workplace, uar, drifts):
+    before, after = step("IR FP16", [0, 1], 0.6), step("IR INT8", [0, 2], uar)
+    clips = clips_of(workplace)[:2]
+    comparison = export.compare(before, after)
+    assert comparison.same_label == 0.5
+    if drifts:
+        with pytest.raises(ExportDrift, match="at most 0.010 may be lost"):
+            export._check_uar(comparison, before, after, clips)
+    else:
+        export._check_uar(comparison, before, after, clips)
+
+
+def clips_of(workplace: Path):
+    from ser_edge.dataset import load_clips
+    from ser_edge.rendering import read_index
+
+    spec, rows = read_index(workplace / "images")
+    return load_clips(workplace / "images", rows, spec)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--images", "nowhere"], "there is no spec.json"),
+        (["--models", "nowhere"], "config.yaml: No such file"),
+    ],
+)
+def test_wrong_usage(workplace, tmp_path, words, message):
+    done = run(workplace, "--ir", tmp_path, *words)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folds_of_another_recipe_are_refused(workplace, tmp_path):
+    config = (workplace / "fold1" / "config.yaml").read_text()
+    other = tmp_path / "fold"
+    other.mkdir()
+    for path in (workplace / "fold1").glob("*.*"):
+        if path.is_file():
+            (other / path.name).write_bytes(path.read_bytes())
+    (other / "config.yaml").write_text(config.replace("lr: 0.01", "lr: 0.02"))
+    with pytest.raises(ValueError, match="has other lr than"):
+        package(workplace / "all", [other], tmp_path / "model")
+    with pytest.raises(ValueError, match="not with --fold all"):
+        package(workplace / "fold1", [workplace / "fold1"], tmp_path / "model")
+    with pytest.raises(ValueError, match="given twice"):
+        package(workplace / "all", [workplace / "fold1"] * 2, tmp_path / "model")
+    with pytest.raises(ValueError, match="no finished run"):
+        package(workplace / "all", [tmp_path / "none"], tmp_path / "model")
+
+
+@pytest.mark.parametrize("xml", SHIPPED, ids=("FP16", "INT8"))
+def test_shipped_irs_are_fit_for_the_old_runtime(xml):
+    export.check_old_runtime(xml)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('version="opset1"', 'version="opset14"', r"is of opset14"),
+        ("<dim>8</dim>", "<dim>-1</dim>", r"has the shape \[-1,-1\]"),
+    ],
+)
+def test_newer_opsets_and_dynamic_shapes_are_found(small_model, tmp_path, before, after, message):
+    text = small_model.read_text()
+    assert before in text
+    path = tmp_path / "a.xml"
+    path.write_text(text.replace(before, after))
+    with pytest.raises(ExportDrift, match=message):
+        export.check_old_runtime(path)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda t: t[: len(t) // 2], "it is damaged, not an OpenVINO IR"),
+        (lambda t: "<html/>", "it is not an OpenVINO IR: its root is <html>"),
+        (lambda t: t.replace("model_info", "other_info"), "it has no model_info"),
+        (lambda t: re.sub(r"<mel_image [^>]*/>", "", t), "model_info lacks mel_image"),
+        (lambda t: re.sub(r"<labels [^>]*/>", "", t), "model_info lacks labels"),
+        (lambda t: t.replace("&quot;version&quot;: 1", "&quot;version&quot;: 7"), "of version 7"),
+        (lambda t: re.sub('<temperature value="1.0"', '<temperature value="hot"', t), "'hot'"),
+        (lambda t: re.sub('<temperature value="1.0"', '<temperature value="0"', t), "temperature"),
+    ],
+)
+def test_irs_that_do_not_say_what_they_are(small_model, tmp_path, edit, message):
+    path = tmp_path / "a.xml"
+    path.write_text(edit(small_model.read_text()))
+    path.with_suffix(".bin").write_bytes(small_model.with_suffix(".bin").read_bytes())
+    with pytest.raises(ModelError, match=message) as caught:
+        read_manifest(path)
+    assert str(path) in str(caught.value)
+
+
+def test_damaged_weights_are_named(small_model, tmp_path):
+    path = tmp_path / "a.xml"
+    path.write_bytes(small_model.read_bytes())
+    with pytest.raises(ModelError, match=r"a\.bin: No such file"):
+        read_manifest(path)
+    weights = bytearray(small_model.with_suffix(".bin").read_bytes())
+    weights[100] ^= 1
+    path.with_suffix(".bin").write_bytes(weights)
+    with pytest.raises(ModelError, match=r"a\.bin: it is damaged or belongs to another"):
+        read_manifest(path)
