@@ -28,18 +28,22 @@ def git_revision(root: Path | None = None) -> str:
 
 
 def provenance() -> dict[str, str]:
-    """Command (without the paths of this machine), revision, Python, processor and UTC time."""
-    cwd = os.getcwd()
-    words = [
-        os.path.relpath(word, cwd) if os.path.isabs(word) else word for word in sys.argv
-    ]
+    """Command, revision, Python, processor and UTC time of the running program.
+
+    Paths outside the working folder are cut to their last part: what is recorded is published.
+    """
     return {
-        "command": " ".join(words),
+        "command": " ".join(_without_machine_path(word) for word in sys.argv),
         "git_revision": git_revision(),
         "python": platform.python_version(),
         "machine": f"{_processor()}, {os.cpu_count()} cores",
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _without_machine_path(word: str) -> str:
+    inside = os.path.relpath(word) if os.path.isabs(word) else word
+    return os.path.basename(inside) if inside.startswith("..") else inside
 
 
 def _processor() -> str:

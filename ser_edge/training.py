@@ -191,6 +191,7 @@ def train(
     if not training:
         raise ValueError(f"{images}: no clip of {recipe.channels} to train on")
 
+    origin = provenance()  # of the start: the tree may be edited while a long run goes on
     _quiet()
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     module = Training(recipe, scored.get("validation", ()))
@@ -202,7 +203,7 @@ def train(
         max_epochs=recipe.epochs,
         logger=TensorBoardLogger(str(out), name="", version="tensorboard"),
         callbacks=_callbacks(recipe, out, validated="validation" in scored, progress=progress),
-        log_every_n_steps=10,
+        log_every_n_steps=1,
         num_sanity_val_steps=0,
         enable_progress_bar=progress,
         enable_model_summary=False,
@@ -247,7 +248,7 @@ def train(
                 "training_clips": len(training),
                 "corpora": sorted({clip.rows[0].corpus for clip in training}),
                 "parameters": sum(p.numel() for p in module.net.parameters()),
-                "provenance": provenance(),
+                "provenance": origin,
             },
             indent=2,
         )
