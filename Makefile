@@ -20,7 +20,7 @@ test: $(DEV)/.done  ## set up the development environment and run the tests
 
 test-legacy: $(DEV)/.done  ## the same answers from OpenVINO 2022.3.2 under Python 3.10
 	$(PYTHON) scripts/legacy_env.py $(LEGACY)
-	SER_LEGACY_PYTHON=$(CURDIR)/$(LEGACY)/bin/python $(DEV)/bin/python -m pytest tests/test_old_runtime.py
+	SER_LEGACY_PYTHON=$(CURDIR)/$(LEGACY)/bin/python $(DEV)/bin/python -m pytest -m legacy
 
 lint: $(DEV)/.done  ## ruff and mypy
 	$(DEV)/bin/ruff check .

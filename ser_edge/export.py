@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -181,16 +182,19 @@ def to_onnx(net: nn.Module, shape: tuple[int, int], path: Path) -> None:
     import onnx
 
     picture = torch.zeros(2, 1, *shape, dtype=torch.uint8)
-    torch.onnx.export(
-        _BytesIn(net).eval(),
-        (picture,),
-        str(path),
-        input_names=[INPUT],
-        output_names=[OUTPUT],
-        dynamic_axes={INPUT: {0: "N"}, OUTPUT: {0: "N"}},
-        opset_version=ONNX_OPSET,
-        dynamo=False,  # the exporter by tracing writes this opset itself, no conversion after it
-    )
+    with warnings.catch_warnings():
+        # The exporter by tracing writes this opset itself; the new one writes 18 and converts down.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            _BytesIn(net).eval(),
+            (picture,),
+            str(path),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: {0: "N"}, OUTPUT: {0: "N"}},
+            opset_version=ONNX_OPSET,
+            dynamo=False,
+        )
     onnx.checker.check_model(str(path), full_check=True)
 
 

@@ -325,20 +325,18 @@ def _callbacks(recipe: Recipe, out: Path, *, validated: bool, progress: bool) ->
     callbacks: list[Callback] = [LearningRateMonitor("epoch")]
     if recipe.ema:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema))
+    # Without a figure to watch, a ModelCheckpoint keeps the newest.
+    folder = out / "checkpoints"
+    callbacks.append(ModelCheckpoint(folder, "last", enable_version_counter=False))
     if validated:
         callbacks.append(
             ModelCheckpoint(
-                out / "checkpoints",
+                folder,
                 "best",
                 monitor="validation/uar",
                 mode="max",
-                save_last=True,
                 enable_version_counter=False,
             )
-        )
-    else:
-        callbacks.append(
-            ModelCheckpoint(out / "checkpoints", "last", enable_version_counter=False)
         )
     if progress:
         callbacks.append(TQDMProgressBar(refresh_rate=5))
@@ -351,4 +349,5 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
+    warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
     warnings.filterwarnings("ignore", ".*does not have a deterministic implementation.*")

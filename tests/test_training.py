@@ -103,19 +103,19 @@ def test_one_seed_gives_the_same_weights_twice_and_another_others(images, tmp_pa
     assert weights("c", 2) != first
 
 
-def test_it_learns(make_ravdess, tmp_path):
+def test_it_learns(tmp_path):
     """Two kinds of sound that a child could tell apart are told apart on an unheard speaker."""
     import soundfile
 
-    corpus = make_ravdess(actors=(2, 4, 3, 5, 7), emotions=(1,))
-    for path in sorted(corpus.rglob("*.wav")):
-        t = np.arange(32_000) / 16_000
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    t = np.arange(32_000) / 16_000
+    for actor in (2, 3, 4, 5, 7):
         for emotion, frequency in (("02", 300), ("05", 3000)):
             for repetition in ("01", "02"):
-                name = path.stem.replace("-01-01-01-01-", f"-{emotion}-01-01-{repetition}-")
-                tone = 0.1 * np.sin(2 * np.pi * frequency * (1 + 0.1 * int(name[-2:])) * t)
-                soundfile.write(path.with_name(f"{name}.wav"), tone * (t % 0.5 < 0.3), 16_000)
-        path.unlink()
+                tone = 0.1 * np.sin(2 * np.pi * frequency * (1 + 0.1 * actor) * t)
+                name = f"03-01-{emotion}-01-01-{repetition}-{actor:02d}.wav"
+                soundfile.write(corpus / name, tone * (t % 0.5 < 0.3), 16_000)
     scan = CORPORA["ravdess"].scan(corpus)
     render(scan.utterances, tmp_path / "images", SMALL, workers=1, progress=False)
     recipe = Recipe.from_dict(

@@ -1,0 +1,65 @@
+"""The edge stays light, and the floors stay apart."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+HEAVY = ("torch", "librosa", "numba", "scipy", "PIL", "lightning", "sklearn", "av", "yaml", "tqdm")
+LOWER_ROOMS = ("emotions", "audio", "melimage", "decision", "manifest")
+
+
+@pytest.mark.parametrize("module", ["edge_app", "edge_app.cli"])
+def test_importing_the_edge_app_pulls_in_nothing_heavy(module):
+    code = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    tops = {name.split(".")[0] for name in loaded}
+    assert "numpy" in tops
+    assert not tops & set(HEAVY)
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a file imports, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "edge_app").rglob("*.py")), ids=lambda p: p.name)
+def test_the_edge_app_knows_only_the_lower_rooms(path):
+    rooms = {
+        name.split(".")[1] for name in imports(path) if name.startswith("ser_edge.")
+    }
+    assert rooms <= set(LOWER_ROOMS)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ser_edge").rglob("*.py")), ids=lambda p: p.name)
+def test_the_library_does_not_know_the_edge_app(path):
+    assert not [name for name in imports(path) if name.split(".")[0] == "edge_app"]
+
+
+@pytest.mark.parametrize("room", LOWER_ROOMS)
+def test_the_lower_rooms_know_no_torch(room):
+    tops = {name.split(".")[0] for name in imports(ROOT / "ser_edge" / f"{room}.py")}
+    assert not tops & set(HEAVY) - {"av"}  # audio.py asks for PyAV where it is installed
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.py")), ids=lambda p: p.name)
+def test_every_script_explains_itself_with_an_example(script):
+    done = subprocess.run(
+        [sys.executable, script, "--help"], capture_output=True, text=True, check=True
+    )
+    assert "example" in done.stdout

@@ -1,0 +1,86 @@
+"""OpenVINO 2022.3.2 under Python 3.10 gives the answers of today's runtime (make test-legacy)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, SAMPLES
+from ser_edge.corpora import CORPORA
+
+pytestmark = pytest.mark.legacy
+
+PREDICT = "import sys; from edge_app.cli import main; sys.exit(main())"
+
+
+@pytest.fixture(scope="module")
+def old_python() -> str:
+    python = os.environ.get("SER_LEGACY_PYTHON")
+    if not python:
+        pytest.skip("SER_LEGACY_PYTHON is not set: make test-legacy makes that environment")
+    return python
+
+
+def ask(python: str, *words: object) -> str:
+    # -P or a foreign working folder: the installed package must answer, not the checkout.
+    done = subprocess.run(
+        [python, *map(str, words)], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def answers(python: str, paths: list[Path]) -> list[dict]:
+    output = ask(python, "-c", PREDICT, "predict", "--format", "jsonl", *paths)
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def same(old: list[dict], new: list[dict]) -> None:
+    assert [a["file"] for a in old] == [a["file"] for a in new]
+    for a, b in zip(old, new, strict=True):
+        assert a["emotion"] == b["emotion"], a["file"]
+        differences = [abs(a["scores"][label] - b["scores"][label]) for label in a["scores"]]
+        assert max(differences) <= 0.01, a["file"]
+
+
+def test_it_is_the_old_runtime(old_python):
+    output = ask(
+        old_python, "-c",
+        "import sys, numpy; from importlib.metadata import version; import edge_app; "
+        "print(sys.version_info[:2], version('openvino'), edge_app.__file__)",
+    )  # fmt: skip
+    assert output.startswith("(3, 10) 2022.3.2")
+    assert str(ROOT / "edge_app") not in output
+
+
+def test_same_answers_on_the_samples(old_python):
+    same(answers(old_python, SAMPLES), answers(sys.executable, SAMPLES))
+
+
+def test_same_answers_on_fifty_real_clips(old_python, ravdess):
+    speech = [u.path for u in CORPORA["ravdess"].scan(ravdess).utterances if u.channel == "speech"]
+    chosen = speech[:: len(speech) // 50][:50]
+    assert len(chosen) == 50
+    same(answers(old_python, chosen), answers(sys.executable, chosen))
+
+
+def test_the_front_end_is_the_same_under_its_numpy(old_python):
+    code = (
+        "import sys, numpy as np; from PIL import Image\n"
+        "from ser_edge import audio; from ser_edge.melimage import MelImageSpec, mel_image\n"
+        "spec = MelImageSpec()\n"
+        "for sound, golden in zip(sys.argv[1::2], sys.argv[2::2]):\n"
+        "    window = next(audio.windows([audio.load(sound, 16000)], 80000, 40000))\n"
+        "    gap = mel_image(window.waveform, spec) - np.asarray(Image.open(golden)).astype(int)\n"
+        "    print(np.abs(gap).max())"
+    )
+    pairs = [p for s in SAMPLES for p in (s, ROOT / "tests" / "golden" / f"{s.stem}.png")]
+    gaps = np.array(ask(old_python, "-c", code, *pairs).split(), dtype=int)
+    assert len(gaps) == len(SAMPLES)
+    assert gaps.max() <= 1
