@@ -66,9 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     predict.add_argument(
         "--precision", choices=PRECISIONS, default="FP16", help="of a model given by name"
     )
-    predict.add_argument(
-        "--format", choices=tuple(SINKS), default="table", help="(default: table)"
-    )
+    predict.add_argument("--format", choices=tuple(SINKS), default="table", help="(default: table)")
     options = parser.parse_args(arguments)
     try:
         classifier = Classifier(options.model, options.device, options.precision)

@@ -33,13 +33,13 @@ def main() -> int:
     parser.add_argument("--ir", type=Path, default=Path("ir"), help="(default: ir)")
     options = parser.parse_args()
 
-    from ser_edge.export import ExportDrift, export
+    from ser_edge.export import ExportDriftError, export
 
     try:
         export(options.models / options.name, options.images, options.ir)
     except ValueError as error:
         parser.error(str(error))
-    except ExportDrift as error:
+    except ExportDriftError as error:
         print(f"{parser.prog}: drift: {error}", file=sys.stderr)
         return 1
     print(f"done: {options.ir / options.name}")

@@ -233,7 +233,8 @@ def levels(waveform: Float32, rate: int) -> Float32:
     padded = np.zeros(count * step, dtype=np.float32)
     padded[: waveform.size] = waveform
     power = np.mean(np.square(padded.reshape(count, step), dtype=np.float64), axis=1)
-    return (10.0 * np.log10(np.maximum(power, 1e-20))).astype(np.float32)
+    decibels: Float32 = (10.0 * np.log10(np.maximum(power, 1e-20))).astype(np.float32)
+    return decibels
 
 
 # ------------------------------------------------------------------------------ opening, headers
@@ -373,8 +374,6 @@ _KNOWN: Final = (
 # --------------------------------------------------------------------------------------- decoding
 
 
-
-
 @dataclass(frozen=True)
 class _Stream:
     """Decoded sound: ``blocks`` of ``float32 (n, channels)``."""
@@ -491,9 +490,7 @@ def _resampled(stream: _Stream, rate: int, name: str) -> Iterator[Float32]:
     if not MIN_RATE <= stream.rate <= MAX_RATE:
         raise AudioError(name, f"its rate is {stream.rate} Hz, allowed: {MIN_RATE} to {MAX_RATE}")
     if not 1 <= stream.channels <= MAX_CHANNELS:
-        raise AudioError(
-            name, f"it has {stream.channels} channels, allowed: 1 to {MAX_CHANNELS}"
-        )
+        raise AudioError(name, f"it has {stream.channels} channels, allowed: 1 to {MAX_CHANNELS}")
     converter = (
         None if stream.rate == rate else soxr.ResampleStream(stream.rate, rate, 1, dtype="float32")
     )
@@ -501,7 +498,7 @@ def _resampled(stream: _Stream, rate: int, name: str) -> Iterator[Float32]:
     for block in stream.blocks:
         # min and max carry NaN and infinity along and need no temporary.
         low, high = float(block.min()), float(block.max())
-        if not (-MAX_AMPLITUDE <= low and high <= MAX_AMPLITUDE):
+        if not (low >= -MAX_AMPLITUDE and high <= MAX_AMPLITUDE):
             finite = np.isfinite(block).all(axis=1)
             at = (done + int(np.argmin(finite))) / stream.rate
             if not finite.all():

@@ -108,7 +108,10 @@ def mask(images: torch.Tensor, freq_mask: int, time_mask: int) -> torch.Tensor:
     """
     n, _, n_mels, frames = images.shape
     keep = torch.ones_like(images, dtype=torch.bool)
-    for size, width, shape in ((n_mels, freq_mask, (n, 1, -1, 1)), (frames, time_mask, (n, 1, 1, -1))):
+    for size, width, shape in (
+        (n_mels, freq_mask, (n, 1, -1, 1)),
+        (frames, time_mask, (n, 1, 1, -1)),
+    ):
         position = torch.arange(size, device=images.device)
         for _ in range(2):
             length = torch.rand(n, device=images.device) * width

@@ -55,7 +55,7 @@ class Precision(Enum):
     INT8 = "INT8"
 
 
-class ExportDrift(RuntimeError):
+class ExportDriftError(RuntimeError):
     """A step of the export answers otherwise than the one before; the message says where."""
 
 
@@ -127,7 +127,7 @@ def export(
 
     Raises
     ------
-    ExportDrift
+    ExportDriftError
         A step answers otherwise than the one before.
     ValueError
         Model or pictures cannot be read or do not fit.
@@ -165,7 +165,7 @@ def export(
             ("IR FP16", lambda: _run_ir(fp16_xml, clips), _check_labels),
             ("IR INT8", lambda: _run_ir(int8_xml, clips), _check_uar),
         ):
-            step = _scored(name, run(), clips)
+            step = _scored(name, run(), clips)  # type: ignore[no-untyped-call]
             comparison = compare(before, step)
             progress(str(comparison))
             check(comparison, before, step, clips)
@@ -233,7 +233,7 @@ def save_ir(model: Any, xml: Path, manifest: Manifest) -> Path:
         model.set_rt_info(value, [RT_INFO_KEY, key])
     openvino.save_model(model, xml, compress_to_fp16=True)
     if hashlib.sha256(xml.with_suffix(".bin").read_bytes()).hexdigest() != digest:
-        raise ExportDrift(f"{xml}: its weights changed between two writings")
+        raise ExportDriftError(f"{xml}: its weights changed between two writings")
     return xml
 
 
@@ -242,7 +242,7 @@ def check_old_runtime(xml: Path) -> None:
 
     Raises
     ------
-    ExportDrift
+    ExportDriftError
         A layer's opset is above 10, or a dimension other than the batch is dynamic; every such
         layer is named.
     """
@@ -261,9 +261,9 @@ def check_old_runtime(xml: Path) -> None:
             if any(str(d) in ("-1", "?") or ".." in str(d) for d in shape[1:]):
                 faults.append(f"{name} ({kind}) has the shape [{','.join(map(str, shape))}]")
     if faults:
-        raise ExportDrift(
-            f"{xml.name}: OpenVINO 2022.3 reads opsets up to {MAX_IR_OPSET} and the batch alone may "
-            f"be dynamic: {'; '.join(faults)}"
+        raise ExportDriftError(
+            f"{xml.name}: OpenVINO 2022.3 reads opsets up to {MAX_IR_OPSET}, and the batch "
+            f"alone may be dynamic: {'; '.join(faults)}"
         )
 
 
@@ -281,7 +281,7 @@ def compare(before: Step, step: Step) -> Comparison:
 
 def _check_labels(comparison: Comparison, before: Step, step: Step, clips: Sequence[Clip]) -> None:
     if not np.isfinite(step.logits).all() or comparison.same_label < SAME_LABEL_SHARE:
-        raise ExportDrift(
+        raise ExportDriftError(
             f"{comparison}; at least {SAME_LABEL_SHARE:.1%} should agree. "
             + _where(before, step, clips)
         )
@@ -289,7 +289,7 @@ def _check_labels(comparison: Comparison, before: Step, step: Step, clips: Seque
 
 def _check_uar(comparison: Comparison, before: Step, step: Step, clips: Sequence[Clip]) -> None:
     if not np.isfinite(step.logits).all() or comparison.uar < comparison.uar_before - UAR_LOSS:
-        raise ExportDrift(
+        raise ExportDriftError(
             f"{comparison}; at most {UAR_LOSS:.3f} may be lost. " + _where(before, step, clips)
         )
 

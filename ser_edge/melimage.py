@@ -181,7 +181,7 @@ class MelImageSpec:
         ValueError
             For unknown, missing (if ``complete``), mistyped or impossible fields.
         """
-        known = {field.name: type(field.default) for field in fields(cls)}
+        known: dict[str, type] = {f.name: type(f.default) for f in fields(cls)}
         unknown = sorted(set(values) - set(known))
         missing = sorted(set(known) - set(values)) if complete else []
         if unknown or missing:
@@ -333,7 +333,8 @@ def quantize(decibels: Float32, spec: MelImageSpec) -> UInt8:
     if spec.level == "peak":
         black = np.maximum(black, decibels.max() - np.float32(spec.range_db))
     grey = (decibels - black) * np.float32(255.0 / spec.range_db)
-    return np.rint(np.clip(grey, 0.0, 255.0)).astype(np.uint8)
+    levels: UInt8 = np.rint(np.clip(grey, 0.0, 255.0)).astype(np.uint8)
+    return levels
 
 
 def pad_window(waveform: npt.ArrayLike, spec: MelImageSpec) -> Float32:

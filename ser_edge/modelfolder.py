@@ -108,6 +108,4 @@ def _read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
 
 
 def _differences(a: Recipe, b: Recipe) -> list[str]:
-    return [
-        name for name in vars(a) if name != "seed" and getattr(a, name) != getattr(b, name)
-    ]
+    return [name for name in vars(a) if name != "seed" and getattr(a, name) != getattr(b, name)]

@@ -112,7 +112,7 @@ class Recipe:
                     raise ValueError(f"{_IMAGE} should be a mapping of mel image fields")
                 typed[name] = MelImageSpec.from_dict(dict(value))
                 continue
-            kind = type(known[name].default)
+            kind: type = type(known[name].default)
             good = isinstance(value, (int, float) if kind is float else kind)
             if not good or isinstance(value, bool):
                 raise ValueError(f"{name} is {value!r}, it should be of type {kind.__name__}")

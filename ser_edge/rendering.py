@@ -167,9 +167,7 @@ def render_utterance(
     file.name = str(utterance.path)
     waveform = audio.load(file, spec.sample_rate)
     cut = list(
-        audio.windows(
-            [waveform], spec.window_samples, round(FILE_HOP_SECONDS * spec.sample_rate)
-        )
+        audio.windows([waveform], spec.window_samples, round(FILE_HOP_SECONDS * spec.sample_rate))
     )
     weights = speech_weights([audio.levels(window.waveform, spec.sample_rate) for window in cut])
     rows = []
@@ -241,9 +239,7 @@ def _image_name(folder: Path, stem: str, number: int) -> str:
     return (folder / f"{stem}_w{number}.png").as_posix()
 
 
-def _found(
-    out: Path, folder: Path, stem: str, identity: dict[str, str]
-) -> list[Picture] | None:
+def _found(out: Path, folder: Path, stem: str, identity: dict[str, str]) -> list[Picture] | None:
     """The rows of an utterance whose pictures are all there and fit, else None."""
     rows: list[Picture] = []
     windows = 1
@@ -262,9 +258,7 @@ def _found(
 
 def _to_csv(rows: Iterable[Picture]) -> str:
     buffer = io.StringIO()
-    writer = csv.DictWriter(
-        buffer, [field.name for field in fields(Picture)], lineterminator="\n"
-    )
+    writer = csv.DictWriter(buffer, [field.name for field in fields(Picture)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
     return buffer.getvalue()

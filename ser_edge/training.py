@@ -54,8 +54,8 @@ class Training(lightning.LightningModule):
         super().__init__()
         self.recipe = recipe
         self.net = build_net(
-        recipe.net, len(EMOTIONS), recipe.image.n_mels, recipe.width, recipe.dropout
-    )
+            recipe.net, len(EMOTIONS), recipe.image.n_mels, recipe.width, recipe.dropout
+        )
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._augment = ImageAugment(
             recipe.time_stretch,
@@ -266,9 +266,7 @@ def load_net(folder: Path) -> tuple[Recipe, nn.Module]:
         Recipe or weights are missing or do not fit; the message names the file.
     """
     recipe = Recipe.read(folder / CONFIG)
-    net = build_net(
-        recipe.net, len(EMOTIONS), recipe.image.n_mels, recipe.width, recipe.dropout
-    )
+    net = build_net(recipe.net, len(EMOTIONS), recipe.image.n_mels, recipe.width, recipe.dropout)
     path = folder / WEIGHTS
     try:
         net.load_state_dict(load_safetensors(path.read_bytes()))

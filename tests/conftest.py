@@ -65,9 +65,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small-ir")
     net = build_net("compact", 8, SMALL.n_mels, 0.25, 0.0).eval()
     export.to_onnx(net, SMALL.shape, folder / "small.onnx")
-    manifest = Manifest(
-        "small", SMALL, Calibration(), corpora=("none",), weights_sha256="0" * 64
-    )
+    manifest = Manifest("small", SMALL, Calibration(), corpora=("none",), weights_sha256="0" * 64)
     model = export.to_openvino(folder / "small.onnx")
     return export.save_ir(model, folder / "small" / "FP16" / "small.xml", manifest)
 

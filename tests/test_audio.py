@@ -143,9 +143,7 @@ class Pipe(io.RawIOBase):
 
 def test_a_pipe_that_cannot_seek(tmp_path):
     path = wav(tmp_path / "a.wav")
-    np.testing.assert_array_equal(
-        audio.load(Pipe(path.read_bytes()), RATE), audio.load(path, RATE)
-    )
+    np.testing.assert_array_equal(audio.load(Pipe(path.read_bytes()), RATE), audio.load(path, RATE))
 
 
 def test_a_file_object_stays_open_and_is_read_from_its_start(tmp_path):
@@ -312,9 +310,7 @@ def test_windows_cover_the_sound_and_end_with_it(seconds, starts, block):
     found = list(audio.windows(blocks, 80_000, 40_000))
     assert [window.start for window in found] == [round(start * RATE) for start in starts]
     for window in found:
-        np.testing.assert_array_equal(
-            window.waveform, sound[window.start : window.start + 80_000]
-        )
+        np.testing.assert_array_equal(window.waveform, sound[window.start : window.start + 80_000])
 
 
 def test_windows_refuse_an_impossible_hop():

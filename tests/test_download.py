@@ -44,9 +44,7 @@ class Server:
 
     def archive(self, content: bytes | None = None) -> Archive:
         right = self.content if content is None else content
-        return Archive(
-            f"{self.url}/a.zip", f"md5:{hashlib.md5(right).hexdigest()}", len(right)
-        )
+        return Archive(f"{self.url}/a.zip", f"md5:{hashlib.md5(right).hexdigest()}", len(right))
 
 
 @pytest.fixture
@@ -187,9 +185,7 @@ def test_an_archive_cannot_write_outside(tmp_path):
 
 def test_the_official_archives():
     speech, song = CORPORA["ravdess"].archives
-    assert speech.url == (
-        "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip"
-    )
+    assert speech.url == ("https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip")
     assert song.name == "Audio_Song_Actors_01-24.zip"
     assert all(re.fullmatch("md5:[0-9a-f]{32}", a.checksum) for a in (speech, song))
 

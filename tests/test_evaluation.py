@@ -65,7 +65,7 @@ def test_other_files_are_refused_by_name(tmp_path, content):
     path = tmp_path / "predictions.csv"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(ValueError, match="predictions.csv"):
+    with pytest.raises(ValueError, match=r"predictions\.csv"):
         evaluation.read_predictions(path)
 
 

@@ -40,9 +40,7 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "edge_app").rglob("*.py")), ids=lambda p: p.name)
 def test_the_edge_app_knows_only_the_lower_rooms(path):
-    rooms = {
-        name.split(".")[1] for name in imports(path) if name.startswith("ser_edge.")
-    }
+    rooms = {name.split(".")[1] for name in imports(path) if name.startswith("ser_edge.")}
     assert rooms <= set(LOWER_ROOMS)
 
 

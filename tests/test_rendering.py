@@ -86,7 +86,7 @@ def test_changed_sounds_and_other_specifications_are_rendered_anew(make_ravdess,
     assert "1 clips rendered, 3 were there" in run(corpus, tmp_path / "a", "--quiet").stdout
     second = content(tmp_path / "a")
     assert [k for k in first if first[k] != second[k]] == [
-        k for k in first if changed.stem in k or k == "index.csv" and first[k] != second[k]
+        k for k in first if changed.stem in k or (k == "index.csv" and first[k] != second[k])
     ]
     other = run(corpus, tmp_path / "a", "--quiet", "--n-mels", 40)
     assert "4 clips rendered" in other.stdout
@@ -193,9 +193,7 @@ def test_the_index_opens_with_the_csv_module(make_ravdess, tmp_path):
 
 
 def test_real_speech_and_song(ravdess, tmp_path):
-    chosen = [
-        u for u in CORPORA["ravdess"].scan(ravdess).utterances if u.speaker == "ravdess-07"
-    ]
+    chosen = [u for u in CORPORA["ravdess"].scan(ravdess).utterances if u.speaker == "ravdess-07"]
     rows = [row for u in chosen[::10] for row in render_utterance(u, tmp_path, SPEC)[0]]
     assert {row.channel for row in rows} == {"speech", "song"}
     assert all(row.speech > 0.1 for row in rows if row.window == 0)

@@ -93,9 +93,7 @@ def training_yaml(text: str):
 def test_one_seed_gives_the_same_weights_twice_and_another_others(images, tmp_path):
     def weights(name: str, seed: int) -> bytes:
         recipe = Recipe.from_dict({**training_yaml(RECIPE.to_yaml()), "seed": seed})
-        training.train(
-            images, tmp_path / name, recipe, 1, accelerator="cpu", progress=False
-        )
+        training.train(images, tmp_path / name, recipe, 1, accelerator="cpu", progress=False)
         return (tmp_path / name / "weights.safetensors").read_bytes()
 
     first = weights("a", 1)

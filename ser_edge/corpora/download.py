@@ -101,7 +101,12 @@ def _continue(url: str, part: Path, size: int, *, progress: bool, tries: int, wa
     if part.exists() and part.stat().st_size > size:
         part.unlink()
     with tqdm(
-        total=size, unit="B", unit_scale=True, unit_divisor=1024, desc=part.stem, disable=not progress
+        total=size,
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        desc=part.stem,
+        disable=not progress,
     ) as bar:
         while True:
             have = part.stat().st_size if part.exists() else 0
