@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,6 @@ from ser_edge.audio import AudioError
 from ser_edge.decision import decide, pool, speech_weights
 from ser_edge.manifest import Manifest
 from ser_edge.melimage import mel_image
-
-FILE_HOP_SECONDS: Final = 2.5
-"""Hop of the windows of a file longer than one window."""
 
 
 class Classifier:
@@ -114,7 +111,7 @@ class Classifier:
 
     def _predict_blocks(self, blocks: Iterable[audio.Float32], name: str) -> Prediction:
         spec = self.manifest.spec
-        hop = round(FILE_HOP_SECONDS * spec.sample_rate)
+        hop = round(audio.FILE_HOP_SECONDS * spec.sample_rate)
         logits: list[npt.NDArray[np.float32]] = []
         levels: list[npt.NDArray[np.float32]] = []
         spans: list[tuple[float, float]] = []

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import BinaryIO
 
 from edge_app.classifier import Classifier
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="edge-app", description="Hear emotion in voices with an OpenVINO model."
     )
+    parser.add_argument("--version", action="version", version=f"ser-edge {version('ser-edge')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     predict = commands.add_parser(
         "predict",

@@ -38,6 +38,9 @@ AUDIO_SUFFIXES: Final = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".m
 MEDIA_SUFFIXES: Final = frozenset({".m4a", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".wma"})
 """Searched for as well where the extra ``media`` is installed."""
 
+FILE_HOP_SECONDS: Final = 2.5
+"""Hop of the windows of a file longer than one window, in rendering and on the edge."""
+
 _BLOCK_SECONDS: Final = 10
 _SPOOL_BYTES: Final = 64 * 2**20
 _LEVEL_SECONDS: Final = 0.05
@@ -289,7 +292,9 @@ def _opened(source: Source, name: str) -> Iterator[BinaryIO]:
                 raise
             except (OSError, ValueError) as error:  # ValueError: a NUL in the name
                 raise AudioError(name, f"it cannot be opened: {_reason(error)}") from None
-        elif source.seekable():
+        elif isinstance(source.read(0), str):
+            raise AudioError(name, "it is opened as text, it should be opened as bytes")
+        elif _can_seek(source):
             file = source
         else:
             file = cast(
@@ -305,6 +310,12 @@ def _opened(source: Source, name: str) -> Iterator[BinaryIO]:
         if size == 0:
             raise AudioError(name, "it is empty")
         yield file
+
+
+def _can_seek(file: BinaryIO) -> bool:
+    # SpooledTemporaryFile has no seekable() before Python 3.11, yet it can seek.
+    ask = getattr(file, "seekable", None)
+    return bool(ask()) if ask is not None else hasattr(file, "seek")
 
 
 def _reason(error: Exception) -> str:

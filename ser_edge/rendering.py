@@ -32,9 +32,6 @@ from ser_edge.decision import speech_weights
 from ser_edge.files import UNFINISHED, write_whole
 from ser_edge.melimage import MelImageSpec, mel_image
 
-FILE_HOP_SECONDS: Final = 2.5
-"""Hop of the 5 s windows of a file."""
-
 INDEX_NAME: Final = "index.csv"
 SPEC_NAME: Final = "spec.json"
 _TEXT_KEY: Final = "ser-edge"
@@ -167,7 +164,9 @@ def render_utterance(
     file.name = str(utterance.path)
     waveform = audio.load(file, spec.sample_rate)
     cut = list(
-        audio.windows([waveform], spec.window_samples, round(FILE_HOP_SECONDS * spec.sample_rate))
+        audio.windows(
+            [waveform], spec.window_samples, round(audio.FILE_HOP_SECONDS * spec.sample_rate)
+        )
     )
     weights = speech_weights([audio.levels(window.waveform, spec.sample_rate) for window in cut])
     rows = []

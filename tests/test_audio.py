@@ -4,6 +4,7 @@ import io
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,15 @@ def test_a_file_object_stays_open_and_is_read_from_its_start(tmp_path):
         first = audio.load(file, RATE)
         np.testing.assert_array_equal(first, audio.load(file, RATE))
         assert not file.closed
+
+
+def test_a_spooled_file_and_a_text_file(tmp_path):
+    path = wav(tmp_path / "a.wav")
+    with tempfile.SpooledTemporaryFile() as spooled:
+        spooled.write(path.read_bytes())
+        assert audio.load(spooled, RATE).size == RATE
+    with pytest.raises(AudioError, match="<stream>: it is opened as text"):
+        audio.load(io.StringIO("sound"), RATE)
 
 
 @pytest.mark.parametrize("suffix", [".raw", ".txt", "", ".mp3"])
