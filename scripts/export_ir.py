@@ -37,7 +37,7 @@ def main() -> int:
 
     try:
         export(options.models / options.name, options.images, options.ir)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     except ExportDriftError as error:
         print(f"{parser.prog}: drift: {error}", file=sys.stderr)

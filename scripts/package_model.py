@@ -28,7 +28,7 @@ def main() -> int:
 
     try:
         metrics = package(options.final, options.folds, options.out)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     summary, calibration = metrics["summary"], metrics["calibration"]
     print(

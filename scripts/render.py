@@ -42,9 +42,13 @@ def main() -> int:
         for problem in scan.problems:
             print(f"left out: {problem}", file=sys.stderr)
         parser.error(f"{options.data}: no {options.corpus} recording in it")
-    report = render(
-        scan.utterances, options.out, spec, workers=options.workers, progress=not options.quiet
-    )
+    try:
+        report = render(
+            scan.utterances, options.out, spec, workers=options.workers, progress=not options.quiet
+        )
+    except OSError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
     for problem in scan.problems:
         print(f"left out: {problem}", file=sys.stderr)
     for problem in report.problems:

@@ -52,7 +52,7 @@ def main() -> int:
             workers=options.workers,
             progress=not options.quiet,
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     for part, found in result.figures.items():
         print(

@@ -13,6 +13,7 @@ from typing import Any, Final
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import (
     Callback,
     EMAWeightAveraging,
@@ -168,7 +169,8 @@ def train(
     Raises
     ------
     ValueError
-        Rendering and recipe do not fit, no clip to train on, or ``out`` is taken.
+        Rendering and recipe do not fit, no clip to train on, no such accelerator, or ``out`` is
+        taken.
     """
     if (out / METRICS).exists():
         raise ValueError(f"{out}: a finished run lies there; choose another folder or remove it")
@@ -197,18 +199,21 @@ def train(
     module = Training(recipe, scored.get("validation", ()))
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / CONFIG, recipe.to_yaml())
-    trainer = lightning.Trainer(
-        accelerator=accelerator,
-        precision=recipe.precision,  # type: ignore[arg-type]  # checked by Recipe
-        max_epochs=recipe.epochs,
-        logger=TensorBoardLogger(str(out), name="", version="tensorboard"),
-        callbacks=_callbacks(recipe, out, validated="validation" in scored, progress=progress),
-        log_every_n_steps=1,
-        num_sanity_val_steps=0,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        deterministic="warn",
-    )
+    try:
+        trainer = lightning.Trainer(
+            accelerator=accelerator,
+            precision=recipe.precision,  # type: ignore[arg-type]  # checked by Recipe
+            max_epochs=recipe.epochs,
+            logger=TensorBoardLogger(str(out), name="", version="tensorboard"),
+            callbacks=_callbacks(recipe, out, validated="validation" in scored, progress=progress),
+            log_every_n_steps=1,
+            num_sanity_val_steps=0,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            deterministic="warn",
+        )
+    except MisconfigurationException as error:
+        raise ValueError(f"accelerator {accelerator!r}: {error}") from None
     trainer.fit(
         module,
         DataLoader(

@@ -161,6 +161,14 @@ def test_wrong_usage(tmp_path, words, message):
     assert "Traceback" not in done.stderr
 
 
+def test_a_folder_that_cannot_be_written(make_ravdess, tmp_path):
+    (tmp_path / "file").touch()
+    done = run(make_ravdess(), tmp_path / "file" / "out", "--quiet")
+    assert done.returncode == 1
+    assert "Not a directory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

@@ -133,6 +133,7 @@ def test_it_learns(tmp_path):
         (["--fold", "1", "--lr", "7"], "lr is 7.0, allowed: above 0 to 1"),
         (["--fold", "1", "--net", "huge"], "net is 'huge', allowed: compact"),
         (["--fold", "5"], "no speaker to"),
+        (["--fold", "1", "--accelerator", "gpu"], "accelerator 'gpu': "),
         (["--fold", "1", "--channels", "song"], "no clip of song"),
         ([], "--fold"),
     ],
