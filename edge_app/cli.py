@@ -7,7 +7,6 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import BinaryIO
 
 from edge_app.classifier import Classifier
@@ -15,6 +14,7 @@ from edge_app.models import DEFAULT_MODEL, PRECISIONS, ModelError
 from edge_app.runtime import DeviceError
 from edge_app.sinks import SINKS, Sink
 from edge_app.sources import STANDARD_INPUT, expand
+from ser_edge import __version__
 from ser_edge.audio import AudioError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="edge-app", description="Hear emotion in voices with an OpenVINO model."
     )
-    parser.add_argument("--version", action="version", version=f"ser-edge {version('ser-edge')}")
+    parser.add_argument("--version", action="version", version=f"ser-edge {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     predict = commands.add_parser(
         "predict",
