@@ -6,17 +6,20 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from ser_edge import evaluation
 from ser_edge.calibration import fit_calibration
+from ser_edge.emotions import EMOTIONS
 from ser_edge.evaluation import ClipPrediction, read_predictions
 from ser_edge.files import whole_file, write_whole
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
 from ser_edge.training import CONFIG, METRICS, PREDICTIONS, WEIGHTS
+
+FIGURES: Final = "figures.md"
 
 
 def package(final: Path, folds: Sequence[Path], out: Path) -> dict[str, Any]:
@@ -33,7 +36,8 @@ def package(final: Path, folds: Sequence[Path], out: Path) -> dict[str, Any]:
     folds : sequence of Path
         Runs with ``--fold N``, of the same recipe but for the seed.
     out : Path
-        ``models/<name>``; a model card ``README.md`` in it is left alone.
+        ``models/<name>``; gets weights, recipe, predictions, ``metrics.json`` and ``figures.md``; a
+        model card ``README.md`` in it is left alone.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def package(final: Path, folds: Sequence[Path], out: Path) -> dict[str, Any]:
     result = {
         "summary": {
             "uar_mean": round(float(np.mean(uars)), 4),
-            "uar_sd": round(float(np.std(uars)), 4),
+            "uar_sd": round(float(np.std(uars, ddof=1)), 4) if len(uars) > 1 else 0.0,
             "uar_by_run": dict(zip(by_fold, uars, strict=True)),
             "measured_on": "RAVDESS speech, test actors of EmoBox folds, never heard in training",
         },
@@ -94,7 +98,63 @@ def package(final: Path, folds: Sequence[Path], out: Path) -> dict[str, Any]:
     write_whole(out / CONFIG, recipe.to_yaml())
     write_whole(out / PREDICTIONS, evaluation.predictions_csv(predictions))
     write_whole(out / METRICS, json.dumps(result, indent=2) + "\n")
+    write_whole(out / FIGURES, figures_markdown(recipe.name, result))
     return result
+
+
+def figures_markdown(name: str, metrics: dict[str, Any]) -> str:
+    """The figures of ``metrics.json`` as tables for people."""
+    summary, pooled = metrics["summary"], metrics["pooled_test"]
+    lines = [
+        f"# Figures of `{name}` on voices never heard in training",
+        "",
+        "RAVDESS speech, 8 emotions, one answer a clip; trained on "
+        f"{', '.join(metrics['corpora'])}. Each run is tested on the four actors of an EmoBox fold that are nowhere else in it; the "
+        "weights are those of the last epoch, chosen before. Made by `scripts/package_model.py`; "
+        "recompute them from `predictions.csv`.",
+        "",
+        f"**Mean UAR {summary['uar_mean']:.3f}, SD {summary['uar_sd']:.3f} over "
+        f"{len(metrics['folds'])} runs.**",
+        "",
+        "| run | test actors | clips | UAR | accuracy | macro F1 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for key, entry in metrics["folds"].items():
+        found = entry["figures"]
+        actors = ", ".join(speaker.split("-")[-1] for speaker in entry["speakers"]["test"])
+        lines.append(
+            f"| {key} | {actors} | {found['clips']} | {found['uar']:.3f} | "
+            f"{found['accuracy']:.3f} | {found['macro_f1']:.3f} |"
+        )
+    lines += [
+        "",
+        f"All {pooled['clips']} test clips together: UAR {pooled['uar']:.3f}, accuracy "
+        f"{pooled['accuracy']:.3f}, macro F1 {pooled['macro_f1']:.3f}; with the shipped "
+        f"temperature ECE {pooled['ece']:.3f} ({evaluation.ECE_BINS} bins), NLL {pooled['nll']:.3f}.",
+        "",
+        "| recall of | |",
+        "|---|---|",
+        *(f"| {emotion} | {recall:.3f} |" for emotion, recall in pooled["recall"].items()),
+        "",
+        "| UAR of | |",
+        "|---|---|",
+        *(f"| {sex} voices | {value:.3f} |" for sex, value in pooled["uar_by_sex"].items()),
+        *(
+            f"| {intensity} intensity | {value:.3f} |"
+            for intensity, value in pooled["uar_by_intensity"].items()
+        ),
+        "",
+        "Confusion, rows the truth:",
+        "",
+        "| | " + " | ".join(EMOTIONS) + " |",
+        "|---" * (len(EMOTIONS) + 1) + "|",
+        *(
+            f"| **{emotion}** | " + " | ".join(map(str, row)) + " |"
+            for emotion, row in zip(EMOTIONS, pooled["confusion"], strict=True)
+        ),
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
