@@ -109,7 +109,8 @@ def figures_markdown(name: str, metrics: dict[str, Any]) -> str:
         f"# Figures of `{name}` on voices never heard in training",
         "",
         "RAVDESS speech, 8 emotions, one answer a clip; trained on "
-        f"{', '.join(metrics['corpora'])}. Each run is tested on the four actors of an EmoBox fold that are nowhere else in it; the "
+        f"{', '.join(metrics['corpora'])}. Each run is tested on the four "
+        "actors of an EmoBox fold that are nowhere else in it; the "
         "weights are those of the last epoch, chosen before. Made by `scripts/package_model.py`; "
         "recompute them from `predictions.csv`.",
         "",
@@ -130,7 +131,8 @@ def figures_markdown(name: str, metrics: dict[str, Any]) -> str:
         "",
         f"All {pooled['clips']} test clips together: UAR {pooled['uar']:.3f}, accuracy "
         f"{pooled['accuracy']:.3f}, macro F1 {pooled['macro_f1']:.3f}; with the shipped "
-        f"temperature ECE {pooled['ece']:.3f} ({evaluation.ECE_BINS} bins), NLL {pooled['nll']:.3f}.",
+        f"temperature ECE {pooled['ece']:.3f} ({evaluation.ECE_BINS} bins), "
+        f"NLL {pooled['nll']:.3f}.",
         "",
         "| recall of | |",
         "|---|---|",
