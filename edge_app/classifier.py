@@ -111,11 +111,10 @@ class Classifier:
 
     def _predict_blocks(self, blocks: Iterable[audio.Float32], name: str) -> Prediction:
         spec = self.manifest.spec
-        hop = round(audio.FILE_HOP_SECONDS * spec.sample_rate)
         logits: list[npt.NDArray[np.float32]] = []
         levels: list[npt.NDArray[np.float32]] = []
         spans: list[tuple[float, float]] = []
-        for window in audio.windows(blocks, spec.window_samples, hop):
+        for window in audio.windows(blocks, spec.window_samples, spec.hop_samples):
             logits.append(self._network.logits(mel_image(window.waveform, spec)))
             levels.append(audio.levels(window.waveform, spec.sample_rate))
             end = window.start + window.waveform.size
@@ -167,11 +166,15 @@ def _read_picture(source: Any, name: str, shape: tuple[int, int]) -> npt.NDArray
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(source) as picture:
+        # PNG alone: Pillow would try every other format on it, some by way of other programs.
+        with (
+            audio.opened(source, name) as file,
+            Image.open(file, formats=("PNG",)) as picture,
+        ):
             mode, size = picture.mode, picture.size
             pixels = np.asarray(picture) if (mode, size) == ("L", shape[::-1]) else None
-    except FileNotFoundError:
-        raise AudioError(name, "there is no such file") from None
+    except AudioError:
+        raise
     except UnidentifiedImageError:
         raise AudioError(name, "it is not a PNG picture") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

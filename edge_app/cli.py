@@ -17,7 +17,7 @@ from edge_app.sources import STANDARD_INPUT, expand
 from ser_edge import __version__
 from ser_edge.audio import AudioError
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
 _PREDICT = """\
 Say which emotion is heard in sounds. One answer a sound; a sound that fails gives an error line
@@ -70,23 +70,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     predict.add_argument("--format", choices=tuple(SINKS), default="table", help="(default: table)")
     options = parser.parse_args(arguments)
+    if sys.stdout is None:  # closed by the caller
+        return EXIT_FAILED
     try:
         classifier = Classifier(options.model, options.device, options.precision)
     except (ModelError, DeviceError) as error:
         predict.error(str(error))  # exits with 2
+    _survive_odd_names(sys.stdout)
     try:
-        _line_writer(sys.stdout)
         sink = SINKS[options.format](sys.stdout, classifier.manifest.labels)
         return _predict_all(classifier, options.paths, sink)
     except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # The reader (head, less) has enough; Python must not complain when it closes stdout.
+        return EXIT_INTERRUPTED
+    except OSError as error:  # of the sink: those of sounds are AudioErrors
+        # What is still in the buffer must not be tried again when Python closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
+        if isinstance(error, BrokenPipeError):  # the reader (head, less) has enough
+            return EXIT_OK
+        print(f"{parser.prog}: the answers cannot be written: {error}", file=sys.stderr)
+        return EXIT_FAILED
 
 
-def _line_writer(stream: object) -> None:
+def _survive_odd_names(stream: object) -> None:
     """Names of files may hold bytes that are no UTF-8; printing them must not fail."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
@@ -96,9 +101,20 @@ def _predict_all(classifier: Classifier, paths: Sequence[str], sink: Sink) -> in
     status = EXIT_OK
     for name in expand(paths):
         try:
-            source: str | BinaryIO = name if name != STANDARD_INPUT else sys.stdin.buffer
-            sink.answer(classifier.predict(source))
+            answer = classifier.predict(_source(name))
         except (AudioError, DeviceError) as error:
             sink.error(name, str(error))
             status = EXIT_FAILED
+        else:
+            sink.answer(answer)
     return status
+
+
+def _source(name: str) -> str | BinaryIO:
+    if name == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise AudioError(name, "standard input is closed")
+        return sys.stdin.buffer
+    if os.path.isdir(name):
+        raise AudioError(name, "there is no sound in this folder")
+    return name

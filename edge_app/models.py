@@ -6,6 +6,7 @@ Names are looked for in ``ir/`` of a checkout, in the installed package, and in 
 from __future__ import annotations
 
 import hashlib
+import os
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def find_model(model: str, precision: str = "FP16") -> ModelFiles:
         raise ModelError(f"precision is {precision!r}, allowed: {', '.join(PRECISIONS)}")
     if model.lower().endswith(".xml"):
         xml = Path(model)
-        if not xml.is_file():
+        if not os.path.isfile(xml):  # Path.is_file raises for names that are too long
             raise ModelError(f"{model}: there is no such file")
     else:
         xml = _by_name(model, precision)
@@ -85,7 +86,7 @@ def read_manifest(xml: Path) -> Manifest:
         root = ElementTree.fromstring(xml.read_bytes())
     except OSError as error:
         raise ModelError(f"{xml}: {error.strerror or error}") from None
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter: encodings
         raise ModelError(f"{xml}: it is damaged, not an OpenVINO IR: {error}") from None
     if root.tag != "net":
         raise ModelError(f"{xml}: it is not an OpenVINO IR: its root is <{root.tag}>, not <net>")
@@ -100,6 +101,8 @@ def read_manifest(xml: Path) -> Manifest:
     except ValueError as error:
         raise ModelError(f"{xml}: {error}") from None
     weights = xml.with_suffix(".bin")
+    if not os.path.isfile(weights):
+        raise ModelError(f"{weights}: there is no such file")
     try:
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     except OSError as error:
@@ -117,7 +120,7 @@ def _roots() -> list[Path]:
 def _by_name(name: str, precision: str) -> Path:
     for root in _roots():
         xml = root / name / precision / f"{name}.xml"
-        if xml.is_file():
+        if os.path.isfile(xml):
             return xml
     there = ", ".join(model_names()) or "none"
     raise ModelError(

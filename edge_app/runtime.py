@@ -73,6 +73,7 @@ class Network:
         self._compiled = _compile(core, model, device, cache)
         self._request = self._compiled.create_infer_request()
         self._shape = tuple(shape)
+        self._classes = len(files.manifest.labels)
         self.device = _executing(self._compiled, device)
 
     def logits(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -81,10 +82,14 @@ class Network:
         Raises
         ------
         DeviceError
-            The device gave numbers that are not finite.
+            The device gave numbers that are not finite, or too many or too few.
         """
         result = self._request.infer({0: image.reshape(self._shape)})
         logits = np.array(next(iter(result.values())), dtype=np.float32).reshape(-1)
+        if logits.size != self._classes:
+            raise DeviceError(
+                f"the network gave {logits.size} logits for {self._classes} labels: it is damaged"
+            )
         if not np.isfinite(logits).all():
             raise DeviceError(
                 f"{self.device} gave scores that are not finite (FP16 overflow on a GPU?); "

@@ -23,18 +23,22 @@ def expand(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         if name == STANDARD_INPUT:
             yield name
-        elif os.path.isdir(name):
-            found = False
-            for path in _inside(Path(name)):
-                found = True
-                yield str(path)
-            if not found:
-                yield name
-        elif os.path.exists(name) or not glob.has_magic(name):
-            yield name
+        elif os.path.lexists(name) or not glob.has_magic(name):
+            yield from _file_or_folder(name)
         else:
             matches = sorted(glob.glob(name, recursive=True))
-            yield from expand(matches) if matches else [name]
+            for match in matches or [name]:
+                # A file that is called - is not standard input.
+                yield from _file_or_folder("./-" if match == STANDARD_INPUT else match)
+
+
+def _file_or_folder(name: str) -> Iterator[str]:
+    found = False
+    for path in _inside(Path(name)) if os.path.isdir(name) else ():
+        found = True
+        yield str(path)
+    if not found:
+        yield name
 
 
 def _inside(root: Path) -> Iterator[Path]:

@@ -25,16 +25,21 @@ def main() -> int:
     )
     parser.add_argument("corpus", choices=sorted(CORPORA))
     parser.add_argument("--out", type=Path, help="folder (default: data/CORPUS)")
+    parser.add_argument(
+        "--tries", type=int, default=5, help="connections in a row that bring nothing (default: 5)"
+    )
     parser.add_argument("--keep-archives", action="store_true", help="do not delete the archives")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     options = parser.parse_args()
+    if options.tries < 1:
+        parser.error(f"--tries is {options.tries}, allowed: 1 or more")
     corpus = CORPORA[options.corpus]
     out = options.out or Path("data") / options.corpus
     print(f"{options.corpus}: licence {corpus.licence}")
     files = 0
     for archive in corpus.archives:
         try:
-            path = fetch(archive, out, progress=not options.quiet)
+            path = fetch(archive, out, progress=not options.quiet, tries=options.tries)
             files += unpack(path, out, progress=not options.quiet)
         except DownloadError as error:
             print(f"{Path(__file__).name}: {error}", file=sys.stderr)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
-import struct
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
+
+from ser_edge.headers import Container, View, container_of, views
 
 Float32 = npt.NDArray[np.float32]
 Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
@@ -38,14 +39,17 @@ AUDIO_SUFFIXES: Final = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".m
 MEDIA_SUFFIXES: Final = frozenset({".m4a", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".wma"})
 """Searched for as well where the extra ``media`` is installed."""
 
-FILE_HOP_SECONDS: Final = 2.5
-"""Hop of the windows of a file longer than one window, in rendering and on the edge."""
-
-_BLOCK_SECONDS: Final = 10
+_BLOCK_SAMPLES: Final = 2**19  # of all channels together: 11 s of 48 kHz mono, 2 MB
 _SPOOL_BYTES: Final = 64 * 2**20
 _LEVEL_SECONDS: Final = 0.05
-_SIZES_UNKNOWN: Final = 0x7FFF_0000
-"""Data sizes from here on are what writers to pipes put in (sox 0x7FFFF000, ffmpeg 0xFFFFFFFF)."""
+_FORMATS: Final = frozenset(
+    {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3", "MPEG", "VOC"}
+)
+"""Of libsndfile; its readers of instruments and of the formats of old samplers are not for us."""
+
+_READABLE: Final = (
+    "allowed: WAV, FLAC, Ogg Vorbis or Opus, MP3; with the extra media also M4A, WebM and others"
+)
 
 
 class AudioError(ValueError):
@@ -71,7 +75,7 @@ class AudioError(ValueError):
 def source_name(source: Source) -> str:
     """What messages call a source: its path, a file object's name, or ``<stream>``."""
     if isinstance(source, (str, os.PathLike)):
-        return os.fspath(source)
+        return os.fsdecode(source)
     name = getattr(source, "name", None)
     return name if isinstance(name, str) else "<stream>"
 
@@ -108,12 +112,13 @@ def read_blocks(source: Source, rate: int) -> Iterator[Float32]:
         samples, NaN or infinite samples, unsupported rate or channel count.
     """
     name = source_name(source)
-    with _opened(source, name) as file:
+    with opened(source, name) as file:
         samples = 0
-        for block in _resampled(_decoded(file, name), rate, name):
-            if block.size:
-                samples += block.size
-                yield block
+        for stream in _decoded(file, name):
+            for block in _resampled(stream, rate, name):
+                if block.size:
+                    samples += block.size
+                    yield block
         if not samples:
             raise AudioError(name, "it has no samples")
 
@@ -134,14 +139,14 @@ def load(source: Source, rate: int) -> Float32:
     return np.concatenate(list(read_blocks(source, rate)))
 
 
-def as_mono(waveform: npt.ArrayLike, waveform_rate: int, rate: int) -> Float32:
+def as_mono(waveform: npt.ArrayLike, waveform_rate: float, rate: int) -> Float32:
     """An array of samples -> mono at one rate, by the same checks and conversion as a file.
 
     Parameters
     ----------
     waveform : array_like
         ``(samples,)`` or ``(samples, channels)``; integers are scaled by their type's range.
-    waveform_rate : int
+    waveform_rate : float
         Its rate in Hz, 8,000 to 192,000.
     rate : int
         Rate wanted, in Hz.
@@ -157,7 +162,14 @@ def as_mono(waveform: npt.ArrayLike, waveform_rate: int, rate: int) -> Float32:
         No samples, more than two axes, NaN or infinite samples, unsupported rate or channels.
     """
     name = "<waveform>"
-    samples = np.asarray(waveform)
+    try:
+        waveform_rate = float(waveform_rate)
+    except (TypeError, ValueError):
+        raise AudioError(name, f"its rate is {waveform_rate!r}, it should be a number") from None
+    try:
+        samples = np.asarray(waveform)
+    except ValueError as error:
+        raise AudioError(name, f"it is no array of numbers: {_reason(error)}") from None
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "fiu":
         raise AudioError(
             name,
@@ -173,7 +185,9 @@ def as_mono(waveform: npt.ArrayLike, waveform_rate: int, rate: int) -> Float32:
         samples = (samples.astype(np.float64) - middle) / middle
     if samples.ndim == 1:
         samples = samples[:, None]
-    stream = _Stream(waveform_rate, samples.shape[1], iter([samples.astype(np.float32)]))
+    with np.errstate(over="ignore"):  # what becomes infinite is refused below
+        block = samples.astype(np.float32)
+    stream = _Stream(waveform_rate, block.shape[1], iter([block]))
     return np.concatenate(list(_resampled(stream, rate, name)))
 
 
@@ -240,46 +254,21 @@ def levels(waveform: Float32, rate: int) -> Float32:
     return decibels
 
 
-# ------------------------------------------------------------------------------ opening, headers
-
-
-class _View(io.RawIOBase):
-    """A seekable file without its name (libsndfile must look inside), some bytes replaced."""
-
-    def __init__(self, file: BinaryIO, patches: dict[int, bytes]) -> None:
-        self._file = file
-        self._patches = patches
-
-    def readinto(self, buffer: Any) -> int:
-        start = self._file.tell()
-        view = memoryview(buffer).cast("B")
-        data = self._file.read(len(view))
-        view[: len(data)] = data
-        for at, patch in self._patches.items():
-            low, high = max(at, start), min(at + len(patch), start + len(data))
-            if low < high:
-                view[low - start : high - start] = patch[low - at : high - at]
-        return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
+# ---------------------------------------------------------------------------------------- opening
 
 
 @contextmanager
-def _opened(source: Source, name: str) -> Iterator[BinaryIO]:
-    """The source as a non-empty, seekable file at its start."""
+def opened(source: Source, name: str) -> Iterator[BinaryIO]:
+    """The source as a non-empty, seekable file at its start.
+
+    Raises
+    ------
+    AudioError
+        Missing, a folder, no regular file, not readable, opened as text, empty.
+    """
     with ExitStack() as stack:
         if isinstance(source, (str, os.PathLike)):
-            path = Path(source)
+            path = Path(name)
             try:
                 if path.is_dir():
                     raise AudioError(name, "it is a folder, not a file")
@@ -292,94 +281,40 @@ def _opened(source: Source, name: str) -> Iterator[BinaryIO]:
                 raise
             except (OSError, ValueError) as error:  # ValueError: a NUL in the name
                 raise AudioError(name, f"it cannot be opened: {_reason(error)}") from None
-        elif isinstance(source.read(0), str):
-            raise AudioError(name, "it is opened as text, it should be opened as bytes")
-        elif _can_seek(source):
-            file = source
         else:
-            file = cast(
-                BinaryIO, stack.enter_context(tempfile.SpooledTemporaryFile(_SPOOL_BYTES, "w+b"))
-            )
-            while chunk := source.read(2**20):
-                file.write(chunk)
+            try:
+                file = _seekable(source, name, stack)
+            except AudioError:
+                raise
+            except (OSError, ValueError, EOFError) as error:
+                raise AudioError(name, f"it cannot be read: {_reason(error)}") from None
         try:
             size = file.seek(0, io.SEEK_END)
             file.seek(0)
-        except OSError as error:
+        except (OSError, ValueError, EOFError) as error:
             raise AudioError(name, f"it cannot be read: {_reason(error)}") from None
         if size == 0:
             raise AudioError(name, "it is empty")
         yield file
 
 
-def _can_seek(file: BinaryIO) -> bool:
+def _seekable(source: BinaryIO, name: str, stack: ExitStack) -> BinaryIO:
+    """A file object, copied to memory or disk if it cannot seek."""
+    if isinstance(source.read(0), str):
+        raise AudioError(name, "it is opened as text, it should be opened as bytes")
     # SpooledTemporaryFile has no seekable() before Python 3.11, yet it can seek.
-    ask = getattr(file, "seekable", None)
-    return bool(ask()) if ask is not None else hasattr(file, "seek")
+    ask = getattr(source, "seekable", None)
+    if ask() if ask is not None else hasattr(source, "seek"):
+        return source
+    spool = tempfile.SpooledTemporaryFile(_SPOOL_BYTES, "w+b")  # noqa: SIM115
+    copy = cast(BinaryIO, stack.enter_context(spool))
+    while chunk := source.read(2**20):
+        copy.write(chunk)
+    return copy
 
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
-
-
-def _wav_patches(file: BinaryIO) -> dict[int, bytes]:
-    """Position -> bytes that make a pipe's RIFF header (size 0 or "unknown") tell the true size."""
-    file.seek(0)
-    riff = file.read(12)
-    if len(riff) < 12 or riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
-        return {}
-    size = file.seek(0, io.SEEK_END)
-    at = 12
-    while at + 8 <= size:
-        file.seek(at)
-        chunk, length = struct.unpack("<4sI", file.read(8))
-        if chunk == b"data":
-            rest = size - at - 8
-            if rest and (length >= _SIZES_UNKNOWN or (length == 0 and _no_chunk(file, rest))):
-                true = struct.pack("<I", min(rest, 0xFFFF_FFFE))
-                whole = struct.pack("<I", min(size - 8, 0xFFFF_FFFE))
-                return {4: whole, at + 4: true}
-            return {}
-        at += 8 + length + length % 2
-    return {}
-
-
-def _no_chunk(file: BinaryIO, rest: int) -> bool:
-    """Whether what follows an empty data chunk is samples, not the next chunk.
-
-    A properly finished file without samples may go on with LIST, id3, ...: a name of four printable
-    characters and a size that ends inside the file.
-    """
-    head = file.read(8)
-    if len(head) < 8:
-        return True
-    chunk, length = struct.unpack("<4sI", head)
-    return not (all(32 <= byte < 127 for byte in chunk) and 8 + length <= rest)
-
-
-_CONTAINERS: Final = (
-    # offset, bytes there, what people call it, the name of ffmpeg's demuxer
-    (4, b"ftyp", "M4A/MP4", "mov"),
-    (0, b"\x1a\x45\xdf\xa3", "WebM/Matroska", "matroska"),
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "WMA", "asf"),
-    (0, b"\xff\xf1", "AAC", "aac"),
-    (0, b"\xff\xf9", "AAC", "aac"),
-    (0, b"#!AMR", "AMR", "amr"),
-    (0, b"FLV\x01", "Flash video", "flv"),
-    (8, b"AVI ", "AVI", "avi"),
-    (0, b"wvpk", "WavPack", "wv"),
-    (0, b"OggS", "Ogg", "ogg"),
-)
-
-_KNOWN: Final = (
-    (0, b"RIFF", "WAV"),
-    (0, b"RIFX", "WAV"),
-    (0, b"RF64", "WAV"),
-    (0, b"fLaC", "FLAC"),
-    (0, b"OggS", "Ogg"),
-    (0, b"ID3", "MP3"),
-    (0, b"FORM", "AIFF"),
-)
 
 
 # --------------------------------------------------------------------------------------- decoding
@@ -389,38 +324,51 @@ _KNOWN: Final = (
 class _Stream:
     """Decoded sound: ``blocks`` of ``float32 (n, channels)``."""
 
-    rate: int
+    rate: float
     channels: int
     blocks: Iterator[Float32]
 
 
-def _decoded(file: BinaryIO, name: str) -> _Stream:
-    patches = _wav_patches(file)
-    file.seek(0)
-    try:
-        sound = soundfile.SoundFile(cast(BinaryIO, _View(file, patches)))
-    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError, OSError) as error:
-        file.seek(0)
-        head = file.read(16)
-        for at, magic, kind, demuxer in _CONTAINERS:
-            if head[at : at + len(magic)] == magic:
-                if media_installed():
-                    return _decoded_by_ffmpeg(file, name, kind, demuxer)
-                if kind != "Ogg":
-                    raise AudioError(
-                        name, f"{kind} needs the extra media: pip install 'ser-edge[media]'"
-                    ) from None
-        for at, magic, kind in _KNOWN:
-            if head[at : at + len(magic)] == magic:
+class _Sound(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A sound that is read on, never sought: its stated length may be unknown or wrong."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _decoded(file: BinaryIO, name: str) -> Iterator[_Stream]:
+    """The sounds of a file, as a rule one."""
+    for number, view in enumerate(views(file)):
+        try:
+            sound = _Sound(cast(BinaryIO, view))
+        except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError, OSError) as error:
+            if number > 0:
                 raise AudioError(
-                    name, f"it is cut off or damaged inside its {kind} header ({_clause(error)})"
+                    name, f"it is damaged in its part {number + 1} ({_clause(error)})"
                 ) from None
-        raise AudioError(
-            name,
-            "it is not sound that can be read here (WAV, FLAC, Ogg Vorbis or Opus, MP3; with the "
-            "extra media also M4A, WebM and others)",
-        ) from None
-    return _Stream(sound.samplerate, sound.channels, _sndfile_blocks(sound, name))
+            yield _without_libsndfile(file, name, error)
+            return
+        if sound.format not in _FORMATS:
+            sound.close()
+            raise AudioError(name, f"it is {sound.format_info}, {_READABLE}")
+        yield _Stream(sound.samplerate, sound.channels, _sndfile_blocks(sound, view, name))
+
+
+def _without_libsndfile(file: BinaryIO, name: str, error: Exception) -> _Stream:
+    container = container_of(file)
+    if container is None:
+        raise AudioError(name, f"it is not sound that can be read here, {_READABLE}") from None
+    if container.demuxer is not None:
+        if media_installed():
+            return _decoded_by_ffmpeg(file, name, container)
+        if container.name != "Ogg":
+            raise AudioError(
+                name, f"{container.name} needs the extra media: pip install 'ser-edge[media]'"
+            ) from None
+    raise AudioError(
+        name,
+        f"it is cut off or damaged inside its {container.name} header ({_clause(error)})",
+    ) from None
 
 
 def _clause(error: Exception) -> str:
@@ -428,17 +376,19 @@ def _clause(error: Exception) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _sndfile_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[Float32]:
+def _sndfile_blocks(sound: soundfile.SoundFile, view: View, name: str) -> Iterator[Float32]:
     done = 0
     with sound:
         while True:
             try:
                 block = sound.read(
-                    _BLOCK_SECONDS * sound.samplerate, dtype="float32", always_2d=True
+                    max(1, _BLOCK_SAMPLES // sound.channels), dtype="float32", always_2d=True
                 )
             except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
                 at = f"after {done / sound.samplerate:.2f} s"
                 raise AudioError(name, f"it is damaged {at} ({_clause(error)})") from None
+            if view.failure is not None:
+                raise AudioError(name, f"it cannot be read: {_reason(view.failure)}") from None
             if not len(block):
                 break
             done += len(block)
@@ -452,43 +402,50 @@ def _sndfile_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[Float32]:
             )
 
 
-def _decoded_by_ffmpeg(file: BinaryIO, name: str, kind: str, demuxer: str) -> _Stream:
+def _decoded_by_ffmpeg(file: BinaryIO, name: str, container: Container) -> _Stream:
     # The demuxer is named from the first bytes: ffmpeg's own guess would also take playlists, which
     # open other files and addresses.
     import av
 
     file.seek(0)
     try:
-        container = av.open(file, mode="r", format=demuxer, metadata_errors="ignore")
-        tracks = container.streams.audio
+        media = av.open(file, mode="r", format=container.demuxer, metadata_errors="ignore")
+        tracks = media.streams.audio
         if not tracks:
-            raise AudioError(name, f"this {kind} file holds no sound track")
+            raise AudioError(name, f"this {container.name} file holds no sound track")
+        if tracks[0].codec_context is None:
+            raise AudioError(name, f"this {container.name} file is in a codec unknown here")
         rate, channels = tracks[0].rate or 0, tracks[0].channels or 0
     except AudioError:
         raise
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise AudioError(
-            name, f"it is cut off or damaged inside its {kind} header ({_clause(error)})"
+            name, f"it is cut off or damaged inside its {container.name} header ({_clause(error)})"
         ) from None
-    return _Stream(rate, channels, _ffmpeg_blocks(container, name))
+    return _Stream(rate, channels, _ffmpeg_blocks(media, channels, name))
 
 
-def _ffmpeg_blocks(container: Any, name: str) -> Iterator[Float32]:
+def _ffmpeg_blocks(media: Any, channels: int, name: str) -> Iterator[Float32]:
     import av
 
-    track = container.streams.audio[0]
+    track = media.streams.audio[0]
     to_float = av.AudioResampler(format="fltp")
     pending: list[Float32] = []
     done = 0
-    with container:
+    with media:
         try:
-            for frame in container.decode(track):
+            for frame in media.decode(track):
                 for part in to_float.resample(frame):
                     pending.append(part.to_ndarray().T)
+                    if pending[-1].shape[1] != channels:  # glued or damaged
+                        at = f"after {done / track.rate:.2f} s"
+                        raise AudioError(name, f"it changes its channels {at}")
                     done += len(pending[-1])
-                if sum(map(len, pending)) >= _BLOCK_SECONDS * track.rate:
+                if sum(part.size for part in pending) >= _BLOCK_SAMPLES:
                     yield np.concatenate(pending).astype(np.float32, copy=False)
                     pending.clear()
+        except AudioError:
+            raise
         except (av.error.FFmpegError, ValueError, OSError) as error:
             at = f"after {done / track.rate:.2f} s"
             raise AudioError(name, f"it is damaged {at} ({_clause(error)})") from None
@@ -499,7 +456,7 @@ def _ffmpeg_blocks(container: Any, name: str) -> Iterator[Float32]:
 def _resampled(stream: _Stream, rate: int, name: str) -> Iterator[Float32]:
     """Check, mix down and convert the rate of decoded blocks."""
     if not MIN_RATE <= stream.rate <= MAX_RATE:
-        raise AudioError(name, f"its rate is {stream.rate} Hz, allowed: {MIN_RATE} to {MAX_RATE}")
+        raise AudioError(name, f"its rate is {stream.rate:g} Hz, allowed: {MIN_RATE} to {MAX_RATE}")
     if not 1 <= stream.channels <= MAX_CHANNELS:
         raise AudioError(name, f"it has {stream.channels} channels, allowed: 1 to {MAX_CHANNELS}")
     converter = (

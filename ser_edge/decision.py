@@ -27,7 +27,7 @@ class Calibration:
     Parameters
     ----------
     temperature : float
-        Logits are divided by it (Guo et al. 2017, arXiv 1706.04599); above 0.
+        Logits are divided by it (Guo et al. 2017, arXiv 1706.04599); 0.01 to 100.
     threshold : float
         The highest score must reach it, else the answer is "unknown"; 0 to 1.
     """
@@ -36,8 +36,8 @@ class Calibration:
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.temperature) and self.temperature > 0):
-            raise ValueError(f"temperature is {self.temperature}, allowed: above 0")
+        if not 0.01 <= self.temperature <= 100:
+            raise ValueError(f"temperature is {self.temperature}, allowed: 0.01 to 100")
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold is {self.threshold}, allowed: 0 to 1")
 

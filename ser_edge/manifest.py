@@ -109,7 +109,7 @@ class Manifest:
             ) from None
         try:
             metrics = json.loads(values.get("metrics") or "{}")
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"metrics are not JSON: {error}") from None
         return cls(
             name=values["name"],

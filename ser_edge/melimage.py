@@ -10,6 +10,7 @@ cut out of a stream has the same frames as the same five seconds read from a fil
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -22,6 +23,9 @@ UInt8 = npt.NDArray[np.uint8]
 
 SPEC_VERSION: Final = 1
 """Raised whenever the same :class:`MelImageSpec` would give another picture."""
+
+FILE_HOP_SECONDS: Final = 2.5
+"""Hop of the windows of a file longer than one window, in rendering and on the edge."""
 
 AMIN: Final = 1e-10
 """Power below this counts as this (-100 dB), as in ``librosa.power_to_db``."""
@@ -102,6 +106,10 @@ class MelImageSpec:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}, allowed: {', '.join(allowed)}"
                 )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{field.name} is {value!r}, it should be finite")
         for name, ok, allowed_range in (
             ("sample_rate", 8_000 <= self.sample_rate <= 48_000, "8000 to 48000"),
             ("seconds", 0.5 <= self.seconds <= 60, "0.5 to 60"),
@@ -126,6 +134,11 @@ class MelImageSpec:
     def window_samples(self) -> int:
         """Samples of a full window (80,000 for 5 s at 16 kHz)."""
         return round(self.seconds * self.sample_rate)
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from one window of a file to the next (40,000), at most a window."""
+        return min(round(FILE_HOP_SECONDS * self.sample_rate), self.window_samples)
 
     @property
     def frames(self) -> int:
@@ -153,7 +166,7 @@ class MelImageSpec:
         """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"the mel image specification is not JSON: {error}") from None
         if not isinstance(values, dict):
             raise ValueError("the mel image specification is not a JSON object")
@@ -199,7 +212,10 @@ class MelImageSpec:
             good = isinstance(value, (int, float) if kind is float else kind)
             if not good or isinstance(value, bool):
                 raise ValueError(f"{name} is {value!r}, it should be of type {kind.__name__}")
-            typed[name] = kind(value)
+            try:
+                typed[name] = kind(value)
+            except OverflowError:
+                raise ValueError(f"{name} is far too large") from None
         return cls(**typed)
 
 

@@ -163,11 +163,7 @@ def render_utterance(
     file = io.BytesIO(sound)
     file.name = str(utterance.path)
     waveform = audio.load(file, spec.sample_rate)
-    cut = list(
-        audio.windows(
-            [waveform], spec.window_samples, round(audio.FILE_HOP_SECONDS * spec.sample_rate)
-        )
-    )
+    cut = list(audio.windows([waveform], spec.window_samples, spec.hop_samples))
     weights = speech_weights([audio.levels(window.waveform, spec.sample_rate) for window in cut])
     rows = []
     for number, window in enumerate(cut):

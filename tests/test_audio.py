@@ -377,3 +377,127 @@ def test_decoders_are_silent_on_stderr(tmp_path):
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
     )
     assert "Traceback" not in run.stderr
+
+
+def encoded(format: str, subtype: str, seconds: float, rate: int = 44_100) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, speechlike(seconds, rate), rate, subtype, format=format)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype"), [("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("OGG", "OPUS")]
+)
+def test_sounds_glued_together_are_heard_to_the_end(format, subtype):
+    """cat a.mp3 b.mp3, and what internet radio leaves: the first header tells of the first part."""
+    rate = 48_000 if subtype == "OPUS" else 44_100
+    glued = encoded(format, subtype, 3.0, rate) + encoded(format, subtype, 4.0, rate)
+    assert audio.load(io.BytesIO(glued), RATE).size / RATE == pytest.approx(7.0, abs=0.2)
+
+
+def test_an_mp3_of_varying_bit_rate_without_a_count_is_heard_to_the_end():
+    """Its length would be guessed from the first frame, here a silent one of few bytes."""
+    sound = np.concatenate(
+        [np.zeros(44_100), 0.3 * np.random.default_rng(0).standard_normal(441_000)]
+    )
+    buffer = io.BytesIO()
+    soundfile.write(
+        buffer, sound, 44_100, "MPEG_LAYER_III", format="MP3", bitrate_mode="VARIABLE",
+        compression_level=0.1,
+    )  # fmt: skip
+    whole = buffer.getvalue()
+    at = whole.find(b"Xing")
+    assert 0 < at < 64
+    without = whole[:at] + bytes(4) + whole[at + 4 :]
+    assert audio.load(io.BytesIO(without), RATE).size / RATE == pytest.approx(11.0, abs=0.2)
+
+
+def test_flac_from_a_pipe_has_no_length():
+    raw = bytearray(encoded("FLAC", "PCM_16", 12.0))
+    assert raw[:4] == b"fLaC"
+    raw[21] &= 0xF0  # total samples: 36 bits from byte 21 on
+    raw[22:26] = bytes(4)
+    assert audio.load(io.BytesIO(bytes(raw)), RATE).size / RATE == pytest.approx(12.0, abs=0.01)
+
+
+def test_rf64_from_a_pipe():
+    raw = bytearray(encoded("RF64", "PCM_16", 1.0))
+    assert raw[:4] == b"RF64"
+    at = raw.index(b"ds64") + 8
+    raw[at : at + 24] = bytes(24)
+    assert audio.load(io.BytesIO(bytes(raw)), RATE).size == pytest.approx(RATE, abs=2)
+
+
+def test_channels_that_change_and_unknown_codecs_are_named(tmp_path):
+    stereo = tmp_path / "b.aac"
+    import av
+
+    with av.open(str(stereo), "w", format="adts") as container:
+        track = container.add_stream("aac", rate=16_000, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(
+            np.stack([speechlike(2.0, 16_000)] * 2), format="fltp", layout="stereo"
+        )
+        frame.sample_rate = 16_000
+        for packet in [*track.encode(frame), *track.encode(None)]:
+            container.mux(packet)
+    mono = encode(tmp_path / "a.aac", "adts", "aac", 16_000)
+    glued = io.BytesIO(mono.read_bytes() + stereo.read_bytes())
+    with pytest.raises(AudioError, match="it changes its channels after 2"):
+        audio.load(glued, RATE)
+    matroska = encode(tmp_path / "a.mka", "matroska", "aac", 16_000).read_bytes()
+    with pytest.raises(AudioError, match="Matroska file is in a codec unknown here"):
+        audio.load(io.BytesIO(matroska.replace(b"A_AAC", b"A_ZZZ")), RATE)
+
+
+def test_formats_of_old_samplers_are_refused(tmp_path):
+    soundfile.write(tmp_path / "a.sds", speechlike(1, RATE), RATE, format="SDS")
+    with pytest.raises(AudioError, match="it is SDS"):
+        audio.load(tmp_path / "a.sds", RATE)
+
+
+class Failing(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() > 20_000:
+            raise OSError(5, "Input/output error")
+        return super().read(size)
+
+
+def test_a_disk_that_fails_while_it_is_read(tmp_path, capfd):
+    raw = wav(tmp_path / "a.wav", "FLOAT", 48_000).read_bytes()
+    with pytest.raises(AudioError, match="it cannot be read: Input/output error"):
+        audio.load(Failing(raw), RATE)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [("closed", "it cannot be read"), ("write only", "it cannot be read")],
+)
+def test_file_objects_that_cannot_be_read(tmp_path, source, cause):
+    path = wav(tmp_path / "a.wav")
+    file = open(path, "rb" if source == "closed" else "ab")  # noqa: SIM115
+    if source == "closed":
+        file.close()
+    with pytest.raises(AudioError, match=cause):
+        audio.load(file, RATE)
+    file.close()
+
+
+@pytest.mark.parametrize("rate", [None, [1], 0, -5, float("nan"), 10**9])
+def test_impossible_rates_of_a_waveform(rate):
+    with pytest.raises(AudioError, match="its rate is"):
+        audio.as_mono(np.zeros(100), rate, RATE)
+
+
+def test_many_channels_at_a_high_rate_take_little_memory():
+    sizes = []
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros((192_000 * 5, 8), np.float32), 192_000, format="FLAC")
+    import tracemalloc
+
+    tracemalloc.start()
+    sizes = [block.size for block in audio.read_blocks(buffer, RATE)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sum(sizes) == pytest.approx(5 * RATE, abs=2)
+    assert peak < 20e6

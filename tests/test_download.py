@@ -194,13 +194,14 @@ def test_the_script_says_what_went_wrong(tmp_path):
     """No network here, or a proxy that refuses: one line, exit 1, no traceback."""
     environment = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
     run = subprocess.run(
-        [sys.executable, ROOT / "scripts/download.py", "ravdess", "--quiet", "--out", tmp_path],
+        [sys.executable, ROOT / "scripts/download.py", "ravdess", "--quiet", "--tries", "2",
+         "--out", tmp_path],
         capture_output=True,
         text=True,
         env=environment,
         check=False,
         timeout=120,
-    )
+    )  # fmt: skip
     assert run.returncode == 1
     assert "zenodo.org" in run.stderr
     assert "Traceback" not in run.stderr

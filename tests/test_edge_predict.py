@@ -313,7 +313,7 @@ def test_names_with_magic_characters_are_taken_as_they_are(tmp_path):
 def test_an_empty_folder_is_an_error_line(small_model, tmp_path):
     done = run("predict", "-m", small_model, "--format", "jsonl", tmp_path)
     assert done.returncode == 1
-    assert "it is a folder" in json.loads(done.stdout)["error"]
+    assert "no sound in this folder" in json.loads(done.stdout)["error"]
 
 
 def test_help_teaches_by_example(capsys):
@@ -379,3 +379,68 @@ def test_shipped_answers_on_real_clips_are_plausible(ravdess, precision):
     right = [max(a.scores, key=a.scores.__getitem__) == u.emotion
              for a, u in zip(answers, chosen, strict=True)]  # fmt: skip
     assert np.mean(right) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "message"),
+    [
+        (">/dev/full", 1, "the answers cannot be written: [Errno 28]"),
+        (">&-", 1, ""),
+        ("<&-", 0, ""),
+    ],
+)
+@pytest.mark.parametrize("format", ["table", "jsonl", "csv"])
+def test_standard_output_that_is_full_or_closed(
+    small_model, clip, redirection, status, message, format
+):
+    command = (
+        f'"{sys.executable}" -c "import sys; from edge_app.cli import main; sys.exit(main())" '
+        f'predict -m "{small_model}" --format {format} "{clip}" {redirection}'
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_standard_input_that_is_closed_fails_alone(small_model, clip):
+    command = (
+        f'"{sys.executable}" -c "import sys; from edge_app.cli import main; sys.exit(main())" '
+        f'predict -m "{small_model}" --format jsonl - "{clip}" <&-'
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first == {"file": "-", "error": "-: standard input is closed"}
+    check_answer(second)
+
+
+def test_links_that_lead_nowhere_and_a_file_called_minus(tmp_path, monkeypatch):
+    (tmp_path / "*.wav").symlink_to("nowhere")
+    (tmp_path / "-").touch()
+    monkeypatch.chdir(tmp_path)
+    assert list(expand(["*.wav"])) == ["*.wav"]
+    assert sorted(expand(["[-*]*"])) == ["*.wav", "./-"]
+
+
+def test_pictures_are_png_and_regular_files(small, tmp_path):
+    from PIL import Image
+
+    Image.new("L", SMALL.shape[::-1]).save(tmp_path / "a.bmp")
+    (tmp_path / "a.bmp").rename(tmp_path / "a.png")
+    with pytest.raises(AudioError, match="it is not a PNG picture"):
+        small.predict(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "b.png")
+    with pytest.raises(AudioError, match="it is not a regular file"):
+        small.predict(tmp_path / "b.png")
+
+
+def test_a_network_whose_output_is_of_another_size(small_model, clip):
+    classifier = Classifier(small_model)
+
+    class Broken:
+        def infer(self, _: object) -> dict:
+            return {0: np.zeros((1, 1280))}
+
+    classifier._network._request = Broken()
+    with pytest.raises(DeviceError, match="1280 logits for 8 labels"):
+        classifier.predict(clip)

@@ -66,7 +66,12 @@ def test_no_evidence_is_unknown_even_without_a_threshold():
 
 @pytest.mark.parametrize(
     ("values", "name"),
-    [((0.0, 0.1), "temperature"), ((np.nan, 0.1), "temperature"), ((1.0, 1.5), "threshold")],
+    [
+        ((0.0, 0.1), "temperature"),
+        ((np.nan, 0.1), "temperature"),
+        ((1e-320, 0.1), "temperature"),
+        ((1.0, 1.5), "threshold"),
+    ],
 )
 def test_impossible_calibrations(values, name):
     with pytest.raises(ValueError, match=name):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, SMALL
-from edge_app.models import DEFAULT_MODEL, ModelError, read_manifest
+from edge_app.models import DEFAULT_MODEL, ModelError, find_model, read_manifest
 from ser_edge import export, training
 from ser_edge.corpora import CORPORA
 from ser_edge.export import ExportDriftError
@@ -221,6 +221,14 @@ def test_newer_opsets_and_dynamic_shapes_are_found(small_model, tmp_path, before
         (lambda t: t.replace("&quot;version&quot;: 1", "&quot;version&quot;: 7"), "of version 7"),
         (lambda t: re.sub('<temperature value="1.0"', '<temperature value="hot"', t), "'hot'"),
         (lambda t: re.sub('<temperature value="1.0"', '<temperature value="0"', t), "temperature"),
+        (lambda t: re.sub('<temperature value="1.0"', '<temperature value="1e-320"', t), "0.01"),
+        (lambda t: t.replace("&quot;seconds&quot;: 5.0", "&quot;seconds&quot;: Infinity"), "inf"),
+        (lambda t: t.replace("&quot;power&quot;: 2.0", f"&quot;power&quot;: {10**400}"), "large"),
+        (
+            lambda t: re.sub('<mel_image value="[^"]*"', f'<mel_image value="{"[" * 10**5}"', t),
+            "not",
+        ),
+        (lambda t: '<?xml version="1.0" encoding="foo"?>' + t.split("?>", 1)[1], "encoding"),
     ],
 )
 def test_irs_that_do_not_say_what_they_are(small_model, tmp_path, edit, message):
@@ -232,10 +240,16 @@ def test_irs_that_do_not_say_what_they_are(small_model, tmp_path, edit, message)
     assert str(path) in str(caught.value)
 
 
+def test_names_that_are_far_too_long():
+    for name in ("a" * 300, "a" * 300 + ".xml"):
+        with pytest.raises(ModelError, match="there is no"):
+            find_model(name)
+
+
 def test_damaged_weights_are_named(small_model, tmp_path):
     path = tmp_path / "a.xml"
     path.write_bytes(small_model.read_bytes())
-    with pytest.raises(ModelError, match=r"a\.bin: No such file"):
+    with pytest.raises(ModelError, match=r"a\.bin: there is no such file"):
         read_manifest(path)
     weights = bytearray(small_model.with_suffix(".bin").read_bytes())
     weights[100] ^= 1
