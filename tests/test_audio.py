@@ -117,7 +117,7 @@ def test_long_files_come_in_blocks_and_lose_nothing(tmp_path):
     soundfile.write(tmp_path / "a.wav", sound, 44_100, "FLOAT")
     blocks = list(audio.read_blocks(tmp_path / "a.wav", RATE))
     assert len(blocks) >= 3
-    assert max(map(len, blocks)) <= 11 * RATE
+    assert max(map(len, blocks)) <= 12 * RATE
     import soxr
 
     whole = soxr.resample(sound, 44_100, RATE)
@@ -457,7 +457,7 @@ def test_formats_of_old_samplers_are_refused(tmp_path):
 
 class Failing(io.BytesIO):
     def read(self, size: int | None = -1) -> bytes:
-        if self.tell() > 20_000:
+        if self.tell() + (size or 0) > 50_000:
             raise OSError(5, "Input/output error")
         return super().read(size)
 
