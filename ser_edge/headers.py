@@ -147,9 +147,7 @@ def views(file: BinaryIO) -> list[View]:
         starts = _ogg_starts(file, size)
         return [View(file, a, b) for a, b in zip(starts, [*starts[1:], size], strict=True)]
     if head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2):
-        # Without a Xing header the decoder guesses the length from the first frame and the size,
-        # and stops there, which is too soon where the bit rate varies.
-        return [View(file, 0, size, _mp3_patches(file, size), endless=True)]
+        return [_mp3_view(file, size)]
     return [View(file, 0, size)]
 
 
@@ -207,8 +205,13 @@ def _ogg_starts(file: BinaryIO, size: int) -> list[int]:
     return starts
 
 
-def _mp3_patches(file: BinaryIO, size: int) -> dict[int, bytes]:
-    """Hide a Xing header that counts less than the file holds (files glued together)."""
+def _mp3_view(file: BinaryIO, size: int) -> View:
+    """An MP3 file, whose Xing header (of the count of frames) may be missing or count too few.
+
+    Without one the decoder guesses the length from the first frame and the size, and stops there,
+    which is too soon where the bit rate varies. So it is shown a file without an end, and where
+    more follows than was counted (files glued together), a file without that header too.
+    """
     file.seek(0)
     head = file.read(10)
     first = 0
@@ -218,17 +221,15 @@ def _mp3_patches(file: BinaryIO, size: int) -> dict[int, bytes]:
         first += 10
     file.seek(first)
     frame = file.read(64)
-    for name in (b"Xing", b"Info"):
-        at = frame.find(name)
-        if at < 0 or at + 16 > len(frame):
-            continue
-        flags = struct.unpack(">I", frame[at + 4 : at + 8])[0]
-        if flags & 2:  # the count of bytes is there, behind that of frames if that is
-            where = at + 8 + 4 * (flags & 1)
-            counted = struct.unpack(">I", frame[where : where + 4])[0]
-            file.seek(first + counted)
-            after = file.read(3)
-            more = after == b"ID3" or (len(after) == 3 and after[0] == 0xFF and after[1] >= 0xE0)
-            if more or size - first - counted > _MP3_TAGS:
-                return {first + at: bytes(4)}
-    return {}
+    at = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if not 0 <= at <= len(frame) - 16:
+        return View(file, 0, size, endless=True)
+    flags, _, counted = struct.unpack(">III", frame[at + 4 : at + 16])
+    if flags & 3 != 3:  # frames and bytes are not both counted
+        return View(file, 0, size, endless=True)
+    file.seek(first + counted)
+    after = file.read(3)
+    more = after == b"ID3" or (len(after) == 3 and after[0] == 0xFF and after[1] >= 0xE0)
+    if more or size - first - counted > _MP3_TAGS:
+        return View(file, 0, size, {first + at: bytes(4)}, endless=True)
+    return View(file, 0, size)
