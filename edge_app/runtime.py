@@ -62,7 +62,7 @@ class Network:
     """
 
     def __init__(self, files: ModelFiles, device: str, cache: Path | None) -> None:
-        core = _new_core()
+        core, modern = _new_core()
         shape = [1, 1, *files.manifest.spec.shape]
         try:
             model = core.read_model(str(files.xml))
@@ -70,7 +70,7 @@ class Network:
             raise ModelError(f"{files.xml}: OpenVINO cannot read it: {_first(error)}") from None
         _check(model, files, shape)
         model.reshape(shape)  # NPU and stick take no dynamic shape; the others are faster without
-        self._compiled = _compile(core, model, device, cache)
+        self._compiled = _compile(core, modern, model, device, cache)
         self._request = self._compiled.create_infer_request()
         self._shape = tuple(shape)
         self._classes = len(files.manifest.labels)
@@ -98,12 +98,15 @@ class Network:
         return logits
 
 
-def _new_core() -> Any:
+def _new_core() -> tuple[Any, bool]:
+    """OpenVINO's core, and whether it is of 2023.0 or later."""
     try:
-        from openvino import Core  # 2023.0 and later
+        from openvino import Core
     except ImportError:
         from openvino.runtime import Core
-    return Core()
+
+        return Core(), False
+    return Core(), True
 
 
 def _check(model: Any, files: ModelFiles, shape: list[int]) -> None:
@@ -134,11 +137,15 @@ def _sizes(shape: Any) -> list[int]:
     return [-1 if size.is_dynamic else int(size.get_length()) for size in shape]
 
 
-def _compile(core: Any, model: Any, device: str, cache: Path | None) -> Any:
+def _compile(core: Any, modern: bool, model: Any, device: str, cache: Path | None) -> Any:
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-    if device.split(".")[0] == "CPU":
-        # CPUs with bf16 would use it unasked, and answer differently from all others.
-        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    # CPUs with bf16 would use it unasked, and answer differently from all others.
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    if device == "CPU":
+        settings |= exact
+    elif modern and (device == "AUTO" or (":" in device and "CPU" in device)):
+        # 2022.3 crashes on this setting; there AUTO and the like compute as the CPU likes.
+        settings["DEVICE_PROPERTIES"] = {"CPU": exact}
     if cache is not None:
         settings["CACHE_DIR"] = str(cache)
     try:

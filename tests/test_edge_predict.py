@@ -78,6 +78,13 @@ def test_a_path_an_object_and_a_waveform_give_the_same(small, clip):
     assert small.predict(stereo, rate).scores == pytest.approx(by_path.scores, abs=1e-5)
 
 
+@pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU", "MULTI:CPU", "HETERO:CPU"])
+def test_devices_chosen_by_openvino_answer_as_the_cpu_does(small, small_model, clip, device):
+    answer = Classifier(small_model, device=device).predict(clip)
+    assert answer.device == "CPU"
+    assert answer.scores == pytest.approx(small.predict(clip).scores, abs=1e-6)
+
+
 def test_a_waveform_needs_its_rate_and_a_file_has_its_own(small, clip):
     with pytest.raises(ValueError, match="needs its rate"):
         small.predict(np.zeros(100))
