@@ -464,6 +464,8 @@ def _resampled(stream: _Stream, rate: int, name: str) -> Iterator[Float32]:
     )
     done = 0
     for block in stream.blocks:
+        if not len(block):
+            continue
         # min and max carry NaN and infinity along and need no temporary.
         low, high = float(block.min()), float(block.max())
         if not (low >= -MAX_AMPLITUDE and high <= MAX_AMPLITUDE):

@@ -144,29 +144,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="YAML", help="recipe (default: the recipe's own defaults)"
     )
-    group = parser.add_argument_group("recipe, each overrides the file's value")
-    for entry in fields(Recipe):
-        if entry.name != _IMAGE:
-            group.add_argument(
-                "--" + entry.name.replace("_", "-"),
-                dest="recipe_" + entry.name,
-                type=type(entry.default),
-                metavar=type(entry.default).__name__.upper(),
-                help=f"{entry.metadata['help']} (default: {entry.default})",
-            )
+    _add_fields(parser.add_argument_group("recipe, each overrides the file's value"), Recipe)
 
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:
     """Add an option for every field of the mel image."""
     group = parser.add_argument_group("mel image, each overrides the file's value")
-    for entry in fields(MelImageSpec):
-        group.add_argument(
-            "--" + entry.name.replace("_", "-"),
-            dest="image_" + entry.name,
-            type=type(entry.default),
-            metavar=type(entry.default).__name__.upper(),
-            help=f"(default: {entry.default})",
-        )
+    _add_fields(group, MelImageSpec)
+
+
+def _add_fields(group: Any, kind: type[Recipe | MelImageSpec]) -> None:
+    for entry in fields(kind):
+        if entry.name != _IMAGE:
+            group.add_argument(
+                "--" + entry.name.replace("_", "-"),
+                dest=f"{kind.__name__}.{entry.name}",
+                type=type(entry.default),
+                metavar=type(entry.default).__name__.upper(),
+                help=f"{entry.metadata.get('help', '')} (default: {entry.default})".strip(),
+            )
 
 
 def from_options(options: argparse.Namespace) -> Recipe:
@@ -179,6 +175,10 @@ def from_options(options: argparse.Namespace) -> Recipe:
     """
     recipe = Recipe.read(options.config) if options.config else Recipe()
     given = {name: value for name, value in vars(options).items() if value is not None}
-    image = {n.removeprefix("image_"): v for n, v in given.items() if n.startswith("image_")}
-    values = {n.removeprefix("recipe_"): v for n, v in given.items() if n.startswith("recipe_")}
-    return replace(recipe, image=replace(recipe.image, **image), **values)
+
+    def of(kind: type) -> dict[str, Any]:
+        prefix = f"{kind.__name__}."
+        return {n.removeprefix(prefix): v for n, v in given.items() if n.startswith(prefix)}
+
+    image = replace(recipe.image, **of(MelImageSpec))
+    return replace(recipe, image=image, **of(Recipe))
