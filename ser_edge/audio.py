@@ -43,9 +43,11 @@ _BLOCK_SAMPLES: Final = 2**19  # of all channels together: 11 s of 48 kHz mono, 
 _SPOOL_BYTES: Final = 64 * 2**20
 _LEVEL_SECONDS: Final = 0.05
 _FORMATS: Final = frozenset(
-    {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3", "MPEG", "VOC"}
+    {"WAV", "WAVEX", "RF64", "W64", "NIST", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3", "MPEG"}
 )
 """Of libsndfile; its readers of instruments and of the formats of old samplers are not for us."""
+
+_SDS: Final = b"\xf0\x7e"  # refused unopened: libsndfile's reader prints to standard output
 
 _READABLE: Final = (
     "allowed: WAV, FLAC, Ogg Vorbis or Opus, MP3; with the extra media also M4A, WebM and others"
@@ -339,6 +341,9 @@ class _Sound(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no typ
 def _decoded(file: BinaryIO, name: str) -> Iterator[_Stream]:
     """The sounds of a file, as a rule one."""
     for number, view in enumerate(views(file)):
+        if view.read(2) == _SDS:
+            raise AudioError(name, f"it is SDS (Midi Sample Dump Standard), {_READABLE}")
+        view.seek(0)
         try:
             sound = _Sound(cast(BinaryIO, view))
         except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError, OSError) as error:
