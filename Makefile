@@ -46,14 +46,14 @@ data: $(DEV)/.done  ## download RAVDESS (CC BY-NC-SA 4.0, 430 MB) into data/ravd
 images: $(DEV)/.done  ## render DATA to mel images
 	$(DEV)/bin/python scripts/render.py $(DATA) $(IMAGES) --config configs/$(NAME).yaml
 
-train: $(DEV)/.done  ## train configs/NAME.yaml on all actors and two folds, and package models/NAME
-	for fold in 1 3 all; do \
+train: $(DEV)/.done  ## train configs/NAME.yaml on five folds and on all actors, package models/NAME
+	for fold in 1 2 3 4 5 all; do \
 	  test -f runs/$(NAME)-$$fold/metrics.json || \
 	  $(DEV)/bin/python scripts/train.py $(IMAGES) runs/$(NAME)-$$fold --fold $$fold \
 	    --config configs/$(NAME).yaml || exit; \
 	done
 	$(DEV)/bin/python scripts/package_model.py models/$(NAME) \
-	  --final runs/$(NAME)-all --folds runs/$(NAME)-1 runs/$(NAME)-3
+	  --final runs/$(NAME)-all --folds $(foreach fold,1 2 3 4 5,runs/$(NAME)-$(fold))
 
 export: $(DEV)/.done  ## models/NAME -> ir/NAME
 	scripts/export_ir.sh $(NAME) --images $(IMAGES)
