@@ -61,7 +61,8 @@ export: $(DEV)/.done  ## models/NAME -> ir/NAME
 clean:  ## remove environments and caches, keep data, images and runs
 	rm -rf $(EDGE) $(DEV) $(LEGACY) dist build .pytest_cache .mypy_cache .ruff_cache
 
-$(EDGE)/.done: pyproject.toml
+# Not editable, as users have it; made again when what it installs has changed.
+$(EDGE)/.done: pyproject.toml $(wildcard ser_edge/*.py ser_edge/*/*.py edge_app/*.py ir/$(NAME)/*/*)
 	$(PYTHON) -m venv --clear $(EDGE)
 	$(EDGE)/bin/pip install --quiet .
 	touch $@
