@@ -8,6 +8,14 @@
 from edge_app.answers import Prediction, WindowPrediction
 from edge_app.classifier import Classifier
 from edge_app.models import ModelError
+from edge_app.runtime import DeviceError
 from ser_edge.audio import AudioError
 
-__all__ = ["AudioError", "Classifier", "ModelError", "Prediction", "WindowPrediction"]
+__all__ = [
+    "AudioError",
+    "Classifier",
+    "DeviceError",
+    "ModelError",
+    "Prediction",
+    "WindowPrediction",
+]

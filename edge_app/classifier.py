@@ -89,7 +89,7 @@ class Classifier:
         AudioError
             The sound cannot be used; the message names it and the cause.
         DeviceError
-            The device gave scores that are not finite.
+            The device failed, or gave scores that are not finite.
         ValueError
             A waveform without its rate, or a rate with something else.
         """

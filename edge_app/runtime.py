@@ -82,9 +82,12 @@ class Network:
         Raises
         ------
         DeviceError
-            The device gave numbers that are not finite, or too many or too few.
+            The device failed, or gave numbers that are not finite, or too many or too few.
         """
-        result = self._request.infer({0: image.reshape(self._shape)})
+        try:
+            result = self._request.infer({0: image.reshape(self._shape)})
+        except RuntimeError as error:  # a stick pulled out, a GPU reset
+            raise DeviceError(f"{self.device} failed: {_first(error)}") from None
         logits = np.array(next(iter(result.values())), dtype=np.float32).reshape(-1)
         if logits.size != self._classes:
             raise DeviceError(

@@ -441,6 +441,35 @@ def test_pictures_are_png_and_regular_files(small, tmp_path):
         small.predict(tmp_path / "b.png")
 
 
+def test_a_device_that_fails_costs_one_answer_not_the_run(small_model, clip, monkeypatch, capsys):
+    request = Classifier(small_model)._network._request
+
+    class Flaky:
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def infer(self, inputs: dict) -> dict:
+            self.calls += 1
+            if self.calls == 1:
+                raise RuntimeError("Exception from src/x.cpp:1:\n\nNC_ERROR: device lost\n")
+            return request.infer(inputs)
+
+    from edge_app import runtime
+
+    start = runtime.Network.__init__
+
+    def flaky(self, *words):
+        start(self, *words)
+        self._request = Flaky()
+
+    monkeypatch.setattr(runtime.Network, "__init__", flaky)
+    status = main(["predict", "-m", str(small_model), "--format", "jsonl", str(clip), str(clip)])
+    failed, answered = map(json.loads, capsys.readouterr().out.splitlines())
+    assert status == 1
+    assert failed == {"file": str(clip), "error": "CPU failed: NC_ERROR: device lost"}
+    check_answer(answered)
+
+
 def test_a_network_whose_output_is_of_another_size(small_model, clip):
     classifier = Classifier(small_model)
 
