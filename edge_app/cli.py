@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from edge_app.classifier import Classifier
-from edge_app.models import DEFAULT_MODEL, PRECISIONS, ModelError
+from edge_app.models import DEFAULT_MODEL, ModelError
 from edge_app.runtime import DeviceError
 from edge_app.sinks import SINKS, Sink
 from edge_app.sources import STANDARD_INPUT, expand
 from ser_edge import __version__
 from ser_edge.audio import AudioError
+from ser_edge.manifest import PRECISIONS
 
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 

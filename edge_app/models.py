@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ser_edge.manifest import RT_INFO_KEY, Manifest
+from ser_edge.manifest import PRECISIONS, RT_INFO_KEY, Manifest
 
 DEFAULT_MODEL: Final = "compact"
-PRECISIONS: Final = ("FP16", "INT8")
 
 
 class ModelError(ValueError):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from ser_edge.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, media_installed
+from ser_edge.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, files_below, media_installed
 
 STANDARD_INPUT: Final = "-"
 PICTURE_SUFFIXES: Final = frozenset({".png"})
@@ -33,18 +33,10 @@ def expand(names: Iterable[str]) -> Iterator[str]:
 
 
 def _file_or_folder(name: str) -> Iterator[str]:
+    suffixes = AUDIO_SUFFIXES | PICTURE_SUFFIXES | (MEDIA_SUFFIXES if media_installed() else set())
     found = False
-    for path in _inside(Path(name)) if os.path.isdir(name) else ():
+    for path in files_below(Path(name), suffixes) if os.path.isdir(name) else ():
         found = True
         yield str(path)
     if not found:
         yield name
-
-
-def _inside(root: Path) -> Iterator[Path]:
-    suffixes = AUDIO_SUFFIXES | PICTURE_SUFFIXES | (MEDIA_SUFFIXES if media_installed() else set())
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(names):
-            if Path(name).suffix.lower() in suffixes and not name.startswith("."):
-                yield Path(folder, name)

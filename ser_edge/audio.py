@@ -11,7 +11,7 @@ import importlib.util
 import io
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +88,18 @@ def media_installed() -> bool:
 
 
 # ----------------------------------------------------------------------------- public functions
+
+
+def files_below(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
+    """All files below a folder with one of the suffixes (lower case), sorted.
+
+    Hidden files and folders are passed over: macOS leaves ``._clip.wav`` beside ``clip.wav``.
+    """
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(names):
+            if Path(name).suffix.lower() in suffixes and not name.startswith("."):
+                yield Path(folder, name)
 
 
 def read_blocks(source: Source, rate: int) -> Iterator[Float32]:
@@ -190,7 +202,10 @@ def as_mono(waveform: npt.ArrayLike, waveform_rate: float, rate: int) -> Float32
     with np.errstate(over="ignore"):  # what becomes infinite is refused below
         block = samples.astype(np.float32)
     stream = _Stream(waveform_rate, block.shape[1], iter([block]))
-    return np.concatenate(list(_resampled(stream, rate, name)))
+    mono = np.concatenate(list(_resampled(stream, rate, name)))
+    if mono.size == 0:  # a sample or two at a high rate
+        raise AudioError(name, f"it has no samples left at {rate} Hz")
+    return mono
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,6 @@ class Clip:
     def speaker(self) -> str:
         return self.rows[0].speaker
 
-    @property
-    def channel(self) -> str:
-        return self.rows[0].channel
-
 
 def load_clips(folder: Path, rows: Sequence[Picture], spec: MelImageSpec) -> list[Clip]:
     """Read the pictures of a rendering.

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,11 +25,11 @@ from torch import nn
 from ser_edge.dataset import Clip, load_clips
 from ser_edge.decision import Calibration
 from ser_edge.emotions import EMOTIONS, emotion_index
-from ser_edge.evaluation import confusion, pool_windows, uar
-from ser_edge.manifest import RT_INFO_KEY, Manifest
+from ser_edge.evaluation import confusion, uar
+from ser_edge.manifest import FP16, INT8, RT_INFO_KEY, Manifest
 from ser_edge.provenance import git_revision
-from ser_edge.rendering import read_index
-from ser_edge.training import METRICS, WEIGHTS, load_net, window_logits
+from ser_edge.rendering import read_rows
+from ser_edge.training import METRICS, WEIGHTS, clip_logits, load_net, window_logits
 
 ONNX_OPSET: Final = 13
 MAX_IR_OPSET: Final = 10
@@ -46,13 +45,6 @@ CALIBRATION_IMAGES: Final = 300
 INPUT, OUTPUT = "image", "logits"
 
 Float64 = npt.NDArray[np.float64]
-
-
-class Precision(Enum):
-    """Kinds of IR that are shipped."""
-
-    FP16 = "FP16"
-    INT8 = "INT8"
 
 
 class ExportDriftError(RuntimeError):
@@ -133,9 +125,7 @@ def export(
         Model or pictures cannot be read or do not fit.
     """
     recipe, net = load_net(model)
-    spec, rows = read_index(images)
-    if spec != recipe.image:
-        raise ValueError(f"{images}: rendered as {spec}, the model wants {recipe.image}")
+    spec, rows = recipe.image, read_rows(images, recipe.image)
     clips = load_clips(images, [row for row in rows if row.channel == "speech"], spec)
     metrics = _read_metrics(model)
     training = set(metrics["speakers"]["train"])
@@ -150,12 +140,12 @@ def export(
         onnx = work / f"{recipe.name}.onnx"
         to_onnx(net, spec.shape, onnx)
         fp32 = to_openvino(onnx)
-        fp16_xml = save_ir(fp32, work / "ir" / "FP16" / f"{recipe.name}.xml", manifest)
+        fp16_xml = save_ir(fp32, work / "ir" / FP16 / f"{recipe.name}.xml", manifest)
         progress(f"wrote ONNX opset {ONNX_OPSET} and IR FP16")
         int8_xml = save_ir(
             quantize(fp32, calibrating),
-            work / "ir" / "INT8" / f"{recipe.name}.xml",
-            replace(manifest, precision=Precision.INT8.value),
+            work / "ir" / INT8 / f"{recipe.name}.xml",
+            replace(manifest, precision=INT8),
         )
         progress(f"quantised to INT8 on {min(len(calibrating), CALIBRATION_IMAGES)} pictures")
         comparisons = []
@@ -306,11 +296,7 @@ def _where(before: Step, step: Step, clips: Sequence[Clip]) -> str:
 
 
 def _scored(name: str, logits: Float64, clips: Sequence[Clip]) -> Step:
-    pooled = pool_windows(
-        logits,
-        [len(clip.rows) for clip in clips],
-        [row.speech for clip in clips for row in clip.rows],
-    )
+    pooled = clip_logits(logits, clips)
     truth = np.array([emotion_index(clip.rows[0].emotion) for clip in clips])
     return Step(name, pooled, uar(confusion(truth, pooled.argmax(axis=1))))
 
@@ -377,8 +363,13 @@ def _unfinished(folder: Path) -> Iterator[Path]:
 
 
 def _replace_folder(new: Path, target: Path) -> None:
-    """Put ``new`` in the place of ``target``."""
+    """Put ``new`` in the place of ``target``, or leave that as it was."""
     old = new.with_name("replaced")
     if target.exists():
         target.replace(old)
-    new.replace(target)
+    try:
+        new.replace(target)
+    except OSError:
+        if old.exists():
+            old.replace(target)
+        raise

@@ -14,6 +14,11 @@ from ser_edge.melimage import MelImageSpec
 RT_INFO_KEY: Final = "model_info"
 """Where OpenVINO's Model API keeps such values inside an IR."""
 
+FP16: Final = "FP16"
+INT8: Final = "INT8"
+PRECISIONS: Final = (FP16, INT8)
+"""Kinds of IR, by the names of their folders."""
+
 _REQUIRED: Final = (
     "name",
     "labels",
@@ -62,7 +67,7 @@ class Manifest:
     corpora: tuple[str, ...] = ()
     weights_sha256: str = ""
     git_revision: str = "unknown"
-    precision: str = "FP16"
+    precision: str = FP16
     bin_sha256: str = ""
     licence: str = "CC BY-NC-SA 4.0"
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -119,7 +124,7 @@ class Manifest:
             corpora=tuple(values["corpora"].split()),
             weights_sha256=values["weights_sha256"],
             git_revision=values.get("git_revision", "unknown"),
-            precision=values.get("precision", "FP16"),
+            precision=values.get("precision", FP16),
             bin_sha256=values.get("bin_sha256", ""),
             licence=values.get("licence", ""),
             metrics=metrics,

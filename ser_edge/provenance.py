@@ -10,13 +10,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 
-def git_revision(root: Path | None = None) -> str:
+def git_revision() -> str:
     """Revision of the checkout this code lies in, ``-dirty`` if changed; else ``unknown``."""
-    here = root or Path(__file__).parent
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=here,
+            cwd=Path(__file__).parent,
             capture_output=True,
             text=True,
             timeout=10,

@@ -220,6 +220,20 @@ def read_index(folder: Path) -> tuple[MelImageSpec, list[Picture]]:
     return spec, rows
 
 
+def read_rows(folder: Path, spec: MelImageSpec) -> list[Picture]:
+    """The index of a rendering that must be of one specification.
+
+    Raises
+    ------
+    ValueError
+        As :func:`read_index`, or if it is of another specification.
+    """
+    rendered, rows = read_index(folder)
+    if rendered != spec:
+        raise ValueError(f"{folder}: rendered as {rendered}, the recipe wants {spec}")
+    return rows
+
+
 def png_bytes(image: npt.NDArray[np.uint8], text: dict[str, object] | None = None) -> bytes:
     """A mel image as a grey PNG, the same bytes every time."""
     notes = PngInfo()

@@ -38,7 +38,7 @@ from ser_edge.folds import split_speakers
 from ser_edge.nets import build_net
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
-from ser_edge.rendering import read_index
+from ser_edge.rendering import read_rows
 
 _EVAL_BATCH: Final = 64
 
@@ -54,9 +54,7 @@ class Training(lightning.LightningModule):
     def __init__(self, recipe: Recipe, validation: Sequence[Clip]) -> None:
         super().__init__()
         self.recipe = recipe
-        self.net = build_net(
-            recipe.net, len(EMOTIONS), recipe.image.n_mels, recipe.width, recipe.dropout
-        )
+        self.net = _fresh_net(recipe)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._augment = ImageAugment(
             recipe.time_stretch,
@@ -174,9 +172,7 @@ def train(
     """
     if (out / METRICS).exists():
         raise ValueError(f"{out}: a finished run lies there; choose another folder or remove it")
-    spec, rows = read_index(images)
-    if spec != recipe.image:
-        raise ValueError(f"{images}: rendered as {spec}, the recipe wants {recipe.image}")
+    spec, rows = recipe.image, read_rows(images, recipe.image)
     split = split_speakers({row.speaker for row in rows}, fold)
     wanted = set(recipe.channels.split("+"))
     training = load_clips(
@@ -271,7 +267,7 @@ def load_net(folder: Path) -> tuple[Recipe, nn.Module]:
         Recipe or weights are missing or do not fit; the message names the file.
     """
     recipe = Recipe.read(folder / CONFIG)
-    net = build_net(recipe.net, len(EMOTIONS), recipe.image.n_mels, recipe.width, recipe.dropout)
+    net = _fresh_net(recipe)
     path = folder / WEIGHTS
     try:
         net.load_state_dict(load_safetensors(path.read_bytes()))
@@ -295,15 +291,19 @@ def window_logits(net: nn.Module, clips: Sequence[Clip]) -> evaluation.Float64:
     return result
 
 
-def clip_predictions(
-    logits: Any, clips: Sequence[Clip], part: str, fold: str
-) -> list[ClipPrediction]:
-    """Pool windows' logits and put them beside the clips' labels."""
-    pooled = evaluation.pool_windows(
+def clip_logits(logits: Any, clips: Sequence[Clip]) -> evaluation.Float64:
+    """Logits of windows in order -> logits of clips, ``float64 (clips, classes)``."""
+    return evaluation.pool_windows(
         logits,
         [len(clip.rows) for clip in clips],
         [row.speech for clip in clips for row in clip.rows],
     )
+
+
+def clip_predictions(
+    logits: Any, clips: Sequence[Clip], part: str, fold: str
+) -> list[ClipPrediction]:
+    """Pool windows' logits and put them beside the clips' labels."""
     return [
         ClipPrediction(
             part,
@@ -316,8 +316,12 @@ def clip_predictions(
             clip.rows[0].emotion,
             tuple(row),
         )
-        for clip, row in zip(clips, pooled.tolist(), strict=True)
+        for clip, row in zip(clips, clip_logits(logits, clips).tolist(), strict=True)
     ]
+
+
+def _fresh_net(recipe: Recipe) -> nn.Module:
+    return build_net(recipe.net, len(EMOTIONS), recipe.image.n_mels, recipe.width, recipe.dropout)
 
 
 def _contiguous(net: nn.Module) -> dict[str, torch.Tensor]:

@@ -474,6 +474,11 @@ def test_file_objects_that_cannot_be_read(tmp_path, source, cause):
     file.close()
 
 
+def test_a_waveform_of_which_nothing_is_left():
+    with pytest.raises(AudioError, match="no samples left at 16000 Hz"):
+        audio.as_mono([0.1], 192_000, RATE)
+
+
 @pytest.mark.parametrize("rate", [None, [1], 0, -5, float("nan"), 10**9])
 def test_impossible_rates_of_a_waveform(rate):
     with pytest.raises(AudioError, match="its rate is"):

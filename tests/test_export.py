@@ -132,6 +132,16 @@ def test_the_script_reports_drift(workplace, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_old_ir_comes_back_if_the_new_one_cannot_be_put_in_place(tmp_path):
+    target = tmp_path / "ir"
+    target.mkdir()
+    (target / "old").touch()
+    (tmp_path / "work").mkdir()
+    with pytest.raises(OSError, match="missing"):
+        export._replace_folder(tmp_path / "work" / "missing", target)
+    assert (target / "old").exists()
+
+
 def step(name: str, labels: list[int], uar: float) -> export.Step:
     return export.Step(name, np.eye(8)[labels] * 1.0, uar)
 

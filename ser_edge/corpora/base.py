@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ser_edge.audio import AUDIO_SUFFIXES
+from ser_edge.audio import AUDIO_SUFFIXES, files_below
 
 
 @dataclass(frozen=True)
@@ -69,15 +68,6 @@ Parser: TypeAlias = "Callable[[Path], Utterance]"
 """File -> utterance; a ``ValueError`` says in one clause how the name breaks the scheme."""
 
 
-def sound_files(root: Path) -> Iterator[Path]:
-    """All sound files below a folder, sorted; hidden files and folders are passed over."""
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(names):
-            if Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
-                yield Path(folder, name)
-
-
 def scan_names(root: Path, parse: Parser) -> Scan:
     """Find a corpus whose labels are in its file names, in any layout.
 
@@ -92,7 +82,7 @@ def scan_names(root: Path, parse: Parser) -> Scan:
         raise ValueError(f"{root}: there is no such folder")
     utterances: dict[str, Utterance] = {}
     problems: list[Problem] = []
-    for path in sound_files(root):
+    for path in files_below(root, AUDIO_SUFFIXES):
         first = utterances.get(path.stem)
         if first is not None:
             problems.append(Problem(path, f"its name is that of {first.path}"))
