@@ -9,6 +9,9 @@ examples:
   scripts/train.py images/ravdess runs/fold1 --fold 1 --config configs/compact.yaml
   scripts/train.py images/ravdess runs/wide --fold 1 --width 1.5 --epochs 100 --seed 3
   scripts/train.py images/ravdess runs/all --fold all
+  scripts/train.py images/ravdess runs/fold1 --fold 1 --config configs/compact.yaml --resume
+  scripts/train.py images/ravdess runs/dense --fold 1 --net densenet121 --no-pretrained
+  torchrun --nproc-per-node 2 scripts/train.py images/ravdess runs/two --fold 1
   tensorboard --logdir runs
 """
 
@@ -19,6 +22,8 @@ import sys
 from pathlib import Path
 
 from ser_edge import recipe
+from ser_edge.folds import FOLDS
+from ser_edge.hardware import add_hardware_options, hardware_of
 
 
 def main() -> int:
@@ -30,11 +35,27 @@ def main() -> int:
     parser.add_argument(
         "--fold",
         required=True,
-        choices=["1", "2", "3", "4", "5", "all"],
-        help="EmoBox fold whose actors are the test; all: train on every actor but fold 6's",
+        choices=FOLDS,
+        help="1 to 5: EmoBox fold whose actors are the test; all: train on every actor but fold "
+        "6's; random: divide clips at random (leaky); speakers: divide speakers at random",
     )
-    parser.add_argument("--accelerator", choices=["auto", "cpu", "gpu"], default="auto")
-    parser.add_argument("--workers", type=int, default=0, help="loader processes (default: 0)")
+    parser.add_argument(
+        "--sounds",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders with the recordings, where the recipe changes waveforms (--sound-...)",
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="MODEL",
+        help="start from the weights of this run or model folder, and from its recipe",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with a run broken off")
+    add_hardware_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     recipe.add_options(parser)
     recipe.add_image_options(parser)
@@ -43,21 +64,27 @@ def main() -> int:
     from ser_edge.training import train  # torch takes seconds to import: not for --help
 
     try:
+        base = recipe.Recipe.read(options.start / "config.yaml") if options.start else None
         result = train(
             options.images,
             options.out,
-            recipe.from_options(options),
-            None if options.fold == "all" else int(options.fold),
-            accelerator=options.accelerator,
-            workers=options.workers,
+            recipe.from_options(options, base),
+            options.fold,
+            sounds=options.sounds,
+            start=options.start,
+            hardware=hardware_of(options),
+            resume=options.resume,
             progress=not options.quiet,
         )
     except (ValueError, OSError) as error:
         parser.error(str(error))
+    if not result.leader:
+        return 0
+    heard = "the same speakers: LEAKY" if options.fold == "random" else "unheard speakers"
     for part, found in result.figures.items():
         print(
             f"{part}: UAR {found['uar']:.3f}, accuracy {found['accuracy']:.3f}, "
-            f"macro F1 {found['macro_f1']:.3f} on {found['clips']} clips of unheard actors"
+            f"macro F1 {found['macro_f1']:.3f} on {found['clips']} clips of {heard}"
         )
     print(f"all of it: {result.folder}")
     return 0

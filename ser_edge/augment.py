@@ -1,7 +1,8 @@
 """Augmentation of mel images, a batch at a time, on whatever device the batch is.
 
 All take and give ``float32 (N, 1, n_mels, frames)`` grey levels from 0 to 255. Random numbers come
-from torch's generator of the batch's device, so a seed repeats a run.
+from torch's generator of the batch's device, so a seed repeats a run, and are drawn for the whole
+batch of a distributed run (:mod:`ser_edge.draws`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+from ser_edge.draws import rows, uniform
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,6 @@ class ImageAugment:
         images = warp(images, self.time_stretch, self.freq_stretch, self.shift)
         images = add_noise(images, self.noise, self.range_db)
         return mask(images, self.freq_mask, self.time_mask)
-
-
-def _uniform(n: int, low: float, high: float, like: torch.Tensor) -> torch.Tensor:
-    return torch.rand(n, device=like.device) * (high - low) + low
 
 
 def warp(
@@ -54,12 +53,12 @@ def warp(
         What has no source is black.
     """
     n, _, _, frames = images.shape
-    stretch = 1 + _uniform(n, -time_stretch, time_stretch, images)
-    bands = 1 + _uniform(n, -freq_stretch, freq_stretch, images)
+    stretch = 1 + uniform(n, -time_stretch, time_stretch, images.device)
+    bands = 1 + uniform(n, -freq_stretch, freq_stretch, images.device)
     heard = images.amax(dim=(1, 2)) > 0
     last = (heard * torch.arange(1, frames + 1, device=images.device)).amax(dim=1)
     room = (1 - last * stretch / frames).clamp(min=0)  # share of the window left black
-    start = _uniform(n, 0, shift, images) * room
+    start = uniform(n, 0, shift, images.device) * room
     # affine_grid maps output to input, both from -1 to 1: x_in = (x_out + 1 - 2 start) / s - 1.
     theta = torch.zeros(n, 2, 3, device=images.device)
     theta[:, 0, 0] = 1 / stretch
@@ -84,16 +83,18 @@ def add_noise(images: torch.Tensor, share: float, range_db: float) -> torch.Tens
     range_db : float
         dB between 0 and 255.
     """
-    n, _, n_mels, _ = images.shape
+    n, _, n_mels, frames = images.shape
     decibels_a_level = range_db / 255.0
-    level = _uniform(n, 0.0, 0.6, images).view(n, 1, 1, 1) * range_db
-    tilt = _uniform(n, -0.3, 0.3, images).view(n, 1, 1, 1) * range_db
+    level = uniform(n, 0.0, 0.6, images.device).view(n, 1, 1, 1) * range_db
+    tilt = uniform(n, -0.3, 0.3, images.device).view(n, 1, 1, 1) * range_db
     slope = torch.linspace(-0.5, 0.5, n_mels, device=images.device).view(1, 1, n_mels, 1)
     power = torch.pow(10.0, (level + tilt * slope) / 10.0)
-    noise = power * torch.empty_like(images).exponential_()
+    noise = power * rows(
+        lambda count: torch.empty(count, 1, n_mels, frames, device=images.device).exponential_(), n
+    )
     noisy = torch.pow(10.0, images * (decibels_a_level / 10.0)) + noise
     decibels = 10.0 * torch.log10(noisy) / decibels_a_level
-    chosen = (torch.rand(n, device=images.device) < share).view(n, 1, 1, 1)
+    chosen = (uniform(n, 0.0, 1.0, images.device) < share).view(n, 1, 1, 1)
     return torch.where(chosen, decibels.clamp(0.0, 255.0), images)
 
 
@@ -114,8 +115,8 @@ def mask(images: torch.Tensor, freq_mask: int, time_mask: int) -> torch.Tensor:
     ):
         position = torch.arange(size, device=images.device)
         for _ in range(2):
-            length = torch.rand(n, device=images.device) * width
-            first = torch.rand(n, device=images.device) * (size - length)
+            length = uniform(n, 0.0, 1.0, images.device) * width
+            first = uniform(n, 0.0, 1.0, images.device) * (size - length)
             inside = (position >= first[:, None]) & (position < (first + length)[:, None])
             keep &= ~inside.view(*shape)
     return images * keep
@@ -124,11 +125,15 @@ def mask(images: torch.Tensor, freq_mask: int, time_mask: int) -> torch.Tensor:
 def mixup(
     images: torch.Tensor, targets: torch.Tensor, alpha: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix each picture with another of the batch (Zhang et al. 2017, arXiv 1710.09412).
+    """Mix each picture with its neighbour in the batch (Zhang et al. 2017, arXiv 1710.09412).
+
+    The batch is in random order, so a neighbour is as random a partner as any, and a batch divided
+    among processes keeps its pairs.
 
     Parameters
     ----------
     images : Tensor
+        An even number of them.
     targets : Tensor
         ``float32 (N, classes)``.
     alpha : float
@@ -138,9 +143,11 @@ def mixup(
         return images, targets
     n = len(images)
     # Beta(a, a) from two gammas: torch.distributions.Beta knows no generator state on its own.
-    gamma = torch._standard_gamma(torch.full((2, n), alpha, device=images.device))
-    share = (gamma[0] / gamma.sum(dim=0).clamp(min=1e-12)).clamp(0, 1)
-    other = torch.randperm(n, device=images.device)
+    gamma = rows(
+        lambda count: torch._standard_gamma(torch.full((count, 2), alpha, device=images.device)), n
+    )
+    share = (gamma[:, 0] / gamma.sum(dim=1).clamp(min=1e-12)).clamp(0, 1)
+    other = torch.arange(n, device=images.device) ^ 1
     a = share.view(n, 1, 1, 1)
     b = share.view(n, 1)
     return a * images + (1 - a) * images[other], b * targets + (1 - b) * targets[other]

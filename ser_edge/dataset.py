@@ -1,20 +1,29 @@
-"""Rendered mel images -> tensors."""
+"""Rendered mel images and recordings -> tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
+from tqdm import tqdm
 
+from ser_edge.audio import AUDIO_SUFFIXES, files_below, load
 from ser_edge.emotions import emotion_index
 from ser_edge.melimage import MelImageSpec, UInt8
 from ser_edge.rendering import Picture
+
+Int16 = npt.NDArray[np.int16]
+
+INT16_PEAK: Final = 32767.0
+"""Sounds wait in memory as 16-bit samples, half of what floats need."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,10 @@ class Clip:
     def emotion(self) -> int:
         """Index of the label."""
         return emotion_index(self.rows[0].emotion)
+
+    @property
+    def utterance(self) -> str:
+        return self.rows[0].utterance
 
     @property
     def speaker(self) -> str:
@@ -81,25 +94,160 @@ def load_clips(folder: Path, rows: Sequence[Picture], spec: MelImageSpec) -> lis
     return clips
 
 
+def load_sounds(
+    folders: Sequence[Path], clips: Sequence[Clip], spec: MelImageSpec, *, progress: bool = False
+) -> list[Int16]:
+    """Read the recordings that the pictures of clips were made of.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Searched through for a sound file named as each utterance.
+    clips : sequence of Clip
+    spec : MelImageSpec
+        Its sample rate is the one read to.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    list of ndarray
+        ``int16 (samples,)`` for each clip.
+
+    Raises
+    ------
+    ValueError
+        A folder or a recording is missing or cannot be read; the message names it.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: there is no such folder")
+        for path in files_below(folder, AUDIO_SUFFIXES):
+            found.setdefault(path.stem, path)
+    missing = [clip.utterance for clip in clips if clip.utterance not in found]
+    if missing:
+        raise ValueError(
+            f"{', '.join(map(str, folders)) or 'no folder of sounds'}: no recording of "
+            f"{len(missing)} of {len(clips)} clips, the first {missing[0]}"
+        )
+
+    def read(clip: Clip) -> Int16:
+        waveform = load(found[clip.utterance], spec.sample_rate)
+        return np.rint(waveform.clip(-1, 1) * INT16_PEAK).astype(np.int16)
+
+    with ThreadPoolExecutor() as pool:
+        return list(
+            tqdm(
+                pool.map(read, clips),
+                total=len(clips),
+                desc="reading sounds",
+                unit="clip",
+                disable=not progress,
+            )
+        )
+
+
+Key: TypeAlias = tuple[int, int]
+"""Epoch and number of a clip: all that a training item's random choices hang on."""
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """Full batches of a shuffled epoch; each of several processes gets its part of every batch.
+
+    The order hangs on seed and epoch alone, so a run that goes on after a break sees what an
+    unbroken one would, and two processes see together what one would.
+
+    Parameters
+    ----------
+    clips : int
+        Number of clips. What does not fill a batch waits for the next shuffle; fewer clips than a
+        batch holds are repeated.
+    batch_size : int
+        Clips a step in all processes together, a multiple of twice their number.
+    seed : int
+    rank, world : int
+        Number of this process, and of all.
+
+    Raises
+    ------
+    ValueError
+        If the batch cannot be divided.
+    """
+
+    def __init__(
+        self, clips: int, batch_size: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        if batch_size % (2 * world):
+            raise ValueError(
+                f"batch_size is {batch_size}, {world} processes need a multiple of {2 * world}"
+            )
+        self._clips, self._batch_size, self._seed = clips, batch_size, seed
+        self._rank, self._share = rank, batch_size // world
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning tells the epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return max(1, self._clips // self._batch_size)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        order = np.random.default_rng([self._seed, self._epoch]).permutation(self._clips)
+        order = np.resize(order, len(self) * self._batch_size)
+        for first in range(self._rank * self._share, len(order), self._batch_size):
+            yield [(self._epoch, int(i)) for i in order[first : first + self._share]]
+
+
 class TrainingClips(Dataset[tuple[torch.Tensor, int]]):
     """One item an utterance: a random window of it, as ``uint8 (1, n_mels, frames)``, and label.
 
     Windows that are hardly speech (the silent tail of a long clip) are drawn accordingly seldom.
     """
 
-    def __init__(self, clips: Sequence[Clip]) -> None:
-        self._clips = clips
+    def __init__(self, clips: Sequence[Clip], seed: int) -> None:
+        self._clips, self._seed = clips, seed
 
     def __len__(self) -> int:
         return len(self._clips)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        clip = self._clips[index]
+    def __getitem__(self, key: Key) -> tuple[torch.Tensor, int]:
+        clip = self._clips[key[1]]
         window = 0
         if len(clip.rows) > 1:
-            weights = torch.tensor([row.speech + 1e-6 for row in clip.rows])
-            window = int(torch.multinomial(weights, 1))
+            weights = np.array([row.speech + 1e-6 for row in clip.rows])
+            random = np.random.default_rng([self._seed, *key])
+            window = int(random.choice(len(weights), p=weights / weights.sum()))
         return torch.from_numpy(clip.images[window][None]), clip.emotion
+
+
+class TrainingSounds(Dataset[tuple[torch.Tensor, int, int]]):
+    """One item an utterance: ``float32 (samples,)`` of fixed length, its own length, and label.
+
+    A quarter more than a window is given where there is so much, from a random place: a stage that
+    hastens the sound still fills its window.
+    """
+
+    MARGIN: Final = 1.25
+
+    def __init__(
+        self, clips: Sequence[Clip], sounds: Sequence[Int16], spec: MelImageSpec, seed: int
+    ) -> None:
+        self._clips, self._sounds, self._seed = clips, sounds, seed
+        self._samples = round(self.MARGIN * spec.window_samples)
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, key: Key) -> tuple[torch.Tensor, int, int]:
+        sound = self._sounds[key[1]]
+        random = np.random.default_rng([self._seed, *key])
+        first = int(random.integers(max(0, sound.size - self._samples) + 1))
+        part = sound[first : first + self._samples]
+        waveform = np.zeros(self._samples, dtype=np.float32)
+        np.divide(part, INT16_PEAK, out=waveform[: part.size], dtype=np.float32)
+        return torch.from_numpy(waveform), part.size, self._clips[key[1]].emotion
 
 
 class AllWindows(Dataset[torch.Tensor]):

@@ -1,15 +1,18 @@
-"""Actor-disjoint folds: who is heard in training, who in validation, who in the test.
+"""Folds: what is heard in training, what in validation, what in the test.
 
-Test actors are EmoBox's (Ma et al., Interspeech 2024, ``data/ravdess/fold_1..6``); the validation
-actors, a man and a woman a fold, are this project's choice.
+Folds 1 to 5 are actor-disjoint. Their test actors are EmoBox's (Ma et al., Interspeech 2024,
+``data/ravdess/fold_1..6``); the validation actors, a man and a woman a fold, are this project's
+choice. A random division of clips is here to show what it does to a figure, and for people who
+train on one voice that is the one to be recognised.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 EMOBOX_TEST_ACTORS: Final[Mapping[int, tuple[int, ...]]] = MappingProxyType(
     {
@@ -29,6 +32,50 @@ VALIDATION_ACTORS: Final[Mapping[int, tuple[int, ...]]] = MappingProxyType(
 FINAL_TEST_FOLD: Final = 6
 """Its actors are kept apart: they are never trained on, whatever is asked for."""
 
+ALL: Final = "all"
+"""Train on everybody but fold 6's actors: for a model that ships."""
+
+RANDOM: Final = "random"
+"""Divide clips at random. Leaky: each speaker is in training and in the test."""
+
+SPEAKERS: Final = "speakers"
+"""Divide speakers at random: for corpora that have no folds of their own."""
+
+FOLDS: Final = (*map(str, VALIDATION_ACTORS), ALL, RANDOM, SPEAKERS)
+
+TEST_SHARE: Final = 0.2
+VALIDATION_SHARE: Final = 0.1
+
+_COPIES: Final = frozenset({"03-01-03-01-02-02-07"})
+"""Published twice, byte for byte, as another repetition: no random division may hold both."""
+
+
+class Heard(Protocol):
+    """What a division needs to know of a clip or of a part of it."""
+
+    @property
+    def corpus(self) -> str: ...
+    @property
+    def utterance(self) -> str: ...
+    @property
+    def speaker(self) -> str: ...
+    @property
+    def emotion(self) -> str: ...
+    @property
+    def channel(self) -> str: ...
+
+
+T = TypeVar("T", bound=Heard)
+
+
+@dataclass(frozen=True)
+class Division(Generic[T]):
+    """What is trained on, and the speech that is scored: empty where a fold has no such part."""
+
+    train: tuple[T, ...]
+    validation: tuple[T, ...]
+    test: tuple[T, ...]
+
 
 @dataclass(frozen=True)
 class Split:
@@ -39,7 +86,72 @@ class Split:
     test: frozenset[str]
 
 
-def split_speakers(speakers: Iterable[str], fold: int | None) -> Split:
+def divide(heard: Sequence[T], fold: str, seed: int) -> Division[T]:
+    """Divide what there is of a rendering for one fold.
+
+    Parameters
+    ----------
+    heard : sequence
+        Rows of an index, say; all of an utterance stay together.
+    fold : str
+        One of :data:`FOLDS`.
+    seed : int
+        Of the divisions at random.
+
+    Returns
+    -------
+    Division
+        Song is trained on alone, never scored (the protocol scores speech).
+
+    Raises
+    ------
+    ValueError
+        If there is no such fold, or a part would be empty.
+    """
+    if fold not in FOLDS:
+        raise ValueError(f"fold is {fold!r}, allowed: {', '.join(FOLDS)}")
+    if fold == RANDOM:
+        return _divide_clips(heard, seed)
+    split = split_speakers({row.speaker for row in heard}, fold, seed)
+    return Division(
+        tuple(row for row in heard if row.speaker in split.train),
+        tuple(r for r in heard if r.speaker in split.validation and r.channel == "speech"),
+        tuple(r for r in heard if r.speaker in split.test and r.channel == "speech"),
+    )
+
+
+def _divide_clips(heard: Sequence[T], seed: int) -> Division[T]:
+    """At random by clip, emotion by emotion; fold 6's actors stay apart here too."""
+    apart = _kept_apart()
+    allowed = [r for r in heard if r.speaker not in apart and r.utterance not in _COPIES]
+    by_emotion: dict[str, set[tuple[str, str]]] = {}
+    for row in allowed:
+        if row.channel == "speech":
+            by_emotion.setdefault(row.emotion, set()).add((row.corpus, row.utterance))
+    test: set[tuple[str, str]] = set()
+    validation: set[tuple[str, str]] = set()
+    shuffled = random.Random(seed)
+    for emotion in sorted(by_emotion):
+        names = sorted(by_emotion[emotion])
+        if len(names) < 3:
+            raise ValueError(
+                f"fold {RANDOM}: {len(names)} clips of {emotion}, there should be 3 or more to "
+                "train, validate and test on"
+            )
+        shuffled.shuffle(names)
+        tested = max(1, round(TEST_SHARE * len(names)))
+        test.update(names[:tested])
+        validation.update(names[tested : tested + max(1, round(VALIDATION_SHARE * len(names)))])
+    if not by_emotion:
+        raise ValueError(f"fold {RANDOM}: no speech to divide")
+    return Division(
+        tuple(r for r in allowed if (r.corpus, r.utterance) not in test | validation),
+        tuple(r for r in allowed if (r.corpus, r.utterance) in validation),
+        tuple(r for r in allowed if (r.corpus, r.utterance) in test),
+    )
+
+
+def split_speakers(speakers: Iterable[str], fold: str, seed: int = 0) -> Split:
     """Divide the speakers at hand.
 
     Parameters
@@ -47,8 +159,10 @@ def split_speakers(speakers: Iterable[str], fold: int | None) -> Split:
     speakers : iterable of str
         As in :class:`ser_edge.corpora.Utterance`. Speakers of other corpora than RAVDESS are
         training speakers.
-    fold : int or None
-        1 to 5; None trains on everybody but fold 6's actors, for a model that ships.
+    fold : str
+        ``1`` to ``5``, ``all`` or ``speakers``.
+    seed : int
+        Of ``speakers``.
 
     Returns
     -------
@@ -59,24 +173,35 @@ def split_speakers(speakers: Iterable[str], fold: int | None) -> Split:
     ValueError
         If there is no such fold, or nobody is left to train, validate or test on.
     """
-    if fold is not None and fold not in VALIDATION_ACTORS:
-        allowed = ", ".join(map(str, VALIDATION_ACTORS))
-        raise ValueError(f"fold is {fold}, allowed: {allowed} (fold 6's actors are kept apart)")
-    test_actors = EMOBOX_TEST_ACTORS[fold] if fold is not None else ()
-    validation_actors = VALIDATION_ACTORS[fold] if fold is not None else ()
     present = frozenset(speakers)
-    test = present & {_speaker(actor) for actor in test_actors}
-    validation = present & {_speaker(actor) for actor in validation_actors}
-    apart = {_speaker(actor) for actor in EMOBOX_TEST_ACTORS[FINAL_TEST_FOLD]}
+    apart = _kept_apart()
+    if fold == SPEAKERS:
+        names = sorted(present - apart)
+        random.Random(seed).shuffle(names)
+        tested = max(1, round(TEST_SHARE * len(names)))
+        validated = tested + max(1, round(VALIDATION_SHARE * len(names)))
+        test, validation = frozenset(names[:tested]), frozenset(names[tested:validated])
+    elif fold == ALL:
+        test = validation = frozenset()
+    else:
+        if not fold.isdecimal() or int(fold) not in VALIDATION_ACTORS:
+            allowed = ", ".join([*map(str, VALIDATION_ACTORS), ALL, SPEAKERS])
+            raise ValueError(f"fold is {fold!r}, allowed: {allowed} (fold 6 is kept apart)")
+        test = present & {_speaker(actor) for actor in EMOBOX_TEST_ACTORS[int(fold)]}
+        validation = present & {_speaker(actor) for actor in VALIDATION_ACTORS[int(fold)]}
     train = present - test - validation - apart
     for role, chosen, wanted in (
         ("train", train, True),
-        ("validate", validation, fold is not None),
-        ("test", test, fold is not None),
+        ("validate", validation, fold != ALL),
+        ("test", test, fold != ALL),
     ):
         if wanted and not chosen:
             raise ValueError(f"fold {fold}: no speaker to {role} on among {len(present)} speakers")
     return Split(train, validation, test)
+
+
+def _kept_apart() -> frozenset[str]:
+    return frozenset(_speaker(actor) for actor in EMOBOX_TEST_ACTORS[FINAL_TEST_FOLD])
 
 
 def _speaker(actor: int) -> str:

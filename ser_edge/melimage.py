@@ -33,7 +33,7 @@ AMIN: Final = 1e-10
 _FRAMES_AT_ONCE: Final = 32  # 32 x 513 complex128 = 263 kB: stays in the second-level cache
 
 _CHOICES: Final = {
-    "mel_scale": ("slaney", "htk"),
+    "mel_scale": ("slaney", "htk", "linear"),
     "mel_norm": ("slaney", "none"),
     "level": ("peak", "fixed"),
     "align": ("start", "center"),
@@ -58,8 +58,9 @@ class MelImageSpec:
         Rows of the picture, row 0 the lowest band.
     f_min, f_max : float
         Edges of the lowest and the highest mel band in Hz.
-    mel_scale : {"slaney", "htk"}
+    mel_scale : {"slaney", "htk", "linear"}
         Slaney's Auditory Toolbox scale (librosa's default) or O'Shaughnessy's formula (HTK's).
+        ``"linear"`` spaces the bands evenly in Hz: a plain spectrogram, for comparison.
     mel_norm : {"slaney", "none"}
         ``"slaney"`` gives every band the same area, ``"none"`` the same height.
     power : float
@@ -91,7 +92,7 @@ class MelImageSpec:
     n_mels: int = 80
     f_min: float = 50.0
     f_max: float = 8000.0
-    mel_scale: Literal["slaney", "htk"] = "htk"
+    mel_scale: Literal["slaney", "htk", "linear"] = "htk"
     mel_norm: Literal["slaney", "none"] = "slaney"
     power: float = 2.0
     level: Literal["peak", "fixed"] = "peak"
@@ -223,9 +224,11 @@ def hz_to_mel(hz: npt.ArrayLike, scale: str = "htk") -> npt.NDArray[np.float64]:
     """Hz -> mel.
 
     Sources: ``"htk"`` O'Shaughnessy 1987, as in the HTK book; ``"slaney"`` the Auditory Toolbox
-    (Slaney 1998): linear to 1 kHz, then 27 steps for a factor of 6.4.
+    (Slaney 1998): linear to 1 kHz, then 27 steps for a factor of 6.4. ``"linear"`` is Hz.
     """
     hz = np.asarray(hz, dtype=np.float64)
+    if scale == "linear":
+        return hz
     if scale == "htk":
         return 2595.0 * np.log10(1.0 + hz / 700.0)
     linear = hz * 3.0 / 200.0
@@ -236,6 +239,8 @@ def hz_to_mel(hz: npt.ArrayLike, scale: str = "htk") -> npt.NDArray[np.float64]:
 def mel_to_hz(mel: npt.ArrayLike, scale: str = "htk") -> npt.NDArray[np.float64]:
     """mel -> Hz, the inverse of :func:`hz_to_mel`."""
     mel = np.asarray(mel, dtype=np.float64)
+    if scale == "linear":
+        return mel
     if scale == "htk":
         return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
     log = 1000.0 * np.exp((mel - 15.0) * np.log(6.4) / 27.0)

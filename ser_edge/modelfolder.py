@@ -56,7 +56,7 @@ def package(final: Path, folds: Sequence[Path], out: Path) -> dict[str, Any]:
         raise ValueError(f"{final}: trained for fold {metrics['fold']}, not with --fold all")
     runs = [(folder, *_read_run(folder)) for folder in folds]
     for folder, other, _ in runs:
-        different = _differences(recipe, other)
+        different = recipe.differences(other)
         if different:
             raise ValueError(f"{folder}: its recipe has other {', '.join(different)} than {final}")
     by_fold: dict[str, dict[str, Any]] = {}
@@ -168,6 +168,3 @@ def _read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
         raise ValueError(f"{folder / METRICS}: {error}") from None
     return Recipe.read(folder / CONFIG), metrics
 
-
-def _differences(a: Recipe, b: Recipe) -> list[str]:
-    return [name for name in vars(a) if name != "seed" and getattr(a, name) != getattr(b, name)]

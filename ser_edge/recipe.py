@@ -11,8 +11,10 @@ from typing import Any, Final
 import yaml
 
 from ser_edge.melimage import MelImageSpec
+from ser_edge.soundstrengths import SoundStrengths
 
 _IMAGE: Final = "image"
+_SOUND: Final = "sound"
 
 
 def _value(default: Any, text: str) -> Any:
@@ -33,16 +35,22 @@ class Recipe:
     """
 
     name: str = _value("compact", "what the model will be called")
-    net: str = _value("compact", "network, by its name in ser_edge.nets")
-    width: float = _value(1.0, "multiplier of the network's channels")
+    net: str = _value("compact", "compact, or a torchvision classification network by name")
+    width: float = _value(1.0, "multiplier of the channels of net compact")
+    input_size: int = _value(0, "torchvision: picture resized to so many rows, columns; 0: as is")
+    input_channels: int = _value(1, "torchvision: 1, or 3 for a picture in colours")
+    pretrained: bool = _value(False, "torchvision: start from ImageNet's weights")
     dropout: float = _value(0.3, "share of features dropped before the last layer")
     channels: str = _value("speech+song", "vocal channels trained on: speech, song or speech+song")
     epochs: int = _value(100, "passes over the training clips")
     batch_size: int = _value(32, "clips a step")
-    lr: float = _value(2e-3, "highest learning rate (AdamW, linear warm-up, cosine to 0)")
+    lr: float = _value(2e-3, "highest learning rate (AdamW)")
     weight_decay: float = _value(0.02, "AdamW's weight decay")
+    schedule: str = _value("cosine", "cosine: warm-up, then to 0; one-cycle: momentum moves too")
     warmup: float = _value(0.1, "share of the steps in which the learning rate rises")
     label_smoothing: float = _value(0.1, "share of the target spread over all classes")
+    class_weights: str = _value("none", "none, or balanced: rare emotions weigh more")
+    last_layer_only: bool = _value(False, "train the last layer alone (fine-tuning on few clips)")
     mixup: float = _value(0.0, "Beta(a, a) of mixup (arXiv 1710.09412); 0 is off")
     ema: float = _value(0.99, "decay a step of the averaged weights that are kept; 0 is off")
     time_stretch: float = _value(0.15, "time axis scaled by up to this share, up or down")
@@ -52,13 +60,18 @@ class Recipe:
     freq_mask: int = _value(10, "SpecAugment: greatest width of a band mask; two masks")
     time_mask: int = _value(40, "SpecAugment: greatest width of a time mask; two masks")
     seed: int = _value(1, "of every random choice")
-    precision: str = _value("bf16-mixed", "Lightning's precision: 32-true, bf16-mixed or 16-mixed")
+    precision: str = _value(
+        "auto", "32-true, bf16-mixed, 16-mixed; auto: bf16-mixed where the hardware computes in it"
+    )
+    sound: SoundStrengths = field(default_factory=SoundStrengths)
     image: MelImageSpec = field(default_factory=MelImageSpec)
 
     def __post_init__(self) -> None:
         for name, ok, allowed in (
             ("name", self.name.replace("-", "").replace("_", "").isalnum(), "letters, digits, - _"),
             ("width", 0.1 <= self.width <= 8, "0.1 to 8"),
+            ("input_size", self.input_size == 0 or 32 <= self.input_size <= 1024, "0, 32 to 1024"),
+            ("input_channels", self.input_channels in (1, 3), "1 or 3"),
             ("dropout", 0 <= self.dropout < 1, "0 to below 1"),
             (
                 "channels",
@@ -66,7 +79,13 @@ class Recipe:
                 "speech, song, speech+song",
             ),
             ("epochs", self.epochs >= 1, "1 or more"),
-            ("batch_size", self.batch_size >= 2, "2 or more"),
+            ("schedule", self.schedule in ("cosine", "one-cycle"), "cosine, one-cycle"),
+            ("class_weights", self.class_weights in ("none", "balanced"), "none, balanced"),
+            (
+                "batch_size",
+                self.batch_size >= 2 and self.batch_size % 2 == 0,
+                "an even number, 2 or more",
+            ),
             ("lr", 0 < self.lr <= 1, "above 0 to 1"),
             ("weight_decay", 0 <= self.weight_decay <= 1, "0 to 1"),
             ("warmup", 0 <= self.warmup < 1, "0 to below 1"),
@@ -81,8 +100,8 @@ class Recipe:
             ("time_mask", 0 <= self.time_mask <= self.image.frames, "0 to the image's frames"),
             (
                 "precision",
-                self.precision in ("32-true", "bf16-mixed", "16-mixed"),
-                "32-true, bf16-mixed, 16-mixed",
+                self.precision in ("auto", "32-true", "bf16-mixed", "16-mixed"),
+                "auto, 32-true, bf16-mixed, 16-mixed",
             ),
         ):
             if not ok:
@@ -111,13 +130,29 @@ class Recipe:
                 if not isinstance(value, Mapping):
                     raise ValueError(f"{_IMAGE} should be a mapping of mel image fields")
                 typed[name] = MelImageSpec.from_dict(dict(value))
-                continue
-            kind: type = type(known[name].default)
-            good = isinstance(value, (int, float) if kind is float else kind)
-            if not good or isinstance(value, bool):
-                raise ValueError(f"{name} is {value!r}, it should be of type {kind.__name__}")
-            typed[name] = kind(value)
+            elif name == _SOUND:
+                if not isinstance(value, Mapping):
+                    raise ValueError(f"{_SOUND} should be a mapping of strengths")
+                strengths = {entry.name: float for entry in fields(SoundStrengths)}
+                unknown = sorted(set(value) - set(strengths))
+                if unknown:
+                    raise ValueError(
+                        f"unknown {', '.join(unknown)} in {_SOUND}; known: {', '.join(strengths)}"
+                    )
+                typed[name] = SoundStrengths(
+                    **{key: _typed(f"{_SOUND}.{key}", text, float) for key, text in value.items()}
+                )
+            else:
+                typed[name] = _typed(name, value, type(known[name].default))
         return cls(**typed)
+
+    def differences(self, other: Recipe) -> list[str]:
+        """Names of the fields in which another recipe differs, the seed apart."""
+        return [
+            entry.name
+            for entry in fields(self)
+            if entry.name != "seed" and getattr(self, entry.name) != getattr(other, entry.name)
+        ]
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -139,12 +174,21 @@ class Recipe:
             raise ValueError(f"{path}: {error}") from None
 
 
+def _typed(name: str, value: Any, kind: type) -> Any:
+    good = isinstance(value, (int, float) if kind is float else kind)
+    if not good or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{name} is {value!r}, it should be of type {kind.__name__}")
+    return kind(value)
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--config`` and an option for every value of a recipe but the image's."""
     parser.add_argument(
         "--config", type=Path, metavar="YAML", help="recipe (default: the recipe's own defaults)"
     )
     _add_fields(parser.add_argument_group("recipe, each overrides the file's value"), Recipe)
+    group = parser.add_argument_group("augmentation of waveforms, each overrides the file's value")
+    _add_fields(group, SoundStrengths, "sound-")
 
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:
@@ -153,32 +197,47 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     _add_fields(group, MelImageSpec)
 
 
-def _add_fields(group: Any, kind: type[Recipe | MelImageSpec]) -> None:
+def _add_fields(group: Any, kind: type, prefix: str = "") -> None:
     for entry in fields(kind):
-        if entry.name != _IMAGE:
+        if entry.name in (_IMAGE, _SOUND):
+            continue
+        flag = f"--{prefix}{entry.name}".replace("_", "-")
+        text = f"{entry.metadata.get('help', '')} (default: {entry.default})".strip()
+        dest = f"{kind.__name__}.{entry.name}"
+        of = type(entry.default)
+        if of is bool:
             group.add_argument(
-                "--" + entry.name.replace("_", "-"),
-                dest=f"{kind.__name__}.{entry.name}",
-                type=type(entry.default),
-                metavar=type(entry.default).__name__.upper(),
-                help=f"{entry.metadata.get('help', '')} (default: {entry.default})".strip(),
+                flag, dest=dest, help=text, action=argparse.BooleanOptionalAction, default=None
             )
+        else:
+            group.add_argument(flag, dest=dest, help=text, type=of, metavar=of.__name__.upper())
 
 
-def from_options(options: argparse.Namespace) -> Recipe:
+def from_options(options: argparse.Namespace, base: Recipe | None = None) -> Recipe:
     """The recipe of a parsed command line: the file's values, overridden by the options.
+
+    Parameters
+    ----------
+    options : Namespace
+        Of a parser with :func:`add_options` or :func:`add_image_options`.
+    base : Recipe, optional
+        What holds where no ``--config`` is given, in place of the defaults.
 
     Raises
     ------
     ValueError
         As :meth:`Recipe.read`.
     """
-    recipe = Recipe.read(options.config) if options.config else Recipe()
+    recipe = Recipe.read(options.config) if options.config else base or Recipe()
     given = {name: value for name, value in vars(options).items() if value is not None}
 
     def of(kind: type) -> dict[str, Any]:
         prefix = f"{kind.__name__}."
         return {n.removeprefix(prefix): v for n, v in given.items() if n.startswith(prefix)}
 
-    image = replace(recipe.image, **of(MelImageSpec))
-    return replace(recipe, image=image, **of(Recipe))
+    return replace(
+        recipe,
+        image=replace(recipe.image, **of(MelImageSpec)),
+        sound=replace(recipe.sound, **of(SoundStrengths)),
+        **of(Recipe),
+    )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import os
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import lightning
 import numpy as np
 import torch
+import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.callbacks import (
     Callback,
     EMAWeightAveraging,
@@ -30,17 +34,30 @@ from torch.utils.data import DataLoader
 
 from ser_edge import evaluation
 from ser_edge.augment import ImageAugment, mixup
-from ser_edge.dataset import AllWindows, Clip, TrainingClips, load_clips
+from ser_edge.dataset import (
+    AllWindows,
+    Clip,
+    EpochBatches,
+    TrainingClips,
+    TrainingSounds,
+    load_clips,
+    load_sounds,
+)
 from ser_edge.emotions import EMOTIONS
 from ser_edge.evaluation import ClipPrediction
 from ser_edge.files import write_whole
-from ser_edge.folds import split_speakers
+from ser_edge.folds import RANDOM, divide
+from ser_edge.hardware import Hardware
 from ser_edge.nets import build_net
+from ser_edge.nets.parallel import share_batch_norm, share_dropout
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_rows
 
 _EVAL_BATCH: Final = 64
+_BABBLE_CLIPS: Final = 128
+_CHECKPOINTS: Final = "checkpoints"
+_LAST: Final = "last"
 
 WEIGHTS: Final = "weights.safetensors"
 CONFIG: Final = "config.yaml"
@@ -49,13 +66,37 @@ PREDICTIONS: Final = "predictions.csv"
 
 
 class Training(lightning.LightningModule):
-    """One network in training: loss, augmentation, schedule, validation figure."""
+    """One network in training: input, loss, schedule, validation figure.
 
-    def __init__(self, recipe: Recipe, validation: Sequence[Clip]) -> None:
+    Parameters
+    ----------
+    recipe : Recipe
+    net : nn.Module
+    validation : sequence of Clip
+        Scored after every epoch.
+    class_weights : Tensor
+        ``float32 (classes,)``.
+    data : str
+        Fingerprint of the training clips; a run goes on only with the same.
+    sound : SoundAugment, optional
+        Makes pictures of waveforms; without it the batches are pictures.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        net: nn.Module,
+        validation: Sequence[Clip],
+        class_weights: torch.Tensor,
+        data: str,
+        sound: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.recipe = recipe
-        self.net = _fresh_net(recipe)
+        self.net = net
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.history: list[dict[str, float]] = []
+        self._sound = sound
         self._augment = ImageAugment(
             recipe.time_stretch,
             recipe.freq_stretch,
@@ -67,19 +108,37 @@ class Training(lightning.LightningModule):
         )
         self._validation = validation
         self._logits: list[torch.Tensor] = []
+        self._data = data
+        self.register_buffer("_class_weights", class_weights, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.net(images)
         return logits
 
-    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
-        pictures, labels = batch
+    def on_train_epoch_start(self) -> None:
+        # Every epoch has its own state of the generators: a run that goes on after a break draws
+        # what an unbroken one draws, and so does each of several processes.
+        seed = np.random.SeedSequence([self.recipe.seed, self.current_epoch])
+        torch.manual_seed(int(seed.generate_state(1)[0]))
+        if self.recipe.last_layer_only:
+            self.net.eval()  # the statistics of batch norm stay as they are
+
+    def training_step(self, batch: tuple[torch.Tensor, ...], _: int) -> torch.Tensor:
+        labels = batch[-1]
         targets = functional.one_hot(labels, len(EMOTIONS)).float()
-        images, targets = mixup(self._augment(pictures.float()), targets, self.recipe.mixup)
+        with torch.autocast(self.device.type, enabled=False):  # pictures are made in full precision
+            if self._sound is None:
+                images = batch[0].float()
+            else:
+                images = self._sound(batch[0], batch[1])
+            images, targets = mixup(self._augment(images), targets, self.recipe.mixup)
         loss = functional.cross_entropy(
-            self(images), targets, label_smoothing=self.recipe.label_smoothing
+            self(images),
+            targets,
+            weight=self._class_weights,  # type: ignore[arg-type]
+            label_smoothing=self.recipe.label_smoothing,
         )
-        self.log("train/loss", loss, on_epoch=True, on_step=False, prog_bar=True)
+        self.log("train/loss", loss, on_epoch=True, on_step=False, prog_bar=True, sync_dist=True)
         return loss
 
     def validation_step(self, pictures: torch.Tensor, _: int) -> None:
@@ -89,13 +148,29 @@ class Training(lightning.LightningModule):
         logits = torch.cat(self._logits).numpy()
         self._logits.clear()
         found = evaluation.figures(clip_predictions(logits, self._validation, "validation", ""))
-        self.log("validation/uar", found["uar"], prog_bar=True)
+        # Each process scores all of it and finds the same: nothing to gather.
+        self.log("validation/uar", found["uar"], prog_bar=True, rank_zero_only=False)
         self.log("validation/nll", found["nll"])
+
+    def on_train_epoch_end(self) -> None:
+        found = self.trainer.callback_metrics
+        self.history.append(
+            {
+                "epoch": self.current_epoch,
+                "lr": float(self.trainer.optimizers[0].param_groups[0]["lr"]),
+                **{
+                    name.replace("/", "_"): round(float(found[name]), 6)
+                    for name in ("train/loss", "validation/uar", "validation/nll")
+                    if name in found
+                },
+            }
+        )
 
     def configure_optimizers(self) -> Any:
         # Norms and biases are not decayed: that only moves the scale that batch norm undoes.
-        decayed = [p for p in self.net.parameters() if p.ndim > 1]
-        others = [p for p in self.net.parameters() if p.ndim <= 1]
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        decayed = [p for p in trained if p.ndim > 1]
+        others = [p for p in trained if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": self.recipe.weight_decay},
@@ -104,6 +179,13 @@ class Training(lightning.LightningModule):
             lr=self.recipe.lr,
         )
         steps = int(self.trainer.estimated_stepping_batches)
+        schedule: torch.optim.lr_scheduler.LRScheduler
+        if self.recipe.schedule == "one-cycle":
+            # Smith & Topin 2017, arXiv 1708.07120; momentum falls while the rate rises.
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, self.recipe.lr, steps, pct_start=max(self.recipe.warmup, 1 / steps)
+            )
+            return _each_step(optimizer, schedule)
         rise = max(1, round(self.recipe.warmup * steps))
 
         def factor(step: int) -> float:
@@ -112,31 +194,39 @@ class Training(lightning.LightningModule):
             return 0.5 * (1 + float(np.cos(np.pi * (step - rise) / max(1, steps - rise))))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return _each_step(optimizer, schedule)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recipe"] = self.recipe.to_yaml()  # text: loads with weights_only=True
+        checkpoint["data"] = self._data
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = checkpoint["history"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run leaves in its folder: figures by part (``validation``, ``test``)."""
+    """What a run leaves in its folder: figures by part (``validation``, ``test``).
+
+    Of several processes, only the ``leader`` has figures and writes.
+    """
 
     folder: Path
     figures: dict[str, dict[str, Any]]
+    leader: bool = True
 
 
 def train(
     images: Path,
     out: Path,
     recipe: Recipe,
-    fold: int | None,
+    fold: str,
     *,
-    accelerator: str = "auto",
-    workers: int = 0,
+    sounds: Sequence[Path] = (),
+    start: Path | None = None,
+    hardware: Hardware | None = None,
+    resume: bool = False,
     progress: bool = True,
 ) -> Result:
     """Train on a rendering, score, and write everything into ``out``.
@@ -151,12 +241,15 @@ def train(
     out : Path
         Folder of the run; must not hold a finished run.
     recipe : Recipe
-    fold : int or None
-        1 to 5; None trains on all actors but fold 6's, without validation or test.
-    accelerator : str
-        Lightning's: ``auto``, ``cpu``, ``gpu``.
-    workers : int
-        Processes that load pictures; they lie in memory, so 0 is fine on a CPU.
+    fold : str
+        One of :data:`ser_edge.folds.FOLDS`; ``all`` has no validation and no test.
+    sounds : sequence of Path
+        Folders with the recordings, needed where the recipe changes waveforms.
+    start : Path, optional
+        A run or a model folder whose weights are started from, of the same network.
+    hardware : Hardware, optional
+    resume : bool
+        Go on from the last finished epoch of a run that was broken off, if there is one.
     progress : bool
         Show bars.
 
@@ -167,68 +260,80 @@ def train(
     Raises
     ------
     ValueError
-        Rendering and recipe do not fit, no clip to train on, no such accelerator, or ``out`` is
-        taken.
+        Rendering and recipe do not fit, no clip to train on, no such accelerator, ``out`` is
+        taken, or what lies there cannot be gone on with.
     """
-    if (out / METRICS).exists():
-        raise ValueError(f"{out}: a finished run lies there; choose another folder or remove it")
-    spec, rows = recipe.image, read_rows(images, recipe.image)
-    split = split_speakers({row.speaker for row in rows}, fold)
+    hardware = hardware or Hardware()
+    rows = read_rows(images, recipe.image)
     wanted = set(recipe.channels.split("+"))
+    division = divide(rows, fold, recipe.seed)
     training = load_clips(
-        images, [r for r in rows if r.speaker in split.train and r.channel in wanted], spec
+        images, [row for row in division.train if row.channel in wanted], recipe.image
     )
-    # The protocol scores speech; song is heard in training only.
     scored = {
-        part: load_clips(
-            images, [r for r in rows if r.speaker in speakers and r.channel == "speech"], spec
-        )
-        for part, speakers in (("validation", split.validation), ("test", split.test))
-        if speakers
+        part: load_clips(images, heard, recipe.image)
+        for part, heard in (("validation", division.validation), ("test", division.test))
+        if heard
     }
     if not training:
         raise ValueError(f"{images}: no clip of {recipe.channels} to train on")
+    data = hashlib.sha256(
+        "\n".join(f"{fold} {c.utterance} {c.emotion}" for c in training).encode()
+    ).hexdigest()
+    checkpoint = _unfinished(out, recipe, data, resume=resume)
 
     origin = provenance()  # of the start: the tree may be edited while a long run goes on
     _quiet()
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
-    module = Training(recipe, scored.get("validation", ()))
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / CONFIG, recipe.to_yaml())
-    try:
-        trainer = lightning.Trainer(
-            accelerator=accelerator,
-            precision=recipe.precision,  # type: ignore[arg-type]  # checked by Recipe
-            max_epochs=recipe.epochs,
-            logger=TensorBoardLogger(str(out), name="", version="tensorboard"),
-            callbacks=_callbacks(recipe, out, validated="validation" in scored, progress=progress),
-            log_every_n_steps=1,
-            num_sanity_val_steps=0,
-            enable_progress_bar=progress,
-            enable_model_summary=False,
-            deterministic="warn",
-        )
-    except MisconfigurationException as error:
-        raise ValueError(f"accelerator {accelerator!r}: {error}") from None
+    trainer = _trainer(recipe, out, hardware, validated="validation" in scored, progress=progress)
+    batches = EpochBatches(
+        len(training), recipe.batch_size, recipe.seed, trainer.global_rank, trainer.world_size
+    )
+    dataset: TrainingClips | TrainingSounds = TrainingClips(training, recipe.seed)
+    sound: nn.Module | None = None
+    if recipe.sound.any:
+        from ser_edge.soundaugment import SoundAugment  # torchaudio, only where it is used
+
+        waveforms = load_sounds(sounds, training, recipe.image, progress=progress)
+        dataset = TrainingSounds(training, waveforms, recipe.image, recipe.seed)
+        sound = SoundAugment(recipe.sound, recipe.image, _babble(dataset, recipe))
+    net = build_net(recipe)
+    if start is not None:
+        _take_weights(net, start)
+    if recipe.last_layer_only:
+        _freeze(net)
+    share_dropout(net)
+    if trainer.world_size > 1 and not isinstance(trainer.accelerator, CUDAAccelerator):
+        share_batch_norm(net)
+    module = Training(
+        recipe, net, scored.get("validation", ()), _class_weights(training, recipe), data, sound
+    )
+    if trainer.is_global_zero:
+        out.mkdir(parents=True, exist_ok=True)
+        write_whole(out / CONFIG, recipe.to_yaml())
     trainer.fit(
         module,
         DataLoader(
-            TrainingClips(training),
-            recipe.batch_size,
-            shuffle=True,
-            drop_last=len(training) > recipe.batch_size,
-            num_workers=workers,
+            dataset,
+            batch_sampler=batches,
+            num_workers=hardware.workers,
+            persistent_workers=hardware.workers > 0,
+            pin_memory=isinstance(trainer.accelerator, CUDAAccelerator),
+            generator=torch.Generator(),  # the default one belongs to the augmentation
         ),
-        DataLoader(AllWindows(scored["validation"]), _EVAL_BATCH)
+        DataLoader(AllWindows(scored["validation"]), _EVAL_BATCH, generator=torch.Generator())
         if "validation" in scored
         else None,
+        ckpt_path=checkpoint,
+        weights_only=True,
     )
+    if not trainer.is_global_zero:
+        return Result(out, {}, leader=False)
     write_whole(out / WEIGHTS, save_safetensors(_contiguous(module.net)))
-    name = str(fold) if fold is not None else "all"
     predictions = [
         prediction
         for part, clips in scored.items()
-        for prediction in clip_predictions(window_logits(module.net, clips), clips, part, name)
+        for prediction in clip_predictions(window_logits(module.net, clips), clips, part, fold)
     ]
     found = {
         part: evaluation.figures([p for p in predictions if p.part == part]) for part in scored
@@ -238,17 +343,25 @@ def train(
         out / METRICS,
         json.dumps(
             {
-                "fold": name,
+                "fold": fold,
+                "leaky": fold == RANDOM,
                 "figures": found,
                 "weights": "last epoch" + (", averaged" if recipe.ema else ""),
+                "started_from": _weights_hash(start) if start else None,
                 "speakers": {
-                    "train": sorted(split.train),
-                    "validation": sorted(split.validation),
-                    "test": sorted(split.test),
+                    "train": sorted({row.speaker for row in division.train}),
+                    "validation": sorted({row.speaker for row in division.validation}),
+                    "test": sorted({row.speaker for row in division.test}),
                 },
                 "training_clips": len(training),
                 "corpora": sorted({clip.rows[0].corpus for clip in training}),
                 "parameters": sum(p.numel() for p in module.net.parameters()),
+                "hardware": {
+                    **asdict(hardware),
+                    "processes": trainer.world_size,
+                    "precision": str(trainer.precision),
+                },
+                "history": module.history,
                 "provenance": origin,
             },
             indent=2,
@@ -267,7 +380,7 @@ def load_net(folder: Path) -> tuple[Recipe, nn.Module]:
         Recipe or weights are missing or do not fit; the message names the file.
     """
     recipe = Recipe.read(folder / CONFIG)
-    net = _fresh_net(recipe)
+    net = build_net(replace(recipe, pretrained=False))  # its weights follow
     path = folder / WEIGHTS
     try:
         net.load_state_dict(load_safetensors(path.read_bytes()))
@@ -320,8 +433,116 @@ def clip_predictions(
     ]
 
 
-def _fresh_net(recipe: Recipe) -> nn.Module:
-    return build_net(recipe.net, len(EMOTIONS), recipe.image.n_mels, recipe.width, recipe.dropout)
+def _each_step(optimizer: Any, schedule: Any) -> dict[str, Any]:
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _unfinished(out: Path, recipe: Recipe, data: str, *, resume: bool) -> Path | None:
+    """The checkpoint to go on from, if that is wanted and there is one that fits."""
+    if (out / METRICS).exists():
+        raise ValueError(f"{out}: a finished run lies there; choose another folder or remove it")
+    path = out / _CHECKPOINTS / f"{_LAST}.ckpt"
+    if not path.exists():
+        return None
+    if not resume:
+        raise ValueError(f"{out}: an unfinished run lies there; --resume goes on with it")
+    try:
+        held = torch.load(path, weights_only=True, map_location="cpu")
+        before, data_before = Recipe.from_dict(yaml.safe_load(held["recipe"])), held["data"]
+    except Exception as error:  # whatever a damaged file makes torch raise
+        raise ValueError(f"{path}: no checkpoint of this program: {error}") from None
+    other = recipe.differences(before) + (["seed"] if recipe.seed != before.seed else [])
+    if other:
+        raise ValueError(f"{out}: its unfinished run has other {', '.join(other)}")
+    if data != data_before:
+        raise ValueError(f"{out}: its unfinished run was trained on other clips or another fold")
+    return path
+
+
+def _trainer(
+    recipe: Recipe, out: Path, hardware: Hardware, *, validated: bool, progress: bool
+) -> lightning.Trainer:
+    processes: dict[str, Any] = {"devices": _devices(hardware)}
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun has started the processes
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // local
+        processes = {"devices": local, "num_nodes": nodes, "strategy": "ddp"}
+    try:
+        trainer = lightning.Trainer(
+            accelerator=hardware.accelerator,
+            **processes,
+            precision=_precision(recipe, hardware),
+            max_epochs=recipe.epochs,
+            logger=TensorBoardLogger(str(out), name="", version="tensorboard"),
+            callbacks=_callbacks(recipe, out, validated=validated, progress=progress),
+            log_every_n_steps=1,
+            num_sanity_val_steps=0,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            use_distributed_sampler=False,  # EpochBatches divides
+            sync_batchnorm=hardware.accelerator != "cpu" and torch.cuda.is_available(),
+            deterministic="warn",
+        )
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"accelerator {hardware.accelerator!r}, devices {hardware.devices!r}: {error}"
+        ) from None
+    return trainer
+
+
+def _devices(hardware: Hardware) -> int | str:
+    if hardware.devices == "auto":
+        return "auto" if hardware.accelerator != "cpu" and torch.cuda.is_available() else 1
+    return int(hardware.devices)
+
+
+def _precision(recipe: Recipe, hardware: Hardware) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
+    if recipe.precision != "auto":
+        return recipe.precision  # type: ignore[return-value]  # checked by Recipe
+    if hardware.accelerator != "cpu" and torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16-mixed" if native else "32-true"
+
+
+def _babble(dataset: TrainingSounds, recipe: Recipe) -> torch.Tensor:
+    """Voices to make babble of: the same few training clips in every process."""
+    chosen = np.linspace(0, len(dataset) - 1, min(len(dataset), _BABBLE_CLIPS)).astype(int)
+    if not recipe.sound.babble:
+        chosen = chosen[:0]
+    samples = recipe.image.window_samples
+    bank = torch.zeros(len(chosen), samples)
+    for row, number in zip(bank, chosen, strict=True):
+        row[:] = dataset[0, int(number)][0][:samples]
+    return bank
+
+
+def _class_weights(training: Sequence[Clip], recipe: Recipe) -> torch.Tensor:
+    """Weights of the loss; ``balanced`` makes every emotion count the same, mean 1 over clips."""
+    counts = np.bincount([clip.emotion for clip in training], minlength=len(EMOTIONS))
+    if recipe.class_weights == "none":
+        return torch.ones(len(EMOTIONS))
+    weights = len(training) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return torch.tensor(np.where(counts > 0, weights, 1.0), dtype=torch.float32)
+
+
+def _freeze(net: nn.Module) -> None:
+    """Leave only the last layer to be trained."""
+    net.requires_grad_(False)
+    [m for m in net.modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1].requires_grad_(True)
+
+
+def _take_weights(net: nn.Module, folder: Path) -> None:
+    state: Mapping[str, Any] = load_net(folder)[1].state_dict()
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{folder}: its network is not the recipe's: {error}") from None
+
+
+def _weights_hash(folder: Path) -> str:
+    return f"{folder.name} {hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()}"
 
 
 def _contiguous(net: nn.Module) -> dict[str, torch.Tensor]:
@@ -332,9 +553,12 @@ def _callbacks(recipe: Recipe, out: Path, *, validated: bool, progress: bool) ->
     callbacks: list[Callback] = [LearningRateMonitor("epoch")]
     if recipe.ema:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema))
-    # Without a figure to watch, a ModelCheckpoint keeps the newest.
-    folder = out / "checkpoints"
-    callbacks.append(ModelCheckpoint(folder, "last", enable_version_counter=False))
+    # Without a figure to watch, a ModelCheckpoint keeps the newest. After the epoch's last word, so
+    # that a run goes on from it as if it had not been broken off.
+    folder = out / _CHECKPOINTS
+    callbacks.append(
+        ModelCheckpoint(folder, _LAST, enable_version_counter=False, save_on_train_epoch_end=True)
+    )
     if validated:
         callbacks.append(
             ModelCheckpoint(

@@ -60,10 +60,11 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ser_edge.decision import Calibration
     from ser_edge.manifest import Manifest
     from ser_edge.nets import build_net
+    from ser_edge.recipe import Recipe
 
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("small-ir")
-    net = build_net("compact", 8, SMALL.n_mels, 0.25, 0.0).eval()
+    net = build_net(Recipe(width=0.25, dropout=0.0, freq_mask=2, image=SMALL)).eval()
     export.to_onnx(net, SMALL.shape, folder / "small.onnx")
     manifest = Manifest("small", SMALL, Calibration(), corpora=("none",), weights_sha256="0" * 64)
     model = export.to_openvino(folder / "small.onnx")

@@ -16,6 +16,7 @@ from conftest import ROOT, SMALL
 from ser_edge import augment, training
 from ser_edge.corpora import CORPORA
 from ser_edge.dataset import TrainingClips, load_clips
+from ser_edge.hardware import Hardware
 from ser_edge.nets import build_net
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_index, render
@@ -24,6 +25,8 @@ RECIPE = Recipe(
     name="tiny", width=0.25, epochs=2, batch_size=8, dropout=0.0, freq_mask=2, time_mask=10,
     image=SMALL,
 )  # fmt: skip
+
+CPU = Hardware("cpu")
 
 
 def script(name: str, *words: object) -> subprocess.CompletedProcess[str]:
@@ -93,7 +96,7 @@ def training_yaml(text: str):
 def test_one_seed_gives_the_same_weights_twice_and_another_others(images, tmp_path):
     def weights(name: str, seed: int) -> bytes:
         recipe = Recipe.from_dict({**training_yaml(RECIPE.to_yaml()), "seed": seed})
-        training.train(images, tmp_path / name, recipe, 1, accelerator="cpu", progress=False)
+        training.train(images, tmp_path / name, recipe, "1", hardware=CPU, progress=False)
         return (tmp_path / name / "weights.safetensors").read_bytes()
 
     first = weights("a", 1)
@@ -120,7 +123,7 @@ def test_it_learns(tmp_path):
         {**training_yaml(RECIPE.to_yaml()), "epochs": 30, "ema": 0.8, "mixup": 0.0, "lr": 0.01}
     )
     result = training.train(
-        tmp_path / "images", tmp_path / "run", recipe, 2, accelerator="cpu", progress=False
+        tmp_path / "images", tmp_path / "run", recipe, "2", hardware=CPU, progress=False
     )
     assert result.figures["test"]["uar"] == 1.0
 
@@ -133,7 +136,7 @@ def test_it_learns(tmp_path):
         (["--fold", "1", "--lr", "7"], "lr is 7.0, allowed: above 0 to 1"),
         (["--fold", "1", "--net", "huge"], "net is 'huge', allowed: compact"),
         (["--fold", "5"], "no speaker to"),
-        (["--fold", "1", "--accelerator", "gpu"], "accelerator 'gpu': "),
+        (["--fold", "1", "--accelerator", "gpu"], "accelerator 'gpu', devices 'auto': "),
         (["--fold", "1", "--channels", "song"], "no clip of song"),
         ([], "--fold"),
     ],
@@ -186,7 +189,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 def test_the_network_takes_bytes_and_is_small():
-    net = build_net("compact", 8, 80, 1.0, 0.3).eval()
+    net = build_net(Recipe()).eval()
     assert sum(p.numel() for p in net.parameters()) < 3_000_000
     assert net(torch.randint(0, 256, (2, 1, 80, 395)).float()).shape == (2, 8)
 
@@ -199,7 +202,7 @@ def test_a_random_window_of_a_long_clip(make_ravdess, tmp_path):
     clips = load_clips(tmp_path / "images", rows, spec)
     assert len(clips) == 1
     torch.manual_seed(0)
-    seen = {TrainingClips(clips)[0][0].numpy().tobytes() for _ in range(40)}
+    seen = {TrainingClips(clips, 1)[epoch, 0][0].numpy().tobytes() for epoch in range(40)}
     assert seen == {image.tobytes() for image in clips[0].images}
 
 

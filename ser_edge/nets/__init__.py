@@ -1,7 +1,7 @@
-"""Networks by name. A new one is a file beside this one and a line in :data:`NETS`.
+"""Networks by name: our own, and torchvision's.
 
-Every network takes ``float32 (N, 1, n_mels, frames)`` grey levels from 0 to 255 and gives
-``(N, classes)`` logits.
+A new one is a file beside this one and a line in :data:`NETS`. Every network takes
+``float32 (N, 1, n_mels, frames)`` grey levels from 0 to 255 and gives ``(N, classes)`` logits.
 """
 
 from __future__ import annotations
@@ -12,24 +12,32 @@ from typing import Final
 
 from torch import nn
 
-from ser_edge.nets.compact import CompactNet
+from ser_edge.emotions import EMOTIONS
+from ser_edge.nets.compact import build_compact
+from ser_edge.nets.zoo import build_zoo_net, zoo_names
+from ser_edge.recipe import Recipe
 
-NETS: Final[Mapping[str, Callable[[int, int, float, float], nn.Module]]] = MappingProxyType(
+NETS: Final[Mapping[str, Callable[[Recipe, int], nn.Module]]] = MappingProxyType(
     {
-        "compact": CompactNet,
+        "compact": build_compact,
     }
 )
-"""Name -> function of (classes, n_mels, width, dropout)."""
+"""Name -> function of a recipe and the number of classes."""
 
 
-def build_net(name: str, classes: int, n_mels: int, width: float, dropout: float) -> nn.Module:
-    """Make a network with fresh weights.
+def build_net(recipe: Recipe, classes: int = len(EMOTIONS)) -> nn.Module:
+    """Make the recipe's network with fresh weights, or ImageNet's if it says ``pretrained``.
 
     Raises
     ------
     ValueError
-        If there is no network of that name.
+        There is no network of that name, or it does not fit the rest of the recipe.
     """
-    if name not in NETS:
-        raise ValueError(f"net is {name!r}, allowed: {', '.join(NETS)}")
-    return NETS[name](classes, n_mels, width, dropout)
+    if recipe.net in NETS:
+        return NETS[recipe.net](recipe, classes)
+    if recipe.net in zoo_names():
+        return build_zoo_net(recipe, classes)
+    raise ValueError(
+        f"net is {recipe.net!r}, allowed: {', '.join(NETS)}, or a classification network of "
+        f"torchvision: {', '.join(zoo_names())}"
+    )

@@ -9,6 +9,26 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ser_edge.recipe import Recipe
+
+
+def build_compact(recipe: Recipe, classes: int) -> nn.Module:
+    """The recipe's :class:`CompactNet`.
+
+    Raises
+    ------
+    ValueError
+        The recipe asks for what only torchvision's networks have.
+    """
+    for name, value, only in (
+        ("pretrained", recipe.pretrained, False),
+        ("input_size", recipe.input_size, 0),
+        ("input_channels", recipe.input_channels, 1),
+    ):
+        if value != only:
+            raise ValueError(f"{name} is {value}, net compact takes only {only}")
+    return CompactNet(classes, recipe.image.n_mels, recipe.width, recipe.dropout)
+
 
 class _Residual(nn.Module):
     """Two 3 x 3 convolutions beside a shortcut (He et al. 2015, arXiv 1512.03385)."""

@@ -1,0 +1,43 @@
+"""Random numbers for a batch that is divided among processes.
+
+Every process of a distributed run draws the numbers of the whole batch from the same generator
+state and keeps the rows of its own share. Two processes then see what one process would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import distributed
+
+
+def rank_and_world() -> tuple[int, int]:
+    """Number of this process and of all processes; ``(0, 1)`` outside a distributed run."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def rows(draw: Callable[[int], torch.Tensor], n: int) -> torch.Tensor:
+    """Draw for the whole batch, keep this process's rows.
+
+    Parameters
+    ----------
+    draw : callable
+        Number of rows -> tensor of so many rows, from torch's default generator.
+    n : int
+        Rows of this process; every process has as many.
+
+    Returns
+    -------
+    Tensor
+        ``(n, ...)``.
+    """
+    rank, world = rank_and_world()
+    return draw(n * world)[rank * n : (rank + 1) * n]
+
+
+def uniform(n: int, low: float, high: float, device: torch.device) -> torch.Tensor:
+    """``float32 (n,)`` from ``low`` to ``high``, one number a row of the batch."""
+    return rows(lambda count: torch.rand(count, device=device), n) * (high - low) + low
