@@ -582,3 +582,4 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
     warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
     warnings.filterwarnings("ignore", ".*does not have a deterministic implementation.*")
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")

@@ -159,6 +159,7 @@ def _try(net: _Fitted, recipe: Recipe) -> None:
             f"net {recipe.net} does not take pictures of {height} x {width} at input_size "
             f"{recipe.input_size} ({cause}); input_size 224 fits most"
         ) from None
+    net.train()  # Lightning trains a network in the mode it is given in
 
 
 def _load_pretrained(net: nn.Module, name: str) -> None:
