@@ -23,7 +23,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("corpus", choices=sorted(CORPORA))
+    parser.add_argument(
+        "corpus", choices=sorted(name for name, corpus in CORPORA.items() if corpus.archives)
+    )
     parser.add_argument("--out", type=Path, help="folder (default: data/CORPUS)")
     parser.add_argument(
         "--tries", type=int, default=5, help="connections in a row that bring nothing (default: 5)"

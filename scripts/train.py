@@ -40,6 +40,14 @@ def main() -> int:
         "6's; random: divide clips at random (leaky); speakers: divide speakers at random",
     )
     parser.add_argument(
+        "--also",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="IMAGES",
+        help="further renderings to train on; who is scored is left out of them",
+    )
+    parser.add_argument(
         "--sounds",
         type=Path,
         nargs="+",
@@ -70,6 +78,7 @@ def main() -> int:
             options.out,
             recipe.from_options(options, base),
             options.fold,
+            also=options.also,
             sounds=options.sounds,
             start=options.start,
             hardware=hardware_of(options),

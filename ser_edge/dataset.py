@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
 from ser_edge.audio import AUDIO_SUFFIXES, files_below, load
+from ser_edge.corpora.own import recording_name
 from ser_edge.emotions import emotion_index
 from ser_edge.melimage import MelImageSpec, UInt8
 from ser_edge.rendering import Picture
@@ -102,7 +103,7 @@ def load_sounds(
     Parameters
     ----------
     folders : sequence of Path
-        Searched through for a sound file named as each utterance.
+        Searched through for a sound file named as each utterance, by stem or by path.
     clips : sequence of Clip
     spec : MelImageSpec
         Its sample rate is the one read to.
@@ -124,7 +125,8 @@ def load_sounds(
         if not folder.is_dir():
             raise ValueError(f"{folder}: there is no such folder")
         for path in files_below(folder, AUDIO_SUFFIXES):
-            found.setdefault(path.stem, path)
+            for name in (path.stem, recording_name(path, folder)):
+                found.setdefault(name, path)
     missing = [clip.utterance for clip in clips if clip.utterance not in found]
     if missing:
         raise ValueError(

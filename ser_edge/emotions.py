@@ -29,6 +29,21 @@ CORPUS_EMOTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         # Livingstone & Russo 2018, doi 10.5281/zenodo.1188976: third field of the file name.
         "ravdess": MappingProxyType({f"{i:02d}": name for i, name in enumerate(EMOTIONS, 1)}),
+        # People's own recordings: our names, and words that are commonly used for them.
+        "own": MappingProxyType(
+            {
+                **{name: name for name in EMOTIONS},
+                "neutrality": "neutral",
+                "calmness": "calm",
+                "happiness": "happy",
+                "joy": "happy",
+                "sadness": "sad",
+                "anger": "angry",
+                "fear": "fearful",
+                "disgusted": "disgust",
+                "surprise": "surprised",
+            }
+        ),
     }
 )
 """Corpus name -> that corpus's code -> one of :data:`EMOTIONS`."""

@@ -120,6 +120,12 @@ def divide(heard: Sequence[T], fold: str, seed: int) -> Division[T]:
     )
 
 
+def apart_from(heard: Iterable[T], division: Division[T]) -> list[T]:
+    """What may be trained on beside a division: nobody who is scored in it or kept apart."""
+    scored = {row.speaker for row in (*division.validation, *division.test)}
+    return [row for row in heard if row.speaker not in scored | _kept_apart()]
+
+
 def _divide_clips(heard: Sequence[T], seed: int) -> Division[T]:
     """At random by clip, emotion by emotion; fold 6's actors stay apart here too."""
     apart = _kept_apart()

@@ -12,9 +12,11 @@ import numpy as np
 
 from ser_edge import evaluation
 from ser_edge.calibration import fit_calibration
+from ser_edge.decision import Calibration
 from ser_edge.emotions import EMOTIONS
 from ser_edge.evaluation import ClipPrediction, read_predictions
 from ser_edge.files import whole_file, write_whole
+from ser_edge.folds import RANDOM, SPEAKERS
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
 from ser_edge.training import CONFIG, METRICS, PREDICTIONS, WEIGHTS
@@ -22,7 +24,9 @@ from ser_edge.training import CONFIG, METRICS, PREDICTIONS, WEIGHTS
 FIGURES: Final = "figures.md"
 
 
-def package(final: Path, folds: Sequence[Path], out: Path) -> dict[str, Any]:
+def package(
+    final: Path, folds: Sequence[Path], out: Path, calibration: Calibration | None = None
+) -> dict[str, Any]:
     """Put a final run and the fold runs of its recipe together as a model.
 
     The weights are the final run's. Figures, temperature and threshold come from the fold runs, on
@@ -38,6 +42,8 @@ def package(final: Path, folds: Sequence[Path], out: Path) -> dict[str, Any]:
     out : Path
         ``models/<name>``; gets weights, recipe, predictions, ``metrics.json`` and ``figures.md``; a
         model card ``README.md`` in it is left alone.
+    calibration : Calibration, optional
+        To be used instead, where the validation clips are too few to fit one.
 
     Returns
     -------
@@ -59,6 +65,9 @@ def package(final: Path, folds: Sequence[Path], out: Path) -> dict[str, Any]:
         different = recipe.differences(other)
         if different:
             raise ValueError(f"{folder}: its recipe has other {', '.join(different)} than {final}")
+    kinds = {found["fold"] for _, _, found in runs}
+    if len(kinds & {RANDOM, SPEAKERS}) and len(kinds) > 1:
+        raise ValueError(f"folds {', '.join(sorted(kinds))}: their figures do not mean the same")
     by_fold: dict[str, dict[str, Any]] = {}
     predictions: list[ClipPrediction] = []
     for folder, other, found in runs:
@@ -71,7 +80,8 @@ def package(final: Path, folds: Sequence[Path], out: Path) -> dict[str, Any]:
             "speakers": found["speakers"],
             "provenance": found["provenance"],
         }
-    calibration = fit_calibration([p for p in predictions if p.part == "validation"])
+    if calibration is None:
+        calibration = fit_calibration([p for p in predictions if p.part == "validation"])
     tested = [p for p in predictions if p.part == "test"]
     uars = [entry["figures"]["uar"] for entry in by_fold.values()]
     result = {
@@ -79,7 +89,7 @@ def package(final: Path, folds: Sequence[Path], out: Path) -> dict[str, Any]:
             "uar_mean": round(float(np.mean(uars)), 4),
             "uar_sd": round(float(np.std(uars, ddof=1)), 4) if len(uars) > 1 else 0.0,
             "uar_by_run": dict(zip(by_fold, uars, strict=True)),
-            "measured_on": "RAVDESS speech, test actors of EmoBox folds, never heard in training",
+            "measured_on": _measured_on(kinds),
         },
         "calibration": {
             "temperature": calibration.temperature,
@@ -106,18 +116,16 @@ def figures_markdown(name: str, metrics: dict[str, Any]) -> str:
     """The figures of ``metrics.json`` as tables for people."""
     summary, pooled = metrics["summary"], metrics["pooled_test"]
     lines = [
-        f"# Figures of `{name}` on voices never heard in training",
+        f"# Figures of `{name}`",
         "",
-        "RAVDESS speech, 8 emotions, one answer a clip; trained on "
-        f"{', '.join(metrics['corpora'])}. Each run is tested on the four "
-        "actors of an EmoBox fold that are nowhere else in it; the "
-        "weights are those of the last epoch, chosen before. Made by `scripts/package_model.py`; "
-        "recompute them from `predictions.csv`.",
+        f"Measured on {summary['measured_on']}; one answer a clip; trained on "
+        f"{', '.join(metrics['corpora'])}. The weights are those of the last epoch, chosen before. "
+        "Made by `scripts/package_model.py`; recompute them from `predictions.csv`.",
         "",
         f"**Mean UAR {summary['uar_mean']:.3f}, SD {summary['uar_sd']:.3f} over "
         f"{len(metrics['folds'])} runs.**",
         "",
-        "| run | test actors | clips | UAR | accuracy | macro F1 |",
+        "| run | tested speakers | clips | UAR | accuracy | macro F1 |",
         "|---|---|---|---|---|---|",
     ]
     for key, entry in metrics["folds"].items():
@@ -159,6 +167,15 @@ def figures_markdown(name: str, metrics: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _measured_on(kinds: set[str]) -> str:
+    """In words, what the figures of runs for these folds were measured on."""
+    if kinds == {RANDOM}:
+        return "clips held out at random, of the speakers that were trained on: LEAKY"
+    if kinds == {SPEAKERS}:
+        return "speakers held out at random, never heard in training"
+    return "RAVDESS speech, test actors of EmoBox folds, never heard in training"
+
+
 def _read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
     try:
         metrics = json.loads((folder / METRICS).read_text())
@@ -167,4 +184,3 @@ def _read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
     except json.JSONDecodeError as error:
         raise ValueError(f"{folder / METRICS}: {error}") from None
     return Recipe.read(folder / CONFIG), metrics
-

@@ -156,7 +156,7 @@ def render_utterance(
         raise audio.AudioError(str(utterance.path), error.strerror or str(error)) from None
     identity = {"sha256": hashlib.sha256(sound).hexdigest(), "spec": spec.to_json()}
     folder = Path(utterance.emotion)
-    found = _found(out, folder, utterance.path.stem, identity)
+    found = _found(out, folder, utterance.name, identity)
     if found is not None:
         return found, False
 
@@ -168,8 +168,8 @@ def render_utterance(
     rows = []
     for number, window in enumerate(cut):
         row = Picture(
-            image=_image_name(folder, utterance.path.stem, number),
-            utterance=utterance.path.stem,
+            image=_image_name(folder, utterance.name, number),
+            utterance=utterance.name,
             corpus=utterance.corpus,
             speaker=utterance.speaker,
             sex=utterance.sex,

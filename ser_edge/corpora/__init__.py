@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from ser_edge.corpora import ravdess
+from ser_edge.corpora import own, ravdess
 from ser_edge.corpora.base import Problem, Scan, Utterance
 from ser_edge.corpora.download import Archive
 
@@ -26,6 +26,7 @@ class Corpus:
 
 CORPORA: Final[Mapping[str, Corpus]] = MappingProxyType(
     {
+        "own": Corpus(own.scan, (), own.LICENCE),
         "ravdess": Corpus(ravdess.scan, ravdess.ARCHIVES, ravdess.LICENCE),
     }
 )

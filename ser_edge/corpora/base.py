@@ -22,7 +22,7 @@ class Utterance:
         Name in the registry.
     speaker : str
         Unique over all corpora, as ``ravdess-07``.
-    sex : {"female", "male"}
+    sex : {"female", "male", "unknown"}
     emotion : str
         One of :data:`ser_edge.emotions.EMOTIONS`.
     intensity : {"normal", "strong"}
@@ -32,17 +32,24 @@ class Utterance:
         From 1.
     channel : {"speech", "song"}
         Vocal channel.
+    name : str
+        Unique in the corpus; the file's stem if not given.
     """
 
     path: Path
     corpus: str
     speaker: str
-    sex: Literal["female", "male"]
+    sex: Literal["female", "male", "unknown"]
     emotion: str
     intensity: Literal["normal", "strong"]
     statement: str
     repetition: int
     channel: Literal["speech", "song"]
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.path.stem)
 
 
 @dataclass(frozen=True)

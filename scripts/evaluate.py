@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Train and score a recipe on every fold, compare two runs, or listen to unlabelled recordings.
+
+The folder of an evaluation gets fold-1 ... fold-5 (and random), predictions.csv, metrics.json and
+report.html, one page that needs nothing else. A finished fold is not run again, a killed one goes
+on; the figures are those of all finished folds in the folder.
+
+examples:
+  scripts/evaluate.py images/ravdess runs/compact --config configs/compact.yaml
+  scripts/evaluate.py images/ravdess runs/compact --config configs/compact.yaml \\
+      --sounds data/ravdess --split both --edge
+  scripts/evaluate.py images/ravdess runs/wide --width 1.5 --seed 3 --folds 1 3
+  scripts/evaluate.py --compare runs/compact runs/wide --out compare.html
+  scripts/evaluate.py --compare models/compact runs/wide/fold-1
+  scripts/evaluate.py --unlabelled recordings/ -m compact --precision INT8 --out runs/heard
+
+exit status: 0 all well, 1 some run, clip or file failed, 2 wrong usage
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ser_edge import recipe
+from ser_edge.folds import VALIDATION_ACTORS
+from ser_edge.hardware import add_hardware_options, hardware_of
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s IMAGES RUNS [options] | --compare A B | --unlabelled DIR | --help",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("images", type=Path, nargs="?", help="folder that scripts/render.py wrote")
+    parser.add_argument("runs", type=Path, nargs="?", help="folder for the evaluation")
+    parser.add_argument(
+        "--folds",
+        nargs="+",
+        choices=[*map(str, VALIDATION_ACTORS)],
+        default=[*map(str, VALIDATION_ACTORS)],
+        metavar="N",
+        help="EmoBox folds to train if they are missing (default: 1 2 3 4 5)",
+    )
+    parser.add_argument(
+        "--split",
+        choices=["folds", "random", "both"],
+        default="folds",
+        help="random: clips divided at random, which is LEAKY: for comparison only "
+        "(default: folds)",
+    )
+    parser.add_argument(
+        "--sounds",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="recordings: for play buttons, --edge, and recipes that change the waveform",
+    )
+    parser.add_argument(
+        "--edge",
+        action="store_true",
+        help="export each fold to FP16 and INT8 and score it through the edge app",
+    )
+    add_hardware_options(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    other = parser.add_argument_group("in place of training")
+    other.add_argument(
+        "--compare",
+        type=Path,
+        nargs=2,
+        metavar=("A", "B"),
+        help="two evaluations, runs or models on the same clips, with paired bootstrap intervals",
+    )
+    other.add_argument(
+        "--unlabelled", type=Path, metavar="DIR", help="recordings without labels, searched through"
+    )
+    other.add_argument(
+        "--out",
+        type=Path,
+        help="of --compare: a page to write; of --unlabelled: a folder (default: runs/unlabelled)",
+    )
+    other.add_argument(
+        "-m",
+        "--model",
+        help="of --unlabelled: name or .xml (default: compact), "
+        "a name's IR by --precision FP16 or INT8",
+    )
+    other.add_argument("-d", "--device", help="of --unlabelled: CPU, GPU, ... (default: CPU)")
+    recipe.add_options(parser)
+    recipe.add_image_options(parser)
+    options = parser.parse_args()
+
+    trains = options.images is not None
+    if trains + (options.compare is not None) + (options.unlabelled is not None) != 1:
+        parser.error("one of: IMAGES RUNS, --compare A B, --unlabelled DIR (see --help)")
+    if trains and options.runs is None:
+        parser.error("the following arguments are required: runs")
+    if trains and options.out is not None:
+        parser.error("--out goes with --compare or --unlabelled; RUNS is the evaluation's folder")
+    if options.unlabelled is None and (options.model or options.device):
+        parser.error("--model and --device go with --unlabelled")
+    try:
+        if options.compare:
+            return compare(options)
+        if options.unlabelled:
+            return listen(options)
+        return evaluate(options)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    from ser_edge import report, study  # torch takes seconds to import: not for --help
+    from ser_edge.files import write_whole
+
+    classifier = None
+    if options.edge:
+        from edge_app.classifier import Classifier as classifier  # noqa: N813
+    found = study.evaluate(
+        options.images,
+        options.runs,
+        recipe.from_options(options),
+        folds=options.folds,
+        split=options.split,
+        sounds=options.sounds,
+        classifier=classifier,
+        hardware=hardware_of(options),
+        progress=not options.quiet,
+    )
+    if found is None:  # one of several processes, not the first
+        return 0
+    write_whole(options.runs / study.REPORT, report.study_page(found))
+    print(study.table(found))
+    print(f"all of it: {options.runs / study.REPORT}")
+    for problem in found.problems:
+        print(f"failed: {problem}", file=sys.stderr)
+    return 1 if found.problems else 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    from ser_edge import comparison, report
+    from ser_edge.files import write_whole
+    from ser_edge.provenance import provenance
+
+    runs = comparison.compare(*comparison.read_pair(*options.compare))
+    print(comparison.table(runs))
+    if options.out is not None:
+        write_whole(options.out, report.comparison_page(runs, provenance()))
+        print(f"the same to look at: {options.out}")
+    return 0
+
+
+def listen(options: argparse.Namespace) -> int:
+    from edge_app.classifier import Classifier
+    from edge_app.models import DEFAULT_MODEL
+    from edge_app.runtime import DeviceError
+    from ser_edge import report, unlabelled
+    from ser_edge.files import write_whole
+
+    # One option for two things: of a recipe its arithmetic, here the kind of IR.
+    precision = getattr(options, "Recipe.precision") or "FP16"
+    try:
+        ear = Classifier(options.model or DEFAULT_MODEL, options.device or "CPU", precision)
+    except DeviceError as error:
+        raise ValueError(str(error)) from None
+    heard = unlabelled.listen(options.unlabelled, ear, progress=not options.quiet)
+    out = options.out or Path("runs/unlabelled")
+    unlabelled.write(heard, out)
+    write_whole(out / unlabelled.REPORT, report.unlabelled_page(heard))
+    print(unlabelled.table(heard))
+    print(f"all of it: {out / unlabelled.REPORT}")
+    for item in heard.unreadable:
+        print(f"unreadable: {item.file}: {item.cause}", file=sys.stderr)
+    return 1 if heard.unreadable else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
