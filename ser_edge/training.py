@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -46,7 +46,7 @@ from ser_edge.dataset import (
 from ser_edge.emotions import EMOTIONS
 from ser_edge.evaluation import ClipPrediction
 from ser_edge.files import write_whole
-from ser_edge.folds import RANDOM, divide
+from ser_edge.folds import RANDOM, apart_from, divide
 from ser_edge.hardware import Hardware
 from ser_edge.nets import build_net
 from ser_edge.nets.parallel import share_batch_norm, share_dropout
@@ -127,10 +127,7 @@ class Training(lightning.LightningModule):
         labels = batch[-1]
         targets = functional.one_hot(labels, len(EMOTIONS)).float()
         with torch.autocast(self.device.type, enabled=False):  # pictures are made in full precision
-            if self._sound is None:
-                images = batch[0].float()
-            else:
-                images = self._sound(batch[0], batch[1])
+            images = self._sound(*batch[:2]) if self._sound else batch[0].float()
             images, targets = mixup(self._augment(images), targets, self.recipe.mixup)
         loss = functional.cross_entropy(
             self(images),
@@ -149,7 +146,7 @@ class Training(lightning.LightningModule):
         self._logits.clear()
         found = evaluation.figures(clip_predictions(logits, self._validation, "validation", ""))
         # Each process scores all of it and finds the same: nothing to gather.
-        self.log("validation/uar", found["uar"], prog_bar=True, rank_zero_only=False)
+        self.log("validation/uar", found["uar"], prog_bar=True)
         self.log("validation/nll", found["nll"])
 
     def on_train_epoch_end(self) -> None:
@@ -223,6 +220,7 @@ def train(
     recipe: Recipe,
     fold: str,
     *,
+    also: Sequence[Path] = (),
     sounds: Sequence[Path] = (),
     start: Path | None = None,
     hardware: Hardware | None = None,
@@ -243,6 +241,8 @@ def train(
     recipe : Recipe
     fold : str
         One of :data:`ser_edge.folds.FOLDS`; ``all`` has no validation and no test.
+    also : sequence of Path
+        Further renderings to train on; their clips of speakers who are scored are left out.
     sounds : sequence of Path
         Folders with the recordings, needed where the recipe changes waveforms.
     start : Path, optional
@@ -267,9 +267,14 @@ def train(
     rows = read_rows(images, recipe.image)
     wanted = set(recipe.channels.split("+"))
     division = divide(rows, fold, recipe.seed)
-    training = load_clips(
-        images, [row for row in division.train if row.channel in wanted], recipe.image
-    )
+    training = [
+        clip
+        for folder, heard in (
+            (images, division.train),
+            *((extra, apart_from(read_rows(extra, recipe.image), division)) for extra in also),
+        )
+        for clip in load_clips(folder, [r for r in heard if r.channel in wanted], recipe.image)
+    ]
     scored = {
         part: load_clips(images, heard, recipe.image)
         for part, heard in (("validation", division.validation), ("test", division.test))
@@ -298,8 +303,9 @@ def train(
         dataset = TrainingSounds(training, waveforms, recipe.image, recipe.seed)
         sound = SoundAugment(recipe.sound, recipe.image, _babble(dataset, recipe))
     net = build_net(recipe)
+    before: set[str] = set()
     if start is not None:
-        _take_weights(net, start)
+        before = _take_weights(net, start)
     if recipe.last_layer_only:
         _freeze(net)
     share_dropout(net)
@@ -329,6 +335,9 @@ def train(
     )
     if not trainer.is_global_zero:
         return Result(out, {}, leader=False)
+    # From the checkpoint, not from memory: a run broken off after its last epoch has only that.
+    held = torch.load(out / _CHECKPOINTS / f"{_LAST}.ckpt", weights_only=True, map_location="cpu")
+    module.load_state_dict(held["state_dict"])
     write_whole(out / WEIGHTS, save_safetensors(_contiguous(module.net)))
     predictions = [
         prediction
@@ -349,12 +358,12 @@ def train(
                 "weights": "last epoch" + (", averaged" if recipe.ema else ""),
                 "started_from": _weights_hash(start) if start else None,
                 "speakers": {
-                    "train": sorted({row.speaker for row in division.train}),
+                    "train": sorted({clip.speaker for clip in training}),
                     "validation": sorted({row.speaker for row in division.validation}),
                     "test": sorted({row.speaker for row in division.test}),
                 },
                 "training_clips": len(training),
-                "corpora": sorted({clip.rows[0].corpus for clip in training}),
+                "corpora": sorted({clip.rows[0].corpus for clip in training} | before),
                 "parameters": sum(p.numel() for p in module.net.parameters()),
                 "hardware": {
                     **asdict(hardware),
@@ -533,12 +542,16 @@ def _freeze(net: nn.Module) -> None:
     [m for m in net.modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1].requires_grad_(True)
 
 
-def _take_weights(net: nn.Module, folder: Path) -> None:
-    state: Mapping[str, Any] = load_net(folder)[1].state_dict()
+def _take_weights(net: nn.Module, folder: Path) -> set[str]:
+    """Start from the weights of a run or a model; gives the corpora that are in them."""
+    state = load_net(folder)[1].state_dict()
     try:
         net.load_state_dict(state)
+        return set(json.loads((folder / METRICS).read_text())["corpora"])
     except RuntimeError as error:
         raise ValueError(f"{folder}: its network is not the recipe's: {error}") from None
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{folder / METRICS}: {error}") from None
 
 
 def _weights_hash(folder: Path) -> str:
@@ -583,3 +596,4 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
     warnings.filterwarnings("ignore", ".*does not have a deterministic implementation.*")
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", ".*recommended to use .self.log..validation.*sync_dist.*")

@@ -4,11 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_edge import folds
 from ser_edge.corpora import CORPORA, ravdess
-from ser_edge.folds import split_speakers
-
-EVERYBODY = [f"ravdess-{actor:02d}" for actor in range(1, 25)]
 
 
 def test_the_seven_fields_become_an_utterance():
@@ -84,36 +80,3 @@ def test_the_real_corpus(ravdess):
     assert len(scan.utterances) == 2036
     assert sum(u.channel == "speech" for u in scan.utterances) == 1200
     assert len({u.speaker for u in scan.utterances}) == 20
-
-
-@pytest.mark.parametrize("fold", [1, 2, 3, 4, 5])
-def test_nobody_is_in_two_parts_and_fold_6_in_none(fold):
-    split = split_speakers(EVERYBODY, fold)
-    assert not split.train & split.validation
-    assert not split.train & split.test
-    assert not split.validation & split.test
-    assert (len(split.train), len(split.validation), len(split.test)) == (14, 2, 4)
-    apart = {f"ravdess-{actor:02d}" for actor in folds.EMOBOX_TEST_ACTORS[6]}
-    assert not apart & (split.train | split.validation | split.test)
-
-
-def test_each_fold_validates_on_a_man_and_a_woman():
-    for man_and_woman in folds.VALIDATION_ACTORS.values():
-        assert sorted(actor % 2 for actor in man_and_woman) == [0, 1]
-
-
-def test_all_trains_on_twenty():
-    split = split_speakers([*EVERYBODY, "tess-oaf"], None)
-    assert len(split.train) == 21
-    assert not split.validation | split.test
-
-
-@pytest.mark.parametrize("fold", [0, 6, 7])
-def test_no_such_fold(fold):
-    with pytest.raises(ValueError, match=f"fold is {fold}, allowed: 1, 2, 3, 4, 5"):
-        split_speakers(EVERYBODY, fold)
-
-
-def test_a_fold_without_its_speakers():
-    with pytest.raises(ValueError, match="no speaker to test on"):
-        split_speakers(["ravdess-09", "ravdess-10", "ravdess-02"], 1)
