@@ -64,15 +64,19 @@ def main() -> int:
     recipe.add_options(parser)
     options = parser.parse_args()
 
-    from ser_edge.export import ExportDriftError
+    try:
+        scan = CORPORA["own"].scan(options.data)
+    except ValueError as error:
+        parser.error(str(error))
+    if not scan.utterances:
+        for problem in scan.problems:
+            print(f"left out: {problem}", file=sys.stderr)
+        parser.error(f"{options.data}: no labelled recording in it")
+
+    from ser_edge.export import ExportDriftError  # torch takes seconds to import
     from ser_edge.finetuning import fine_tune, fine_tuning_recipe
 
     try:
-        scan = CORPORA["own"].scan(options.data)
-        if not scan.utterances:
-            for problem in scan.problems:
-                print(f"left out: {problem}", file=sys.stderr)
-            raise ValueError(f"{options.data}: no labelled recording in it")
         base = fine_tuning_recipe(recipe.Recipe.read(options.start / "config.yaml"), options.name)
         tuned = fine_tune(
             scan,

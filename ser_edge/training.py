@@ -78,7 +78,7 @@ class Training(lightning.LightningModule):
         ``float32 (classes,)``.
     data : str
         Fingerprint of the training clips; a run goes on only with the same.
-    sound : SoundAugment, optional
+    sound : SoundPictures, optional
         Makes pictures of waveforms; without it the batches are pictures.
     """
 
@@ -109,6 +109,7 @@ class Training(lightning.LightningModule):
         self._validation = validation
         self._logits: list[torch.Tensor] = []
         self._data = data
+        self._lr = 0.0
         self.register_buffer("_class_weights", class_weights, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -124,6 +125,7 @@ class Training(lightning.LightningModule):
             self.net.eval()  # the statistics of batch norm stay as they are
 
     def training_step(self, batch: tuple[torch.Tensor, ...], _: int) -> torch.Tensor:
+        self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         labels = batch[-1]
         targets = functional.one_hot(labels, len(EMOTIONS)).float()
         with torch.autocast(self.device.type, enabled=False):  # pictures are made in full precision
@@ -154,7 +156,7 @@ class Training(lightning.LightningModule):
         self.history.append(
             {
                 "epoch": self.current_epoch,
-                "lr": float(self.trainer.optimizers[0].param_groups[0]["lr"]),
+                "lr": self._lr,
                 **{
                     name.replace("/", "_"): round(float(found[name]), 6)
                     for name in ("train/loss", "validation/uar", "validation/nll")
@@ -297,11 +299,11 @@ def train(
     dataset: TrainingClips | TrainingSounds = TrainingClips(training, recipe.seed)
     sound: nn.Module | None = None
     if recipe.sound.any:
-        from ser_edge.soundaugment import SoundAugment  # torchaudio, only where it is used
+        from ser_edge.soundaugment import SoundPictures  # torchaudio, only where it is used
 
         waveforms = load_sounds(sounds, training, recipe.image, progress=progress)
         dataset = TrainingSounds(training, waveforms, recipe.image, recipe.seed)
-        sound = SoundAugment(recipe.sound, recipe.image, _babble(dataset, recipe))
+        sound = SoundPictures(recipe.sound, recipe.image, _babble(dataset, recipe))
     net = build_net(recipe)
     before: set[str] = set()
     if start is not None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,14 @@ import torch
 from conftest import ROOT, SMALL
 from ser_edge import augment, training
 from ser_edge.corpora import CORPORA
-from ser_edge.dataset import TrainingClips, load_clips
+from ser_edge.dataset import (
+    EpochBatches,
+    TrainingClips,
+    TrainingSounds,
+    load_clips,
+    load_sounds,
+)
+from ser_edge.emotions import EMOTIONS
 from ser_edge.hardware import Hardware
 from ser_edge.nets import build_net
 from ser_edge.recipe import Recipe
@@ -102,6 +112,250 @@ def test_one_seed_gives_the_same_weights_twice_and_another_others(images, tmp_pa
     first = weights("a", 1)
     assert weights("b", 1) == first
     assert weights("c", 2) != first
+
+
+def test_killed_in_mid_epoch_and_resumed_is_as_never_killed(images, tmp_path):
+    """The real script, killed with SIGKILL after its second and its fourth epoch."""
+    config = tmp_path / "tiny.yaml"
+    config.write_text(
+        Recipe.from_dict(
+            {**training_yaml(RECIPE.to_yaml()), "epochs": 25, "mixup": 0.2, "dropout": 0.3}
+        ).to_yaml()
+    )
+    words = ["--fold", "1", "--config", config, "--accelerator", "cpu", "--quiet"]
+    assert script("train.py", images, tmp_path / "whole", *words).returncode == 0
+
+    broken = tmp_path / "broken"
+    command = [sys.executable, ROOT / "scripts" / "train.py", images, broken, *words, "--resume"]
+    for _ in range(2):
+        run = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
+        last, seen = broken / "checkpoints" / "last.ckpt", set()
+        while run.poll() is None and len(seen) < 2:
+            if last.exists():
+                seen.add(last.stat().st_mtime_ns)
+            time.sleep(0.002)
+        run.kill()
+        run.wait()
+    assert not (broken / "metrics.json").exists()  # it was killed before its end
+
+    recipe = Recipe.read(config)
+    for other, fold, resume, message in (
+        (recipe, "1", False, "an unfinished run lies there; --resume goes on with it"),
+        (replace(recipe, lr=0.001), "1", True, "its unfinished run has other lr"),
+        (recipe, "all", True, "trained on other clips or another fold"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            training.train(
+                images, broken, other, fold, hardware=CPU, resume=resume, progress=False
+            )
+
+    done = script("train.py", images, broken, *words, "--resume")
+    assert done.returncode == 0, done.stderr
+    for name in ("weights.safetensors", "predictions.csv"):
+        assert (broken / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    histories = [
+        json.loads((tmp_path / name / "metrics.json").read_text())["history"]
+        for name in ("whole", "broken")
+    ]
+    assert histories[0] == histories[1]
+    assert [entry["epoch"] for entry in histories[0]] == list(range(25))
+
+
+def test_killed_after_the_last_epoch_the_averaged_weights_are_kept(images, tmp_path):
+    training.train(images, tmp_path / "run", RECIPE, "1", hardware=CPU, progress=False)
+    weights = (tmp_path / "run" / "weights.safetensors").read_bytes()
+    for name in ("weights.safetensors", "metrics.json", "predictions.csv"):
+        (tmp_path / "run" / name).unlink()
+    training.train(images, tmp_path / "run", RECIPE, "1", hardware=CPU, resume=True, progress=False)
+    assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", b"PK\x03\x04"])
+def test_a_damaged_checkpoint_is_named(images, tmp_path, damage):
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(damage)
+    with pytest.raises(ValueError, match=r"last\.ckpt: no checkpoint of this program"):
+        training.train(
+            images, tmp_path / "run", RECIPE, "1", hardware=CPU, resume=True, progress=False
+        )
+
+
+def test_two_processes_reach_what_one_reaches(images, tmp_path):
+    """``torchrun`` on a CPU: the same figures, with everything random switched on."""
+    config = tmp_path / "tiny.yaml"
+    values = {"epochs": 3, "mixup": 0.2, "dropout": 0.3, "noise": 0.5, "precision": "32-true"}
+    config.write_text(Recipe.from_dict({**training_yaml(RECIPE.to_yaml()), **values}).to_yaml())
+    words = ["--fold", "1", "--config", config, "--accelerator", "cpu", "--quiet"]
+    assert script("train.py", images, tmp_path / "one", *words).returncode == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    torchrun += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    done = subprocess.run(
+        list(map(str, [*torchrun, ROOT / "scripts" / "train.py", images, tmp_path / "two", *words])),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test: UAR") == 1  # one of them speaks
+    found = [json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "two")]
+    assert [entry["hardware"]["processes"] for entry in found] == [1, 2]
+    assert found[0]["figures"] == found[1]["figures"]
+    for one, two in zip(*(entry["history"] for entry in found), strict=True):
+        assert one["train_loss"] == pytest.approx(two["train_loss"], abs=1e-4)
+    nets = [training.load_net(tmp_path / name)[1].state_dict() for name in ("one", "two")]
+    for key, value in nets[0].items():
+        torch.testing.assert_close(nets[1][key], value, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("world", "batch_size", "message"),
+    [(1, 4, None), (2, 8, None), (2, 6, "2 processes need a multiple of 4")],
+)
+def test_processes_share_every_batch(world, batch_size, message):
+    def of(rank: int, world: int) -> list[list[tuple[int, int]]]:
+        batches = EpochBatches(21, batch_size, seed=1, rank=rank, world=world)
+        batches.set_epoch(3)
+        return list(batches)
+
+    if message:
+        with pytest.raises(ValueError, match=message):
+            of(0, world)
+        return
+    whole = of(0, 1)
+    parts = [of(rank, world) for rank in range(world)]
+    assert [sum(together, []) for together in zip(*parts, strict=True)] == whole
+    drawn = [key[1] for batch in whole for key in batch]
+    assert len(set(drawn)) == len(drawn) == 21 // batch_size * batch_size
+
+
+def test_fewer_clips_than_a_batch_are_repeated():
+    batches = EpochBatches(3, 8, seed=1)
+    (batch,) = list(batches)
+    assert len(batches) == 1
+    assert len(batch) == 8
+    assert {key[1] for key in batch} == {0, 1, 2}
+
+
+def test_one_cycle_rises_and_falls(images, tmp_path):
+    recipe = Recipe.from_dict(
+        {**training_yaml(RECIPE.to_yaml()), "schedule": "one-cycle", "epochs": 5, "warmup": 0.4}
+    )
+    training.train(images, tmp_path / "run", recipe, "1", hardware=CPU, progress=False)
+    history = json.loads((tmp_path / "run" / "metrics.json").read_text())["history"]
+    rates = [entry["lr"] for entry in history]
+    assert rates.index(max(rates)) in (1, 2)
+    assert rates[-1] < 0.1 * recipe.lr
+
+
+def test_rare_emotions_weigh_more(images):
+    spec, rows = read_index(images)
+    clips = load_clips(images, rows, spec)
+    few = [clip for clip in clips if clip.rows[0].emotion == "sad"][:1]
+    many = [clip for clip in clips if clip.rows[0].emotion == "angry"]
+    balanced = Recipe(class_weights="balanced", freq_mask=2, image=SMALL)
+    weights = training._class_weights(few + many, balanced)
+    by_emotion = dict(zip(EMOTIONS, weights.tolist(), strict=True))
+    assert by_emotion["sad"] == pytest.approx(4 * by_emotion["angry"])
+    assert by_emotion["sad"] + 4 * by_emotion["angry"] == pytest.approx(5)  # mean 1 over the clips
+    assert by_emotion["calm"] == 1.0  # nobody is calm here
+    assert training._class_weights(few + many, Recipe()).tolist() == [1.0] * 8
+
+
+def test_the_last_layer_alone(images, tmp_path):
+    training.train(images, tmp_path / "first", RECIPE, "all", hardware=CPU, progress=False)
+    recipe = Recipe.from_dict(
+        {**training_yaml(RECIPE.to_yaml()), "last_layer_only": True, "seed": 2}
+    )
+    training.train(
+        images, tmp_path / "tuned", recipe, "1", start=tmp_path / "first", hardware=CPU,
+        progress=False,
+    )  # fmt: skip
+    first, tuned = (
+        training.load_net(tmp_path / name)[1].state_dict() for name in ("first", "tuned")
+    )
+    # Averaging equal weights rounds them.
+    changed = {key for key in first if not torch.allclose(first[key], tuned[key], rtol=1e-5)}
+    changed = {key for key in changed if "num_batches" not in key}
+    assert changed == {"classify.weight", "classify.bias"}
+    metrics = json.loads((tmp_path / "tuned" / "metrics.json").read_text())
+    assert metrics["started_from"].startswith("first ")
+
+
+def test_a_start_of_another_network_is_refused(images, tmp_path):
+    training.train(images, tmp_path / "first", RECIPE, "all", hardware=CPU, progress=False)
+    done = script(
+        "train.py", images, tmp_path / "run", "--fold", 1, "--from", tmp_path / "first",
+        "--width", 0.5, "--accelerator", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "its network is not the recipe's" in done.stderr
+    done = script("train.py", images, tmp_path / "run", "--fold", 1, "--from", tmp_path / "none")
+    assert done.returncode == 2
+    assert "config.yaml: No such file" in done.stderr
+
+
+def test_further_renderings_are_trained_on_but_nobody_who_is_scored(images, tmp_path):
+    training.train(
+        images, tmp_path / "run", RECIPE, "1", also=[images], hardware=CPU, progress=False
+    )
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["training_clips"] == 12  # actors 2 and 4, twice; not 1 and 9
+    assert metrics["speakers"]["train"] == ["ravdess-02", "ravdess-04"]
+
+
+def test_a_random_split_says_that_it_leaks(tmp_path, make_ravdess):
+    corpus = make_ravdess(actors=(1, 2, 3, 4), emotions=(1, 4))
+    render(
+        CORPORA["ravdess"].scan(corpus).utterances, tmp_path / "i", SMALL, workers=1, progress=False
+    )
+    config = tmp_path / "tiny.yaml"
+    config.write_text(RECIPE.to_yaml())
+    done = script(
+        "train.py", tmp_path / "i", tmp_path / "run", "--fold", "random", "--config", config,
+        "--epochs", 1, "--accelerator", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "LEAKY" in done.stdout
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["leaky"] is True
+
+
+def test_waveforms_are_trained_on(images, make_ravdess, tmp_path):
+    sounds = make_ravdess(actors=(1, 2, 4, 9), emotions=(1, 4, 5))
+    config = tmp_path / "tiny.yaml"
+    config.write_text(RECIPE.to_yaml())
+    words = ["--fold", "1", "--config", config, "--accelerator", "cpu", "--epochs", "1"]
+    words += [f"--sound-{name}" for name in "noise=0.5 babble=0.5 gain=6 speed=0.1".split()]
+    words += [f"--sound-{name}" for name in "pitch=1 reverb=0.3 echo=0.3 shift=1".split()]
+    done = script("train.py", images, tmp_path / "run", *words, "--sounds", sounds)
+    assert done.returncode == 0, done.stderr
+    saved = Recipe.read(tmp_path / "run" / "config.yaml")
+    assert (saved.sound.noise, saved.sound.pitch) == (0.5, 1.0)
+    history = json.loads((tmp_path / "run" / "metrics.json").read_text())["history"]
+    assert np.isfinite(history[0]["train_loss"])
+
+    without = script("train.py", images, tmp_path / "other", *words)
+    assert without.returncode == 2
+    assert "no recording of 6 of 6 clips" in without.stderr
+
+
+def test_a_training_sound_is_cut_and_filled(make_ravdess, tmp_path):
+    corpus = make_ravdess(actors=(1, 2), emotions=(1,), seconds=8.0)
+    scan = CORPORA["ravdess"].scan(corpus)
+    render(scan.utterances, tmp_path / "images", SMALL, workers=1, progress=False)
+    spec, rows = read_index(tmp_path / "images")
+    clips = load_clips(tmp_path / "images", rows, spec)
+    sounds = load_sounds([corpus], clips, spec)
+    assert [sound.size for sound in sounds] == [128_000, 128_000]
+    sounds[1] = sounds[1][:16_000]
+    items = TrainingSounds(clips, sounds, spec, seed=1)
+    parts = {items[epoch, 0][0].numpy().tobytes() for epoch in range(5)}
+    assert len(parts) == 5  # another place every epoch
+    waveform, length, emotion = items[0, 1]
+    assert (waveform.shape, length, emotion) == ((100_000,), 16_000, 0)
+    assert not waveform[16_000:].any()
+    np.testing.assert_allclose(waveform[:16_000], sounds[1] / 32767, atol=1e-7)
 
 
 def test_it_learns(tmp_path):
