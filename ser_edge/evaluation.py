@@ -12,13 +12,23 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ser_edge.decision import pool, softmax
-from ser_edge.emotions import EMOTIONS, emotion_index
+from ser_edge.decision import Calibration, decide, pool, softmax
+from ser_edge.emotions import EMOTIONS, UNKNOWN, emotion_index
 
 Float64 = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 
 ECE_BINS: Final = 15
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The test clips with threshold: what is "unknown", and how good the other answers are."""
+
+    unknown: int
+    unknown_share: float
+    uar_of_answered: float
+    accuracy_of_answered: float
 
 
 @dataclass(frozen=True)
@@ -153,6 +163,15 @@ def figures(predictions: Sequence[ClipPrediction], temperature: float = 1.0) -> 
         "uar_by_intensity": by("intensity"),
         "confusion": matrix.tolist(),
     }
+
+
+def answered(predictions: Sequence[ClipPrediction], calibration: Calibration) -> Answered:
+    """What the threshold does to test clips."""
+    said = [decide(p.logits, calibration).emotion for p in predictions]
+    sure = [p for p, emotion in zip(predictions, said, strict=True) if emotion != UNKNOWN]
+    found = figures(sure) if sure else {"uar": 0.0, "accuracy": 0.0}
+    unknown = len(predictions) - len(sure)
+    return Answered(unknown, unknown / len(predictions), found["uar"], found["accuracy"])
 
 
 _LOGIT: Final = "logit_"

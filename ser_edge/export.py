@@ -43,7 +43,7 @@ from ser_edge.quantization import (
 )
 from ser_edge.quantization import quantize as quantize  # whoever exports finds it here
 from ser_edge.rendering import read_rows
-from ser_edge.training import METRICS, WEIGHTS, clip_logits, load_net, window_logits
+from ser_edge.scoring import METRICS, WEIGHTS, clip_logits, load_net, window_logits
 
 ONNX_OPSET: Final = 13
 MAX_IR_OPSET: Final = 10

@@ -19,14 +19,15 @@ from ser_edge.hardware import Hardware
 from ser_edge.modelfolder import package
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_rows, render
-from ser_edge.training import (
+from ser_edge.scoring import (
+    CONFIG,
     METRICS,
     PREDICTIONS,
     clip_predictions,
     load_net,
-    train,
     window_logits,
 )
+from ser_edge.training import train
 
 SPEAKERS_TO_DIVIDE: Final = 5
 """From so many speakers on, the check is made on speakers that were held out."""
@@ -124,7 +125,7 @@ def fine_tune(
                 also=also, sounds=sounds, start=start, hardware=hardware, resume=True,
                 progress=bars,
             )  # fmt: skip
-        elif recipe.differences(Recipe.read(folder / "config.yaml")):
+        elif recipe.differences(Recipe.read(folder / CONFIG)):
             raise ValueError(f"{folder}: made by another recipe; remove it, or take another --work")
     held_out = load_clips(images, divide(rows, fold, recipe.seed).test, spec)
     net = load_net(start)[1]

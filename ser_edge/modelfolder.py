@@ -19,7 +19,7 @@ from ser_edge.files import whole_file, write_whole
 from ser_edge.folds import RANDOM, SPEAKERS
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
-from ser_edge.training import CONFIG, METRICS, PREDICTIONS, WEIGHTS
+from ser_edge.scoring import CONFIG, METRICS, PREDICTIONS, WEIGHTS
 
 FIGURES: Final = "figures.md"
 

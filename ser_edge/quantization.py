@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ser_edge.dataset import Clip
 from ser_edge.decision import softmax
-from ser_edge.training import clip_logits
+from ser_edge.scoring import clip_logits
 
 AUTO: Final = "auto"
 PLAIN: Final = "plain"

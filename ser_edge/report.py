@@ -24,12 +24,13 @@ from ser_edge import audio
 from ser_edge.comparison import CONFIDENCE, DRAWS, Difference, Interval, PairedRuns, verdict
 from ser_edge.decision import softmax
 from ser_edge.emotions import EMOTIONS, UNKNOWN, emotion_index
-from ser_edge.evaluation import ECE_BINS, ClipPrediction
+from ser_edge.evaluation import ECE_BINS, ClipPrediction, answered
 from ser_edge.rendering import Picture, read_rows
 from ser_edge.unlabelled import Heard, Listening, percent
 
 if TYPE_CHECKING:  # study.py imports torch; the other two pages need none
-    from ser_edge.study import Run, Study
+    from ser_edge.runs import Run
+    from ser_edge.study import Study
 
 Float64 = npt.NDArray[np.float64]
 
@@ -262,7 +263,7 @@ def study_page(study: Study) -> str:
         values |= {
             "calibration": calibration,
             "pooled": found,
-            "answered": studies.answered(study.tested, calibration),
+            "answered": answered(study.tested, calibration),
             "confusion": confusion_rows(found["confusion"]),
             "recall_chart": recall_chart(found),
             "voice_chart": voice_chart(found),

@@ -20,19 +20,38 @@ class SoundStrengths:
         If a value is out of range; the message names it and what is allowed.
     """
 
-    noise: float = _value(0.0, "share of the clips that get noise of a random colour")
-    babble: float = _value(0.0, "share of the clips that get the babble of other speakers")
+    noise: float = _value(0.0, "share of the clips that get noise, violet over white to brown")
+    babble: float = _value(0.0, "share of the clips that get the babble of 3 to 8 other speakers")
     snr_db: float = _value(5.0, "lowest SNR of noise and babble in dB; the highest is 30 above")
     gain: float = _value(0.0, "level changed by up to so many dB, up or down")
-    shift: float = _value(0.0, "clip moved within the empty part of its window by up to this share")
+    shift: float = _value(
+        0.0,
+        "clip moved within the empty part of its window, or cut, by up to this share",
+    )
     speed: float = _value(0.0, "tempo and pitch scaled by up to this share, up or down")
-    pitch: float = _value(0.0, "pitch moved by up to so many semitones, up or down")
+    pitch: float = _value(
+        0.0, "pitch of every other clip moved by up to so many semitones, at its tempo"
+    )
     reverb: float = _value(0.0, "share of the clips that are put in a room")
-    echo: float = _value(0.0, "share of the clips that get echoes")
+    echo: float = _value(0.0, "share of the clips that get one to three echoes")
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("noise", 0, 1),
+            ("babble", 0, 1),
+            ("snr_db", -20, 60),
+            ("gain", 0, 40),
+            ("shift", 0, 1),
+            ("speed", 0, 0.5),
+            ("pitch", 0, 12),
+            ("reverb", 0, 1),
+            ("echo", 0, 1),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:  # nor is NaN
+                raise ValueError(f"sound.{name} is {value!r}, allowed: {low} to {high}")
 
     @property
     def any(self) -> bool:
         """Whether anything is changed at all."""
-        return any(
-            getattr(self, entry.name) for entry in fields(self) if entry.name != "snr_db"
-        )
+        return any(getattr(self, entry.name) for entry in fields(self) if entry.name != "snr_db")

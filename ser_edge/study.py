@@ -6,37 +6,33 @@ leaky one. A run that is finished is not run again; what the folder holds is wha
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import numpy as np
 from tqdm import tqdm
 
-from ser_edge import comparison, evaluation, training
-from ser_edge.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, AudioError, files_below, media_installed
+from ser_edge import evaluation, training
+from ser_edge.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, files_below, media_installed
 from ser_edge.calibration import fit_calibration
-from ser_edge.comparison import PairedRuns, Scored
 from ser_edge.corpora import Problem
-from ser_edge.dataset import load_clips
-from ser_edge.decision import Calibration, decide
-from ser_edge.emotions import EMOTIONS, UNKNOWN
-from ser_edge.evaluation import ClipPrediction, predictions_csv, read_predictions
+from ser_edge.decision import Calibration
+from ser_edge.edgescores import EdgeScores, OpenClassifier, edge_dict, edge_scores
+from ser_edge.evaluation import ClipPrediction, predictions_csv
 from ser_edge.files import write_whole
 from ser_edge.folds import RANDOM, VALIDATION_ACTORS
 from ser_edge.hardware import Hardware
-from ser_edge.manifest import FP16, INT8, Manifest
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_rows
-from ser_edge.training import CONFIG, METRICS, PREDICTIONS, WEIGHTS
+from ser_edge.runs import Run, first_line, read_run
+from ser_edge.scoring import CONFIG, METRICS, PREDICTIONS
 
 FOLDS: Final = tuple(map(str, VALIDATION_ACTORS))
-EDGE: Final = "edge"
 CHECKPOINTS: Final = "checkpoints"
 REPORT: Final = "report.html"
 
@@ -44,83 +40,6 @@ LEAKY_WARNING: Final = (
     "LEAKY: clips were divided at random, so every tested actor, and often the other take of the "
     "same sentence, was in training. It says nothing about voices that were never heard."
 )
-
-
-class SoundAnswer(Protocol):
-    """What a classifier answers for a sound."""
-
-    @property
-    def scores(self) -> Mapping[str, float]: ...
-
-
-class SoundClassifier(Protocol):
-    """Sound file -> answer: the edge app's ``Classifier``."""
-
-    def predict(self, sound: str) -> SoundAnswer: ...
-
-
-class OpenClassifier(Protocol):
-    """The ``.xml`` of an IR -> classifier: the class ``edge_app.Classifier``."""
-
-    def __call__(self, xml: str) -> SoundClassifier: ...
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What an epoch left: None where a figure was not taken."""
-
-    epoch: int
-    train_loss: float | None = None
-    validation_uar: float | None = None
-    validation_nll: float | None = None
-    lr: float | None = None
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run: ``figures`` by part (``validation``, ``test``), speakers by role."""
-
-    fold: str
-    folder: Path
-    figures: Mapping[str, Any]
-    speakers: Mapping[str, Sequence[str]]
-    training_clips: int
-    corpora: tuple[str, ...]
-    parameters: int
-    provenance: Mapping[str, str]
-    history: tuple[Epoch, ...]
-    predictions: tuple[ClipPrediction, ...]
-
-    def part(self, part: str) -> tuple[ClipPrediction, ...]:
-        """Predictions of ``validation`` or ``test``."""
-        return tuple(p for p in self.predictions if p.part == part)
-
-
-@dataclass(frozen=True)
-class EdgeScores:
-    """Test clips of all folds through the edge app, from their sound files.
-
-    ``figures`` and ``unknown_share`` are by precision, at the evaluation's temperature and
-    threshold; ``same_label`` is the share of clips on which FP16 and INT8 give PyTorch's label;
-    ``int8_less_fp16`` has FP16 as A and INT8 as B.
-    """
-
-    folds: tuple[str, ...]
-    figures: Mapping[str, Any]
-    uar_mean: Mapping[str, float]
-    unknown_share: Mapping[str, float]
-    same_label: Mapping[str, float]
-    int8_less_fp16: PairedRuns
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The test clips with threshold: what is "unknown", and how good the other answers are."""
-
-    unknown: int
-    unknown_share: float
-    uar_of_answered: float
-    accuracy_of_answered: float
 
 
 @dataclass(frozen=True)
@@ -253,7 +172,7 @@ def evaluate(
                 progress=progress,
             )
         except (RuntimeError, OSError) as error:  # memory, disk, a device: not the recipe's fault
-            problems.append(Problem(folder, _first_line(error)))
+            problems.append(Problem(folder, first_line(error)))
         else:
             # Lightning's other processes go through the same folds as the leader, and end with it.
             leader = result.leader
@@ -265,7 +184,7 @@ def evaluate(
     done = tuple(runs[fold] for fold in FOLDS if fold in runs)
     edge = None
     if classifier is not None and done:
-        edge, failed = _edge_scores(done, recipe, images, found_sounds, classifier, progress)
+        edge, failed = edge_scores(done, recipe, images, found_sounds, classifier, progress)
         problems += failed
     study = Study(
         folder=out,
@@ -308,55 +227,12 @@ def find_sounds(folders: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def read_run(folder: Path, fold: str) -> Run:
-    """A finished run.
-
-    Raises
-    ------
-    ValueError
-        It is unfinished, damaged, or of another fold; the message names the file.
-    """
-    path = folder / METRICS
-    try:
-        found = json.loads(path.read_text())
-        run = Run(
-            fold=str(found["fold"]),
-            folder=folder,
-            figures=found["figures"],
-            speakers=found["speakers"],
-            training_clips=int(found["training_clips"]),
-            corpora=tuple(found["corpora"]),
-            parameters=int(found["parameters"]),
-            provenance=found["provenance"],
-            history=tuple(_epoch(entry) for entry in found.get("history", ())),
-            predictions=tuple(read_predictions(folder / PREDICTIONS)),
-        )
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not as training writes it: {error}") from None
-    if run.fold != fold:
-        raise ValueError(f"{folder}: a run of fold {run.fold} lies there, not of fold {fold}")
-    if not run.part("test"):
-        raise ValueError(f"{folder / PREDICTIONS}: no test clip in it")
-    return run
-
-
-def answered(predictions: Sequence[ClipPrediction], calibration: Calibration) -> Answered:
-    """What the threshold does to test clips."""
-    said = [decide(p.logits, calibration).emotion for p in predictions]
-    sure = [p for p, emotion in zip(predictions, said, strict=True) if emotion != UNKNOWN]
-    found = evaluation.figures(sure) if sure else {"uar": 0.0, "accuracy": 0.0}
-    unknown = len(predictions) - len(sure)
-    return Answered(unknown, unknown / len(predictions), found["uar"], found["accuracy"])
-
-
 def metrics(study: Study) -> dict[str, Any]:
     """What goes into ``metrics.json``, plain values."""
     result: dict[str, Any] = {"recipe": study.recipe.name, "seeds": [study.recipe.seed]}
     if study.folds:
         calibration = study.calibration
-        with_threshold = asdict(answered(study.tested, calibration))
+        with_threshold = asdict(evaluation.answered(study.tested, calibration))
         result |= {
             "summary": {
                 "uar_mean": round(study.uar_mean, 4),
@@ -379,7 +255,7 @@ def metrics(study: Study) -> dict[str, Any]:
             "folds": {run.fold: _run_dict(run) for run in study.folds},
         }
     if study.edge is not None:
-        result["edge"] = _edge_dict(study.edge)
+        result["edge"] = edge_dict(study.edge)
     if study.leaky is not None:
         result["leaky_random_split"] = {"warning": LEAKY_WARNING, **_run_dict(study.leaky)}
     if study.problems:
@@ -401,7 +277,7 @@ def table(study: Study) -> str:
         spread = "" if study.uar_sd is None else f", SD {study.uar_sd:.3f}"
         lines.append(f"mean UAR {study.uar_mean:.3f}{spread}: {study.measured_on}")
         calibration = study.calibration
-        unknown = answered(study.tested, calibration)
+        unknown = evaluation.answered(study.tested, calibration)
         lines.append(
             f"temperature {calibration.temperature}, threshold {calibration.threshold} (fitted on "
             f"validation actors): {unknown.unknown_share:.1%} of the test clips unknown"
@@ -451,24 +327,6 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     return flat
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n")[0] or type(error).__name__
-
-
-def _epoch(entry: Mapping[str, Any]) -> Epoch:
-    def number(name: str) -> float | None:
-        value = entry.get(name)
-        return None if value is None else float(value)
-
-    return Epoch(
-        int(entry["epoch"]),
-        number("train_loss"),
-        number("validation_uar"),
-        number("validation_nll"),
-        number("lr"),
-    )
-
-
 def _run_dict(run: Run) -> dict[str, Any]:
     return {
         "figures": run.figures["test"],
@@ -477,163 +335,6 @@ def _run_dict(run: Run) -> dict[str, Any]:
         "training_clips": run.training_clips,
         "provenance": run.provenance,
     }
-
-
-def _edge_dict(edge: EdgeScores) -> dict[str, Any]:
-    return {
-        "folds": list(edge.folds),
-        **{
-            precision: {
-                "uar_mean": round(edge.uar_mean[precision], 4),
-                "unknown_share": round(edge.unknown_share[precision], 4),
-                "same_label_as_pytorch": round(edge.same_label[precision], 4),
-                "pooled_test": edge.figures[precision],
-            }
-            for precision in (FP16, INT8)
-        },
-        "int8_less_fp16": {
-            "uar": comparison.to_dict(edge.int8_less_fp16.uar),
-            "accuracy": comparison.to_dict(edge.int8_less_fp16.accuracy),
-        },
-    }
-
-
-# -------------------------------------------------------------------------------------- the edge
-
-
-def _edge_scores(
-    runs: Sequence[Run],
-    recipe: Recipe,
-    images: Path,
-    sounds: Mapping[str, Path],
-    classifier: OpenClassifier,
-    progress: bool,
-) -> tuple[EdgeScores | None, list[Problem]]:
-    """Export every fold and let the edge app hear its test clips."""
-    missing = sorted({p.utterance for run in runs for p in run.part("test")} - sounds.keys())
-    if missing:
-        raise ValueError(
-            f"{missing[0]}: no sound file of that name below --sounds ({len(missing)} missing)"
-        )
-    scored: dict[str, dict[str, list[ClipPrediction]]] = {FP16: {}, INT8: {}}
-    problems: list[Problem] = []
-    for run in runs:
-        for precision in (FP16, INT8):
-            try:
-                xml = _exported(run, recipe, images, precision)
-                predictions, failed = _heard(run, xml, sounds, classifier, progress)
-            except (RuntimeError, OSError) as error:  # of the export or the device
-                problems.append(Problem(run.folder / EDGE / precision, _first_line(error)))
-                continue
-            problems += failed
-            if predictions:
-                scored[precision][run.fold] = predictions
-    folds = [run for run in runs if all(run.fold in by_fold for by_fold in scored.values())]
-    if not folds:
-        return None, problems
-    validated = [p for run in runs for p in run.part("validation")]
-    return _edge_figures(folds, scored, fit_calibration(validated)), problems
-
-
-def _edge_figures(
-    runs: Sequence[Run],
-    scored: Mapping[str, Mapping[str, Sequence[ClipPrediction]]],
-    calibration: Calibration,
-) -> EdgeScores:
-    labels = {p.utterance: p.predicted for run in runs for p in run.part("test")}
-    pooled = {
-        precision: tuple(p for run in runs for p in by_fold[run.fold])
-        for precision, by_fold in scored.items()
-    }
-    return EdgeScores(
-        folds=tuple(run.fold for run in runs),
-        figures={
-            precision: evaluation.figures(predictions, calibration.temperature)
-            for precision, predictions in pooled.items()
-        },
-        uar_mean={
-            precision: float(
-                np.mean([evaluation.figures(by_fold[run.fold])["uar"] for run in runs])
-            )
-            for precision, by_fold in scored.items()
-        },
-        unknown_share={
-            precision: answered(predictions, calibration).unknown_share
-            for precision, predictions in pooled.items()
-        },
-        same_label={
-            precision: float(np.mean([p.predicted == labels[p.utterance] for p in predictions]))
-            for precision, predictions in pooled.items()
-        },
-        int8_less_fp16=comparison.compare(
-            Scored(FP16, pooled[FP16], False), Scored(INT8, pooled[INT8], False)
-        ),
-    )
-
-
-def _exported(run: Run, recipe: Recipe, images: Path, precision: str) -> Path:
-    """The IR of a run's network; made unless it is there and of these weights."""
-    digest = hashlib.sha256((run.folder / WEIGHTS).read_bytes()).hexdigest()
-    xml = run.folder / EDGE / precision / f"{recipe.name}.xml"
-    if xml.is_file() and digest in xml.read_text():
-        return xml
-
-    from ser_edge import export  # ONNX and its kind are needed here alone
-
-    (xml.parent / PREDICTIONS).unlink(missing_ok=True)
-    _, net = training.load_net(run.folder)
-    onnx = xml.parent / f".{recipe.name}.onnx"
-    onnx.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        export.to_onnx(net, recipe.image.shape, onnx)
-        model = export.to_openvino(onnx)
-        if precision == INT8:
-            # Of training actors alone, as in the export of a model that ships.
-            speakers = set(run.speakers["train"])
-            rows = [
-                row
-                for row in read_rows(images, recipe.image)
-                if row.speaker in speakers and row.channel == "speech"
-            ]
-            clips = load_clips(images, rows, recipe.image)
-            model = export.quantize(model, [image for clip in clips for image in clip.images])
-        # Its temperature is 1 and its threshold 0: then the logits can be had from its scores, and
-        # the calibration of all folds is put on them afterwards.
-        manifest = Manifest(
-            recipe.name,
-            recipe.image,
-            Calibration(),
-            corpora=run.corpora,
-            weights_sha256=digest,
-            precision=precision,
-        )
-        return export.save_ir(model, xml, manifest)
-    finally:
-        onnx.unlink(missing_ok=True)
-
-
-def _heard(
-    run: Run, xml: Path, sounds: Mapping[str, Path], classifier: OpenClassifier, progress: bool
-) -> tuple[list[ClipPrediction], list[Problem]]:
-    """The test clips of a run through the edge app, kept once all of them were heard."""
-    path = xml.parent / PREDICTIONS
-    if path.is_file():
-        return read_predictions(path), []
-    ear = classifier(str(xml))
-    name = f"{run.folder.name} {xml.parent.name}"
-    predictions: list[ClipPrediction] = []
-    problems: list[Problem] = []
-    for clip in tqdm(run.part("test"), unit="clip", desc=name, disable=not progress):
-        try:
-            scores = ear.predict(str(sounds[clip.utterance])).scores
-        except AudioError as error:
-            problems.append(Problem(Path(error.file), error.cause))
-            continue
-        logits = np.log([max(scores[emotion], 1e-30) for emotion in EMOTIONS])
-        predictions.append(replace(clip, logits=tuple(logits.tolist())))
-    if not problems:
-        write_whole(path, predictions_csv(predictions))
-    return predictions, problems
 
 
 def _say(progress: bool, line: str) -> None:

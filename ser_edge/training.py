@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import lightning
 import numpy as np
 import torch
 import yaml
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CUDAAccelerator
-from lightning.pytorch.callbacks import (
-    Callback,
-    EMAWeightAveraging,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    TQDMProgressBar,
-)
-from lightning.pytorch.loggers import TensorBoardLogger
-from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import nn
 from torch.nn import functional
@@ -44,7 +31,6 @@ from ser_edge.dataset import (
     load_sounds,
 )
 from ser_edge.emotions import EMOTIONS
-from ser_edge.evaluation import ClipPrediction
 from ser_edge.files import write_whole
 from ser_edge.folds import RANDOM, apart_from, divide
 from ser_edge.hardware import Hardware
@@ -53,16 +39,19 @@ from ser_edge.nets.parallel import share_batch_norm, share_dropout
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_rows
+from ser_edge.scoring import (
+    CONFIG,
+    EVAL_BATCH,
+    METRICS,
+    PREDICTIONS,
+    WEIGHTS,
+    clip_predictions,
+    load_net,
+    window_logits,
+)
+from ser_edge.trainer import build_trainer, last_checkpoint, quiet
 
-_EVAL_BATCH: Final = 64
 _BABBLE_CLIPS: Final = 128
-_CHECKPOINTS: Final = "checkpoints"
-_LAST: Final = "last"
-
-WEIGHTS: Final = "weights.safetensors"
-CONFIG: Final = "config.yaml"
-METRICS: Final = "metrics.json"
-PREDICTIONS: Final = "predictions.csv"
 
 
 class Training(lightning.LightningModule):
@@ -290,9 +279,11 @@ def train(
     checkpoint = _unfinished(out, recipe, data, resume=resume)
 
     origin = provenance()  # of the start: the tree may be edited while a long run goes on
-    _quiet()
+    quiet()
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
-    trainer = _trainer(recipe, out, hardware, validated="validation" in scored, progress=progress)
+    trainer = build_trainer(
+        recipe, out, hardware, validated="validation" in scored, progress=progress
+    )
     batches = EpochBatches(
         len(training), recipe.batch_size, recipe.seed, trainer.global_rank, trainer.world_size
     )
@@ -329,7 +320,7 @@ def train(
             pin_memory=isinstance(trainer.accelerator, CUDAAccelerator),
             generator=torch.Generator(),  # the default one belongs to the augmentation
         ),
-        DataLoader(AllWindows(scored["validation"]), _EVAL_BATCH, generator=torch.Generator())
+        DataLoader(AllWindows(scored["validation"]), EVAL_BATCH, generator=torch.Generator())
         if "validation" in scored
         else None,
         ckpt_path=checkpoint,
@@ -338,7 +329,7 @@ def train(
     if not trainer.is_global_zero:
         return Result(out, {}, leader=False)
     # From the checkpoint, not from memory: a run broken off after its last epoch has only that.
-    held = torch.load(out / _CHECKPOINTS / f"{_LAST}.ckpt", weights_only=True, map_location="cpu")
+    held = torch.load(last_checkpoint(out), weights_only=True, map_location="cpu")
     module.load_state_dict(held["state_dict"])
     write_whole(out / WEIGHTS, save_safetensors(_contiguous(module.net)))
     predictions = [
@@ -382,68 +373,6 @@ def train(
     return Result(out, found)
 
 
-def load_net(folder: Path) -> tuple[Recipe, nn.Module]:
-    """The network of a run or a model folder, in evaluation mode, without unpickling.
-
-    Raises
-    ------
-    ValueError
-        Recipe or weights are missing or do not fit; the message names the file.
-    """
-    recipe = Recipe.read(folder / CONFIG)
-    net = build_net(replace(recipe, pretrained=False))  # its weights follow
-    path = folder / WEIGHTS
-    try:
-        net.load_state_dict(load_safetensors(path.read_bytes()))
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except Exception as error:  # safetensors raises its own type, torch a RuntimeError
-        raise ValueError(f"{path}: these are not the weights of {recipe.net}: {error}") from None
-    return recipe, net.eval()
-
-
-@torch.no_grad()
-def window_logits(net: nn.Module, clips: Sequence[Clip]) -> evaluation.Float64:
-    """Logits of every window of every clip in order, ``float64 (windows, classes)``."""
-    device = next(net.parameters()).device
-    net.eval()
-    parts = [
-        net(batch.to(device).float()).double().cpu()
-        for batch in DataLoader(AllWindows(clips), _EVAL_BATCH)
-    ]
-    result: evaluation.Float64 = torch.cat(parts).numpy()
-    return result
-
-
-def clip_logits(logits: Any, clips: Sequence[Clip]) -> evaluation.Float64:
-    """Logits of windows in order -> logits of clips, ``float64 (clips, classes)``."""
-    return evaluation.pool_windows(
-        logits,
-        [len(clip.rows) for clip in clips],
-        [row.speech for clip in clips for row in clip.rows],
-    )
-
-
-def clip_predictions(
-    logits: Any, clips: Sequence[Clip], part: str, fold: str
-) -> list[ClipPrediction]:
-    """Pool windows' logits and put them beside the clips' labels."""
-    return [
-        ClipPrediction(
-            part,
-            fold,
-            clip.rows[0].utterance,
-            clip.rows[0].corpus,
-            clip.speaker,
-            clip.rows[0].sex,
-            clip.rows[0].intensity,
-            clip.rows[0].emotion,
-            tuple(row),
-        )
-        for clip, row in zip(clips, clip_logits(logits, clips).tolist(), strict=True)
-    ]
-
-
 def _each_step(optimizer: Any, schedule: Any) -> dict[str, Any]:
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -452,7 +381,7 @@ def _unfinished(out: Path, recipe: Recipe, data: str, *, resume: bool) -> Path |
     """The checkpoint to go on from, if that is wanted and there is one that fits."""
     if (out / METRICS).exists():
         raise ValueError(f"{out}: a finished run lies there; choose another folder or remove it")
-    path = out / _CHECKPOINTS / f"{_LAST}.ckpt"
+    path = last_checkpoint(out)
     if not path.exists():
         return None
     if not resume:
@@ -468,53 +397,6 @@ def _unfinished(out: Path, recipe: Recipe, data: str, *, resume: bool) -> Path |
     if data != data_before:
         raise ValueError(f"{out}: its unfinished run was trained on other clips or another fold")
     return path
-
-
-def _trainer(
-    recipe: Recipe, out: Path, hardware: Hardware, *, validated: bool, progress: bool
-) -> lightning.Trainer:
-    processes: dict[str, Any] = {"devices": _devices(hardware)}
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun has started the processes
-        local = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // local
-        processes = {"devices": local, "num_nodes": nodes, "strategy": "ddp"}
-    try:
-        trainer = lightning.Trainer(
-            accelerator=hardware.accelerator,
-            **processes,
-            precision=_precision(recipe, hardware),
-            max_epochs=recipe.epochs,
-            logger=TensorBoardLogger(str(out), name="", version="tensorboard"),
-            callbacks=_callbacks(recipe, out, validated=validated, progress=progress),
-            log_every_n_steps=1,
-            num_sanity_val_steps=0,
-            enable_progress_bar=progress,
-            enable_model_summary=False,
-            use_distributed_sampler=False,  # EpochBatches divides
-            sync_batchnorm=hardware.accelerator != "cpu" and torch.cuda.is_available(),
-            deterministic="warn",
-        )
-    except (MisconfigurationException, RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"accelerator {hardware.accelerator!r}, devices {hardware.devices!r}: {error}"
-        ) from None
-    return trainer
-
-
-def _devices(hardware: Hardware) -> int | str:
-    if hardware.devices == "auto":
-        return "auto" if hardware.accelerator != "cpu" and torch.cuda.is_available() else 1
-    return int(hardware.devices)
-
-
-def _precision(recipe: Recipe, hardware: Hardware) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
-    if recipe.precision != "auto":
-        return recipe.precision  # type: ignore[return-value]  # checked by Recipe
-    if hardware.accelerator != "cpu" and torch.cuda.is_available():
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16-mixed" if native else "32-true"
 
 
 def _babble(dataset: TrainingSounds, recipe: Recipe) -> torch.Tensor:
@@ -562,40 +444,3 @@ def _weights_hash(folder: Path) -> str:
 
 def _contiguous(net: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-
-
-def _callbacks(recipe: Recipe, out: Path, *, validated: bool, progress: bool) -> list[Callback]:
-    callbacks: list[Callback] = [LearningRateMonitor("epoch")]
-    if recipe.ema:
-        callbacks.append(EMAWeightAveraging(decay=recipe.ema))
-    # Without a figure to watch, a ModelCheckpoint keeps the newest. After the epoch's last word, so
-    # that a run goes on from it as if it had not been broken off.
-    folder = out / _CHECKPOINTS
-    callbacks.append(
-        ModelCheckpoint(folder, _LAST, enable_version_counter=False, save_on_train_epoch_end=True)
-    )
-    if validated:
-        callbacks.append(
-            ModelCheckpoint(
-                folder,
-                "best",
-                monitor="validation/uar",
-                mode="max",
-                enable_version_counter=False,
-            )
-        )
-    if progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=5))
-    return callbacks
-
-
-def _quiet() -> None:
-    """Lightning's hints on loaders and tips are not for the user of a script."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
-    warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
-    warnings.filterwarnings("ignore", ".*does not have a deterministic implementation.*")
-    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
-    warnings.filterwarnings("ignore", ".*recommended to use .self.log..validation.*sync_dist.*")

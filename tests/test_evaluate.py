@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from conftest import ROOT, SMALL, speechlike
-from ser_edge import evaluation, study, training
+from ser_edge import edgescores, evaluation, runs, study, training
 from ser_edge.audio import AudioError
 from ser_edge.calibration import fit_calibration
 from ser_edge.corpora import CORPORA
@@ -340,10 +340,10 @@ class StubClassifier:
 
 
 def test_a_sound_that_fails_on_the_edge_is_tried_again(fake, images, corpus, tmp_path, monkeypatch):
-    def exported(run: study.Run, *_: object) -> Path:
+    def exported(run: runs.Run, *_: object) -> Path:
         return run.folder / "edge" / str(_[-1]) / "tiny.xml"
 
-    monkeypatch.setattr(study, "_exported", exported)
+    monkeypatch.setattr(edgescores, "_exported", exported)
     bad = "03-01-04-01-01-01-01"
 
     def run() -> study.Study:

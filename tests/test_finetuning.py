@@ -15,6 +15,7 @@ from conftest import ROOT, SMALL, speechlike
 from edge_app import Classifier
 from ser_edge import training
 from ser_edge.corpora import CORPORA, own
+from ser_edge.dataset import load_clips, load_sounds
 from ser_edge.hardware import Hardware
 from ser_edge.modelfolder import package
 from ser_edge.recipe import Recipe
@@ -106,9 +107,9 @@ def test_equal_stems_stay_apart(tmp_path):
     scan = CORPORA["own"].scan(tmp_path / "voice")
     render(scan.utterances, tmp_path / "images", SMALL, workers=1, progress=False)
     spec, rows = read_index(tmp_path / "images")
-    clips = training.load_clips(tmp_path / "images", rows, spec)
+    clips = load_clips(tmp_path / "images", rows, spec)
     assert [clip.utterance for clip in clips] == ["happy-1", "sad-1"]
-    sounds = training.load_sounds([tmp_path / "voice"], clips, spec)
+    sounds = load_sounds([tmp_path / "voice"], clips, spec)
     assert not np.array_equal(sounds[0], sounds[1])
 
 

@@ -13,6 +13,7 @@ from edge_app.models import ModelFiles
 from edge_app.runtime import Network
 from ser_edge import export, training
 from ser_edge.corpora import CORPORA
+from ser_edge.dataset import load_clips
 from ser_edge.decision import Calibration
 from ser_edge.hardware import Hardware
 from ser_edge.manifest import Manifest
@@ -21,6 +22,7 @@ from ser_edge.nets import build_net, zoo, zoo_names
 from ser_edge.nets.parallel import SharedBatchNorm2d, share_batch_norm, share_dropout
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_index, render
+from ser_edge.scoring import load_net, window_logits
 
 TESTED = ("densenet121", "resnet18", "mobilenet_v3_small", "efficientnet_b0")
 
@@ -48,10 +50,8 @@ def test_from_training_to_a_running_ir(name, images, tmp_path):
         net=name, input_size=32, epochs=1, batch_size=2, dropout=0.1, ema=0.0, freq_mask=2,
         time_mask=10, precision="32-true", image=SMALL,
     )  # fmt: skip
-    training.train(
-        images, tmp_path / "run", recipe, "1", hardware=Hardware("cpu"), progress=False
-    )
-    kept, net = training.load_net(tmp_path / "run")
+    training.train(images, tmp_path / "run", recipe, "1", hardware=Hardware("cpu"), progress=False)
+    kept, net = load_net(tmp_path / "run")
     assert kept == recipe
     export.to_onnx(net, SMALL.shape, tmp_path / "net.onnx")
     manifest = Manifest(name, SMALL, Calibration(), corpora=("none",), weights_sha256="0" * 64)
@@ -59,8 +59,8 @@ def test_from_training_to_a_running_ir(name, images, tmp_path):
     xml = export.save_ir(model, tmp_path / name / "FP16" / f"{name}.xml", manifest)
     export.check_old_runtime(xml)  # the Neural Compute Stick's runtime reads it too
     running = Network(ModelFiles(xml, manifest), "CPU", None)
-    clips = training.load_clips(images, read_index(images)[1], SMALL)
-    expected = training.window_logits(net, clips)
+    clips = load_clips(images, read_index(images)[1], SMALL)
+    expected = window_logits(net, clips)
     found = np.stack([running.logits(clip.images[0]) for clip in clips])
     np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
 

@@ -16,7 +16,7 @@ import soundfile
 from PIL import Image
 
 from conftest import SMALL, speechlike
-from ser_edge import comparison, report, study, unlabelled
+from ser_edge import comparison, edgescores, report, unlabelled
 from ser_edge.corpora import CORPORA, Problem
 from ser_edge.decision import Calibration
 from ser_edge.emotions import EMOTIONS
@@ -24,7 +24,8 @@ from ser_edge.evaluation import ClipPrediction, figures
 from ser_edge.manifest import Manifest
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_index, render
-from ser_edge.study import Epoch, Run, Study
+from ser_edge.runs import Epoch, Run
+from ser_edge.study import Study
 
 NASTY = "<script>alert('x')</script>&\""
 ORIGIN = {
@@ -210,7 +211,7 @@ def test_one_fold_says_so_and_runs_without_history_too(whole):
 def test_an_edge_is_shown_with_its_interval(whole):
     tested = whole.tested
     pair = [comparison.Scored(name, tested, False) for name in ("FP16", "INT8")]
-    edge = study.EdgeScores(
+    edge = edgescores.EdgeScores(
         ("1", "2"),
         {name: figures(tested) for name in ("FP16", "INT8")},
         {"FP16": 0.4, "INT8": 0.39},

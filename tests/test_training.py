@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from ser_edge.hardware import Hardware
 from ser_edge.nets import build_net
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_index, render
+from ser_edge.scoring import load_net
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=2, batch_size=8, dropout=0.0, freq_mask=2, time_mask=10,
@@ -85,7 +87,7 @@ def test_a_run_from_the_command_line(images, tmp_path):
     assert list((out / "tensorboard").glob("events.*"))
 
     # Best and last checkpoint load without unpickling; the last holds the weights that were kept.
-    kept = training.load_net(out)[1].state_dict()
+    kept = load_net(out)[1].state_dict()
     for name in ("best", "last"):
         checkpoint = torch.load(out / "checkpoints" / f"{name}.ckpt", weights_only=True)
         assert Recipe.from_dict(training_yaml(checkpoint["recipe"])) == saved
@@ -145,9 +147,7 @@ def test_killed_in_mid_epoch_and_resumed_is_as_never_killed(images, tmp_path):
         (recipe, "all", True, "trained on other clips or another fold"),
     ):
         with pytest.raises(ValueError, match=message):
-            training.train(
-                images, broken, other, fold, hardware=CPU, resume=resume, progress=False
-            )
+            training.train(images, broken, other, fold, hardware=CPU, resume=resume, progress=False)
 
     done = script("train.py", images, broken, *words, "--resume")
     assert done.returncode == 0, done.stderr
@@ -191,7 +191,9 @@ def test_two_processes_reach_what_one_reaches(images, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     torchrun += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
     done = subprocess.run(
-        list(map(str, [*torchrun, ROOT / "scripts" / "train.py", images, tmp_path / "two", *words])),
+        list(
+            map(str, [*torchrun, ROOT / "scripts" / "train.py", images, tmp_path / "two", *words])
+        ),
         capture_output=True,
         text=True,
         check=False,
@@ -204,7 +206,7 @@ def test_two_processes_reach_what_one_reaches(images, tmp_path):
     assert found[0]["figures"] == found[1]["figures"]
     for one, two in zip(*(entry["history"] for entry in found), strict=True):
         assert one["train_loss"] == pytest.approx(two["train_loss"], abs=1e-4)
-    nets = [training.load_net(tmp_path / name)[1].state_dict() for name in ("one", "two")]
+    nets = [load_net(tmp_path / name)[1].state_dict() for name in ("one", "two")]
     for key, value in nets[0].items():
         torch.testing.assert_close(nets[1][key], value, atol=1e-3, rtol=1e-3)
 
@@ -225,7 +227,7 @@ def test_processes_share_every_batch(world, batch_size, message):
         return
     whole = of(0, 1)
     parts = [of(rank, world) for rank in range(world)]
-    assert [sum(together, []) for together in zip(*parts, strict=True)] == whole
+    assert [list(chain(*together)) for together in zip(*parts, strict=True)] == whole
     drawn = [key[1] for batch in whole for key in batch]
     assert len(set(drawn)) == len(drawn) == 21 // batch_size * batch_size
 
@@ -272,9 +274,7 @@ def test_the_last_layer_alone(images, tmp_path):
         images, tmp_path / "tuned", recipe, "1", start=tmp_path / "first", hardware=CPU,
         progress=False,
     )  # fmt: skip
-    first, tuned = (
-        training.load_net(tmp_path / name)[1].state_dict() for name in ("first", "tuned")
-    )
+    first, tuned = (load_net(tmp_path / name)[1].state_dict() for name in ("first", "tuned"))
     # Averaging equal weights rounds them.
     changed = {key for key in first if not torch.allclose(first[key], tuned[key], rtol=1e-5)}
     changed = {key for key in changed if "num_batches" not in key}
@@ -326,8 +326,8 @@ def test_waveforms_are_trained_on(images, make_ravdess, tmp_path):
     config = tmp_path / "tiny.yaml"
     config.write_text(RECIPE.to_yaml())
     words = ["--fold", "1", "--config", config, "--accelerator", "cpu", "--epochs", "1"]
-    words += [f"--sound-{name}" for name in "noise=0.5 babble=0.5 gain=6 speed=0.1".split()]
-    words += [f"--sound-{name}" for name in "pitch=1 reverb=0.3 echo=0.3 shift=1".split()]
+    words += [f"--sound-{name}" for name in ["noise=0.5", "babble=0.5", "gain=6", "speed=0.1"]]
+    words += [f"--sound-{name}" for name in ["pitch=1", "reverb=0.3", "echo=0.3", "shift=1"]]
     done = script("train.py", images, tmp_path / "run", *words, "--sounds", sounds)
     assert done.returncode == 0, done.stderr
     saved = Recipe.read(tmp_path / "run" / "config.yaml")
@@ -436,10 +436,10 @@ def test_shipped_recipes_are_complete():
 def test_weights_of_another_network_are_refused(tmp_path):
     (tmp_path / "config.yaml").write_text(RECIPE.to_yaml())
     with pytest.raises(ValueError, match=r"weights\.safetensors"):
-        training.load_net(tmp_path)
+        load_net(tmp_path)
     (tmp_path / "weights.safetensors").write_bytes(b"what")
     with pytest.raises(ValueError, match="not the weights of compact"):
-        training.load_net(tmp_path)
+        load_net(tmp_path)
 
 
 def test_the_network_takes_bytes_and_is_small():

@@ -1,0 +1,137 @@
+"""A recipe and the hardware -> Lightning's trainer: precision, processes, checkpoints, bars."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import lightning
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import (
+    Callback,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from ser_edge.hardware import Hardware
+from ser_edge.recipe import Recipe
+
+CHECKPOINTS: Final = "checkpoints"
+LAST: Final = "last"
+_BEST: Final = "best"
+
+
+def last_checkpoint(out: Path) -> Path:
+    """Where the newest checkpoint of a run lies; with averaging it holds the averaged weights."""
+    return out / CHECKPOINTS / f"{LAST}.ckpt"
+
+
+def build_trainer(
+    recipe: Recipe, out: Path, hardware: Hardware, *, validated: bool, progress: bool
+) -> lightning.Trainer:
+    """Make the trainer of a run.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Gives epochs, precision and averaging.
+    out : Path
+        Gets ``checkpoints/`` and ``tensorboard/``.
+    hardware : Hardware
+        Under ``torchrun`` its processes are taken instead of ``hardware.devices``.
+    validated : bool
+        Whether there is a validation figure, by which the best epoch is kept.
+    progress : bool
+        Show bars.
+
+    Raises
+    ------
+    ValueError
+        There is no such accelerator or device.
+    """
+    processes: dict[str, Any] = {"devices": _devices(hardware)}
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun has started the processes
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // local
+        processes = {"devices": local, "num_nodes": nodes, "strategy": "ddp"}
+    try:
+        trainer = lightning.Trainer(
+            accelerator=hardware.accelerator,
+            **processes,
+            precision=_precision(recipe, hardware),
+            max_epochs=recipe.epochs,
+            logger=TensorBoardLogger(str(out), name="", version="tensorboard"),
+            callbacks=_callbacks(recipe, out, validated=validated, progress=progress),
+            log_every_n_steps=1,
+            num_sanity_val_steps=0,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            use_distributed_sampler=False,  # EpochBatches divides
+            sync_batchnorm=hardware.accelerator != "cpu" and torch.cuda.is_available(),
+            deterministic="warn",
+        )
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"accelerator {hardware.accelerator!r}, devices {hardware.devices!r}: {error}"
+        ) from None
+    return trainer
+
+
+def _devices(hardware: Hardware) -> int | str:
+    if hardware.devices == "auto":
+        return "auto" if hardware.accelerator != "cpu" and torch.cuda.is_available() else 1
+    return int(hardware.devices)
+
+
+def _precision(recipe: Recipe, hardware: Hardware) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
+    if recipe.precision != "auto":
+        return recipe.precision  # type: ignore[return-value]  # checked by Recipe
+    if hardware.accelerator != "cpu" and torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16-mixed" if native else "32-true"
+
+
+def _callbacks(recipe: Recipe, out: Path, *, validated: bool, progress: bool) -> list[Callback]:
+    callbacks: list[Callback] = [LearningRateMonitor("epoch")]
+    if recipe.ema:
+        callbacks.append(EMAWeightAveraging(decay=recipe.ema))
+    # Without a figure to watch, a ModelCheckpoint keeps the newest. After the epoch's last word, so
+    # that a run goes on from it as if it had not been broken off.
+    folder = out / CHECKPOINTS
+    callbacks.append(
+        ModelCheckpoint(folder, LAST, enable_version_counter=False, save_on_train_epoch_end=True)
+    )
+    if validated:
+        callbacks.append(
+            ModelCheckpoint(
+                folder,
+                _BEST,
+                monitor="validation/uar",
+                mode="max",
+                enable_version_counter=False,
+            )
+        )
+    if progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=5))
+    return callbacks
+
+
+def quiet() -> None:
+    """Lightning's hints on loaders and tips are not for the user of a script."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
+    warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
+    warnings.filterwarnings("ignore", ".*does not have a deterministic implementation.*")
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", ".*recommended to use .self.log..validation.*sync_dist.*")
