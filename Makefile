@@ -31,8 +31,9 @@ format: $(DEV)/.done  ## let ruff format the code
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
 
-benchmark: $(DEV)/.done  ## the mel image beside librosa's, on a quiet machine
+benchmark: $(DEV)/.done  ## mel image beside librosa's, samples a second in training; quiet machine
 	$(DEV)/bin/python benchmarks/melimage.py
+	$(DEV)/bin/python benchmarks/training_input.py
 
 samples:  ## make samples/ again (needs espeak-ng)
 	$(PYTHON) scripts/make_samples.py samples
@@ -47,13 +48,13 @@ images: $(DEV)/.done  ## render DATA to mel images
 	$(DEV)/bin/python scripts/render.py $(DATA) $(IMAGES) --config configs/$(NAME).yaml
 
 train: $(DEV)/.done  ## train configs/NAME.yaml on five folds and on all actors, package models/NAME
-	for fold in 1 2 3 4 5 all; do \
-	  test -f runs/$(NAME)-$$fold/metrics.json || \
-	  $(DEV)/bin/python scripts/train.py $(IMAGES) runs/$(NAME)-$$fold --fold $$fold \
-	    --config configs/$(NAME).yaml || exit; \
-	done
+	$(DEV)/bin/python scripts/evaluate.py $(IMAGES) runs/$(NAME) --config configs/$(NAME).yaml \
+	  --sounds $(DATA)
+	test -f runs/$(NAME)/all/metrics.json || \
+	  $(DEV)/bin/python scripts/train.py $(IMAGES) runs/$(NAME)/all --fold all --resume \
+	    --config configs/$(NAME).yaml --sounds $(DATA)
 	$(DEV)/bin/python scripts/package_model.py models/$(NAME) \
-	  --final runs/$(NAME)-all --folds $(foreach fold,1 2 3 4 5,runs/$(NAME)-$(fold))
+	  --final runs/$(NAME)/all --folds $(foreach fold,1 2 3 4 5,runs/$(NAME)/fold-$(fold))
 
 export: $(DEV)/.done  ## models/NAME -> ir/NAME
 	scripts/export_ir.sh $(NAME) --images $(IMAGES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,24 @@ def test_the_library_does_not_know_the_edge_app(path):
 def test_the_lower_rooms_know_no_torch(room):
     tops = {name.split(".")[0] for name in imports(ROOT / "ser_edge" / f"{room}.py")}
     assert not tops & set(HEAVY) - {"av"}  # audio.py asks for PyAV where it is installed
+
+
+def test_no_room_stands_on_itself():
+    """Imports among rooms, at the top of a file, lead downwards alone."""
+    below: dict[str, set[str]] = {}
+    for path in (ROOT / "ser_edge").rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        top = [
+            node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom)
+        ]
+        below[name] = {
+            full if (ROOT / (full.replace(".", "/") + ".py")).exists() else str(node.module)
+            for node in top
+            if str(node.module).startswith("ser_edge")
+            for alias in node.names
+            for full in [f"{node.module}.{alias.name}"]
+        }
+    graphlib.TopologicalSorter(below).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.py")), ids=lambda p: p.name)
