@@ -37,13 +37,13 @@ CLIPS_TO_CALIBRATE: Final = 100
 
 
 def fine_tuning_recipe(base: Recipe, name: str) -> Recipe:
-    """The recipe of a model, made gentle: a tenth of its learning rate, 30 epochs.
+    """The recipe of a model, made gentle: a quarter of its learning rate, 30 epochs.
 
     The precision is what this machine computes in: where that is not the one of the model's
     training (bf16 on an older processor, say), the emulation is thirty times slower.
     """
     return replace(
-        base, name=name, lr=base.lr / 10, epochs=30, ema=0.9, batch_size=16, precision="auto"
+        base, name=name, lr=base.lr / 4, epochs=30, ema=0.9, batch_size=16, precision="auto"
     )
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import runpy
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,35 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
         report.outcome = "failed"
         report.longrepr = f"skipped though SER_REQUIRE_ALL=1: {report.longrepr}"
     return report
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a script left, as ``subprocess.CompletedProcess`` names it."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Run a script's ``main`` in this process, where torch is imported already."""
+
+    def run(name: str, *words: object) -> Done:
+        path = ROOT / "scripts" / name
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, words)])
+        capfd.readouterr()
+        status: object = 0
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as ended:
+            status = ended.code
+        out, err = capfd.readouterr()
+        assert isinstance(status, int)
+        return Done(status, out, err)
+
+    return run
 
 
 @pytest.fixture(autouse=True)

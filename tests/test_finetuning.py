@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from conftest import ROOT, SMALL, speechlike
+from conftest import SMALL, Done, speechlike
 from edge_app import Classifier
 from ser_edge import training
 from ser_edge.corpora import CORPORA, own
@@ -136,23 +135,28 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def finetune(tiny: Path, data: Path, out: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable, ROOT / "scripts" / "finetune.py", data, "anna", "--from",
-        tiny / "models" / "tiny", "--work", out / "work", "--models", out / "models", "--ir",
-        out / "ir", "--accelerator", "cpu", "--quiet", *words,
-    ]  # fmt: skip
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+@pytest.fixture
+def finetune(tiny: Path, tmp_path: Path, here: Callable[..., Done]) -> Callable[..., Done]:
+    """``scripts/finetune.py`` with everything in ``tmp_path``."""
+
+    def run(data: Path, *words: object) -> Done:
+        return here(
+            "finetune.py", data, "anna", "--from", tiny / "models" / "tiny",
+            "--work", tmp_path / "work", "--models", tmp_path / "models", "--ir", tmp_path / "ir",
+            "--accelerator", "cpu", "--quiet", *words,
+        )  # fmt: skip
+
+    return run
 
 
-def test_a_model_is_taught_a_voice(tiny, tmp_path):
+def test_a_model_is_taught_a_voice(tiny, finetune, tmp_path):
     voice = tmp_path / "voice"
     for i in range(8):
         recording(voice / "calm" / f"{i}.wav", 300 + 10 * i)
         recording(voice / "angry" / f"{i}.wav", 3000 + 50 * i)
     (voice / "angry" / "broken.wav").write_bytes(b"RIFF")
     words = ["--epochs", 25, "--lr", 0.01, "--also", tiny / "images"]
-    done = finetune(tiny, voice, tmp_path, *words)
+    done = finetune(voice, *words)
     assert done.returncode == 0, done.stderr
     assert "left out: " in done.stdout
     assert "broken.wav" in done.stdout
@@ -172,9 +176,9 @@ def test_a_model_is_taught_a_voice(tiny, tmp_path):
         answer = ear.predict(recording(tmp_path / "new.wav", frequency))
         assert max(answer.scores, key=lambda name: answer.scores[name]) == emotion
 
-    again = finetune(tiny, voice, tmp_path, *words)  # nothing is trained anew
+    again = finetune(voice, *words)  # nothing is trained anew
     assert again.returncode == 0, again.stderr
-    other = finetune(tiny, voice, tmp_path, "--epochs", 3)
+    other = finetune(voice, "--epochs", 3)
     assert other.returncode == 2
     assert "made by another recipe; remove it, or take another --work" in other.stderr
 
@@ -192,9 +196,9 @@ def test_a_model_is_taught_a_voice(tiny, tmp_path):
         ),
     ],
 )
-def test_wrong_usage(tiny, tmp_path, prepare, words, message):
+def test_wrong_usage(finetune, tmp_path, prepare, words, message):
     prepare(tmp_path / "voice")
-    done = finetune(tiny, tmp_path / "voice", tmp_path, *words)
+    done = finetune(tmp_path / "voice", *words)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
