@@ -2,7 +2,8 @@
 """Samples a second of the training input: rendered pictures, waveforms, augmented waveforms.
 
 Each is what reaches the network: float grey levels on its device; beside them what the network
-itself takes, forward and backward. Run it on a quiet machine. Prints a table and writes benchmarks/training_input.json.
+itself takes, forward and backward. Run it on a quiet machine.
+Prints a table and writes benchmarks/training_input.json.
 
 example:
   python benchmarks/training_input.py --threads 4
@@ -130,6 +131,7 @@ def main() -> int:
         found[device] = measure(
             {
                 "pictures": (pictures, torch.Tensor.float),
+                "waveforms, loader alone": (waveforms, lambda *_: None),
                 "waveforms": (waveforms, plain),
                 "waveforms, augmented": (waveforms, augmented),
                 "network alone": (pictures, learner(device)),
@@ -139,7 +141,7 @@ def main() -> int:
             options.rounds,
         )
         for name, rate in found[device].items():
-            print(f"{device:<5} {name:<21} {rate:10.1f} samples/s   {1e3 / rate:7.3f} ms each")
+            print(f"{device:<5} {name:<23} {rate:10.1f} samples/s   {1e3 / rate:7.3f} ms each")
     print(f"largest difference between twin and NumPy image: {gap} grey level")
     result = {
         "what": "samples a second of the training input, median",

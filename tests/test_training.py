@@ -32,6 +32,8 @@ from ser_edge.nets import build_net
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_index, render
 from ser_edge.scoring import load_net
+from ser_edge.soundstrengths import SoundStrengths
+from ser_edge.trainer import averaging
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=2, batch_size=8, dropout=0.0, freq_mask=2, time_mask=10,
@@ -114,6 +116,18 @@ def test_one_seed_gives_the_same_weights_twice_and_another_others(images, tmp_pa
     first = weights("a", 1)
     assert weights("b", 1) == first
     assert weights("c", 2) != first
+
+
+def test_loader_processes_change_nothing(images, make_ravdess, tmp_path):
+    sounds = make_ravdess(actors=(1, 2, 4, 9), emotions=(1, 4, 5))
+    recipe = replace(RECIPE, mixup=0.2, sound=SoundStrengths(noise=0.5, speed=0.1, shift=1.0))
+    for workers in (0, 2):
+        training.train(
+            images, tmp_path / str(workers), recipe, "1", sounds=[sounds],
+            hardware=Hardware("cpu", workers=workers), progress=False,
+        )  # fmt: skip
+    weights = [(tmp_path / n / "weights.safetensors").read_bytes() for n in ("0", "2")]
+    assert weights[0] == weights[1]
 
 
 def test_killed_in_mid_epoch_and_resumed_is_as_never_killed(images, tmp_path):
@@ -356,6 +370,19 @@ def test_a_training_sound_is_cut_and_filled(make_ravdess, tmp_path):
     assert (waveform.shape, length, emotion) == ((100_000,), 16_000, 0)
     assert not waveform[16_000:].any()
     np.testing.assert_allclose(waveform[:16_000], sounds[1] / 32767, atol=1e-7)
+
+
+def test_averaged_weights_follow_a_short_run():
+    average = averaging(0.99)
+    mean, count = [torch.tensor([100.0])], [torch.tensor([0])]
+    for n in range(1, 60):
+        average(mean, [torch.tensor([1.0])], torch.tensor(n))
+        average(count, [torch.tensor([n])], torch.tensor(n))
+    assert float(mean[0]) == pytest.approx(1.0, abs=0.01)
+    assert int(count[0]) == 59
+    settled = [torch.tensor([0.0])]
+    average(settled, [torch.tensor([1.0])], torch.tensor(10_000))
+    assert float(settled[0]) == pytest.approx(0.01)
 
 
 def test_it_learns(tmp_path):
