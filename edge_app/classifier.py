@@ -15,7 +15,9 @@ from edge_app.models import DEFAULT_MODEL, find_model
 from edge_app.runtime import Network, cache_folder
 from ser_edge import audio
 from ser_edge.audio import AudioError
-from ser_edge.decision import decide, pool, speech_weights
+from ser_edge.decision import Decision, decide, pool, speech_weights
+from ser_edge.emotions import EMOTIONS
+from ser_edge.labels import Grouping, find_grouping
 from ser_edge.manifest import Manifest
 from ser_edge.melimage import mel_image
 
@@ -31,6 +33,15 @@ class Classifier:
         OpenVINO device, ``CPU``, ``GPU``, ``NPU``, ``MYRIAD``, ``AUTO``, ...
     precision : {"FP16", "INT8"}
         Which IR a name means.
+    labels : str, path or Grouping, optional
+        Coarser labels (:mod:`ser_edge.labels`): ``"7"``, ``"6"``, ``"4"``, ``"negative"``,
+        ``"valence"``, a file of one's own, or a grouping made in Python. The answers are as
+        before, with the groups' names and summed scores in place of the emotions'.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        What the scores of its answers belong to, in their order.
 
     Raises
     ------
@@ -38,6 +49,8 @@ class Classifier:
         No such model, or one that is damaged or says too little of itself.
     DeviceError
         The device is not there or refuses the model.
+    ValueError
+        Labels that there are not, or a file that is no grouping of the model's labels.
 
     Examples
     --------
@@ -51,9 +64,17 @@ class Classifier:
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         device: str = "CPU",
         precision: str = "FP16",
+        labels: str | os.PathLike[str] | Grouping | None = None,
     ) -> None:
+        if labels is not None and not isinstance(labels, Grouping):
+            labels = find_grouping(labels)
         files = find_model(os.fspath(model), precision)
         self.manifest: Manifest = files.manifest
+        self._grouping = labels
+        self.labels = files.manifest.labels
+        if labels is not None:
+            _check_labels(labels, files.manifest)
+            self.labels = labels.names
         self._network = Network(files, device, cache_folder())
         self.device = self._network.device
 
@@ -61,7 +82,7 @@ class Classifier:
         spec = self.manifest.spec
         return (
             f"Classifier({self.manifest.name!r}, device={self.device!r}, "
-            f"precision={self.manifest.precision!r}, labels={list(self.manifest.labels)}, "
+            f"precision={self.manifest.precision!r}, labels={list(self.labels)}, "
             f"image={spec.n_mels}x{spec.frames} at {spec.sample_rate} Hz)"
         )
 
@@ -134,31 +155,44 @@ class Classifier:
         weights: npt.ArrayLike,
         spans: Sequence[tuple[float, float]],
     ) -> Prediction:
-        labels, calibration = self.manifest.labels, self.manifest.calibration
         shares = np.asarray(weights, dtype=np.float64)
         windows = []
         for (start, end), values, share in zip(spans, logits, shares, strict=True):
             # A silent window says nothing, as a silent clip does.
-            answer = decide(pool([values], [share]), calibration, labels)
+            answer = self._decide(pool([values], [share]))
             windows.append(
                 WindowPrediction(
                     start,
                     end,
                     answer.emotion,
                     answer.confidence,
-                    dict(zip(labels, answer.scores, strict=True)),
+                    dict(zip(self.labels, answer.scores, strict=True)),
                 )
             )
-        whole = decide(pool(logits, shares), calibration, labels)
+        whole = self._decide(pool(logits, shares))
         return Prediction(
             file=name,
             emotion=whole.emotion,
             confidence=whole.confidence,
-            scores=dict(zip(labels, whole.scores, strict=True)),
+            scores=dict(zip(self.labels, whole.scores, strict=True)),
             duration=spans[-1][1],
             device=self.device,
             model=self.manifest.name,
             windows=tuple(windows),
+        )
+
+    def _decide(self, logits: npt.ArrayLike) -> Decision:
+        labels = self.manifest.labels
+        answer = decide(logits, self.manifest.calibration, labels)
+        return answer if self._grouping is None else self._grouping.regroup(answer, labels)
+
+
+def _check_labels(grouping: Grouping, manifest: Manifest) -> None:
+    strange = [label for label in manifest.labels if label not in EMOTIONS]
+    if strange:
+        raise ValueError(
+            f"labels {grouping.name} are groups of {', '.join(EMOTIONS)}; the model "
+            f"{manifest.name} has {', '.join(strange)}"
         )
 
 

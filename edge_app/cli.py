@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from edge_app.classifier import Classifier
-from edge_app.models import DEFAULT_MODEL, ModelError
+from edge_app.models import DEFAULT_MODEL
 from edge_app.runtime import DeviceError
 from edge_app.sinks import SINKS, Sink
 from edge_app.sources import STANDARD_INPUT, expand
 from ser_edge import __version__
 from ser_edge.audio import AudioError
+from ser_edge.labels import GROUPINGS
 from ser_edge.manifest import PRECISIONS
 
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
@@ -30,6 +31,8 @@ examples:
   edge-app predict 'calls/**/*.flac' --format csv --precision INT8
   arecord -d 5 -f cd | edge-app predict -
   edge-app predict -m ir/mine/FP16/mine.xml -d AUTO clip.ogg
+  edge-app predict --labels valence clip.wav         # negative, neutral or positive
+  edge-app predict --labels mine.txt clip.wav        # lines like: upset: sad angry fearful disgust
 
 exit status: 0 all well, 1 some sound failed, 2 wrong usage (no such model, device or option)
 """
@@ -69,17 +72,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     predict.add_argument(
         "--precision", choices=PRECISIONS, default="FP16", help="of a model given by name"
     )
+    predict.add_argument(
+        "--labels",
+        metavar="NAME|FILE",
+        help="coarser labels, whose scores are sums: "
+        + ", ".join(GROUPINGS)
+        + ", or a file with a line a group (default: the model's own)",
+    )
     predict.add_argument("--format", choices=tuple(SINKS), default="table", help="(default: table)")
     options = parser.parse_args(arguments)
     if sys.stdout is None:  # closed by the caller
         return EXIT_FAILED
     try:
-        classifier = Classifier(options.model, options.device, options.precision)
-    except (ModelError, DeviceError) as error:
+        classifier = Classifier(options.model, options.device, options.precision, options.labels)
+    except (ValueError, DeviceError) as error:  # ModelError is a ValueError
         predict.error(str(error))  # exits with 2
     _survive_odd_names(sys.stdout)
     try:
-        sink = SINKS[options.format](sys.stdout, classifier.manifest.labels)
+        sink = SINKS[options.format](sys.stdout, classifier.labels)
         return _predict_all(classifier, options.paths, sink)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
