@@ -7,6 +7,7 @@
 
 from edge_app.answers import Prediction, WindowPrediction
 from edge_app.classifier import Classifier
+from edge_app.explanation import Explanation
 from edge_app.models import ModelError
 from edge_app.runtime import DeviceError
 from ser_edge.audio import AudioError
@@ -15,6 +16,7 @@ __all__ = [
     "AudioError",
     "Classifier",
     "DeviceError",
+    "Explanation",
     "ModelError",
     "Prediction",
     "WindowPrediction",

@@ -7,15 +7,17 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 from edge_app.classifier import Classifier
-from edge_app.models import DEFAULT_MODEL, ModelError
+from edge_app.models import DEFAULT_MODEL
 from edge_app.runtime import DeviceError
 from edge_app.sinks import SINKS, Sink
 from edge_app.sources import STANDARD_INPUT, expand
 from ser_edge import __version__
 from ser_edge.audio import AudioError
+from ser_edge.labels import GROUPINGS
 from ser_edge.manifest import PRECISIONS
 
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
@@ -30,8 +32,27 @@ examples:
   edge-app predict 'calls/**/*.flac' --format csv --precision INT8
   arecord -d 5 -f cd | edge-app predict -
   edge-app predict -m ir/mine/FP16/mine.xml -d AUTO clip.ogg
+  edge-app predict --labels valence clip.wav         # negative, neutral or positive
+  edge-app predict --labels mine.txt clip.wav        # lines like: upset: sad angry fearful disgust
 
 exit status: 0 all well, 1 some sound failed, 2 wrong usage (no such model, device or option)
+"""
+
+_EXPLAIN = """\
+Draw why a sound got its answer: its mel image, the same with what spoke for the answer in orange
+and what spoke against it in blue, and the scores, as one PNG. Parts of the image are made silent
+one by one, and the model is asked again each time: some 600 times, a few seconds.
+
+examples:
+  edge-app explain clip.wav                           # writes why.png
+  edge-app explain clip.wav --out pictures/clip.png
+  edge-app explain clip.wav --emotion happy           # why not happy?
+  edge-app explain interview.ogg --at 63.5            # the 5 seconds around it
+  sox clip.amr -t wav - | edge-app explain -
+
+It shows what this model goes by, right or wrong, not what makes a voice sound so.
+
+exit status: 0 all well, 1 the sound or the picture failed, 2 wrong usage
 """
 
 
@@ -60,27 +81,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="PATH",
         help="sound, mel image (.png), folder (searched through), glob, or - for standard input",
     )
+    _add_model_options(predict)
     predict.add_argument(
-        "-m", "--model", default=DEFAULT_MODEL, help=f"name or .xml (default: {DEFAULT_MODEL})"
-    )
-    predict.add_argument(
-        "-d", "--device", default="CPU", help="CPU, GPU, NPU, MYRIAD, AUTO, ... (default: CPU)"
-    )
-    predict.add_argument(
-        "--precision", choices=PRECISIONS, default="FP16", help="of a model given by name"
+        "--labels",
+        metavar="NAME|FILE",
+        help="coarser labels, whose scores are sums: "
+        + ", ".join(GROUPINGS)
+        + ", or a file with a line a group (default: the model's own)",
     )
     predict.add_argument("--format", choices=tuple(SINKS), default="table", help="(default: table)")
+    explain = commands.add_parser(
+        "explain",
+        help="a sound -> a picture of what made the model say so",
+        description=_EXPLAIN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    explain.add_argument(
+        "path", metavar="PATH", help="sound, mel image (.png), or - for standard input"
+    )
+    explain.add_argument(
+        "--out", default="why.png", metavar="PNG", help="picture to write (default: why.png)"
+    )
+    explain.add_argument(
+        "--at",
+        type=float,
+        metavar="SECONDS",
+        help="of a sound longer than 5 s, the window around this (default: that with most speech)",
+    )
+    explain.add_argument("--emotion", help="explain this one (default: that of the highest score)")
+    _add_model_options(explain)
     options = parser.parse_args(arguments)
     if sys.stdout is None:  # closed by the caller
         return EXIT_FAILED
-    try:
-        classifier = Classifier(options.model, options.device, options.precision)
-    except (ModelError, DeviceError) as error:
-        predict.error(str(error))  # exits with 2
     _survive_odd_names(sys.stdout)
+    run = _predict if options.command == "predict" else _explain
     try:
-        sink = SINKS[options.format](sys.stdout, classifier.manifest.labels)
-        return _predict_all(classifier, options.paths, sink)
+        return run(options, commands.choices[options.command])
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except OSError as error:  # of the sink: those of sounds are AudioErrors
@@ -90,6 +126,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return EXIT_OK
         print(f"{parser.prog}: the answers cannot be written: {error}", file=sys.stderr)
         return EXIT_FAILED
+
+
+def _add_model_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-m", "--model", default=DEFAULT_MODEL, help=f"name or .xml (default: {DEFAULT_MODEL})"
+    )
+    command.add_argument(
+        "-d", "--device", default="CPU", help="CPU, GPU, NPU, MYRIAD, AUTO, ... (default: CPU)"
+    )
+    command.add_argument(
+        "--precision", choices=PRECISIONS, default="FP16", help="of a model given by name"
+    )
+
+
+def _classifier(options: argparse.Namespace, command: argparse.ArgumentParser) -> Classifier:
+    try:
+        return Classifier(
+            options.model,
+            options.device,
+            options.precision,
+            getattr(options, "labels", None),
+        )
+    except (ValueError, DeviceError) as error:  # ModelError is a ValueError
+        command.error(str(error))  # exits with 2
+
+
+def _predict(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
+    classifier = _classifier(options, command)
+    sink = SINKS[options.format](sys.stdout, classifier.labels)
+    return _predict_all(classifier, options.paths, sink)
+
+
+def _explain(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
+    from edge_app import drawing
+
+    out = Path(options.out)
+    if out.suffix.lower() != ".png":
+        command.error(f"--out is {options.out!r}, the picture is a PNG: its name should end so")
+    if os.path.isfile(out) and os.path.isfile(options.path) and out.samefile(options.path):
+        command.error(f"--out is {options.out!r}, which is what should be explained")
+    if not out.parent.is_dir():
+        command.error(f"--out is {options.out!r}: there is no folder {str(out.parent)!r}")
+    classifier = _classifier(options, command)
+    try:
+        found = classifier.explain(_source(options.path), at=options.at, emotion=options.emotion)
+    except (AudioError, DeviceError) as error:
+        print(f"{command.prog}: error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except ValueError as error:
+        command.error(str(error))
+    picture = drawing.draw(found)
+    try:
+        out.write_bytes(picture)
+    except OSError as error:
+        cause = error.strerror or error
+        print(f"{command.prog}: error: {options.out}: {cause}", file=sys.stderr)
+        return EXIT_FAILED
+    print(drawing.title(found), *drawing.sentences(found), f"drawn: {options.out}", sep="\n")
+    return EXIT_OK
 
 
 def _survive_odd_names(stream: object) -> None:

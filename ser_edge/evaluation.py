@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ser_edge.decision import Calibration, decide, pool, softmax
 from ser_edge.emotions import EMOTIONS, UNKNOWN, emotion_index
+from ser_edge.labels import GROUPINGS, OTHER, Grouping
 
 Float64 = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -29,6 +30,38 @@ class Answered:
     unknown_share: float
     uar_of_answered: float
     accuracy_of_answered: float
+
+
+@dataclass(frozen=True)
+class GroupFigures:
+    """How well coarser labels are heard (:mod:`ser_edge.labels`).
+
+    Parameters
+    ----------
+    labels : str
+        Name of the grouping.
+    groups : tuple of str
+        The groups that occur among the clips.
+    clips : int
+    uar, accuracy : float
+        Of the group with the highest summed score, without threshold; 0 to 1.
+    chance : float
+        UAR of guessing: one by the number of groups.
+    commonest : float
+        Accuracy of always answering the most common group.
+    uar_without_other : float or None
+        UAR where clips of the group "other" are left out and its score is not looked at: what a
+        published figure for these classes means. None where there is no such group.
+    """
+
+    labels: str
+    groups: tuple[str, ...]
+    clips: int
+    uar: float
+    accuracy: float
+    chance: float
+    commonest: float
+    uar_without_other: float | None
 
 
 @dataclass(frozen=True)
@@ -163,6 +196,75 @@ def figures(predictions: Sequence[ClipPrediction], temperature: float = 1.0) -> 
         "uar_by_intensity": by("intensity"),
         "confusion": matrix.tolist(),
     }
+
+
+def group_figures(
+    predictions: Sequence[ClipPrediction],
+    temperature: float = 1.0,
+    groupings: Iterable[Grouping] = tuple(GROUPINGS.values()),
+) -> tuple[GroupFigures, ...]:
+    """Figures of coarser labels, summed from the eight scores as the edge app sums them.
+
+    Parameters
+    ----------
+    predictions : sequence of ClipPrediction
+    temperature : float
+        It weighs one high score against several small ones, so sums hang on it.
+    groupings : iterable of Grouping
+
+    Returns
+    -------
+    tuple of GroupFigures
+        One a grouping.
+
+    Raises
+    ------
+    ValueError
+        If there is no prediction.
+    """
+    if not predictions:
+        raise ValueError("no prediction to compute figures from")
+    scores = softmax(np.array([p.logits for p in predictions]), temperature)
+    found = []
+    for grouping in groupings:
+        members = np.array([grouping.index(emotion) for emotion in EMOTIONS])
+        sums = scores @ np.eye(len(grouping.groups))[members]
+        truth = members[[emotion_index(p.emotion) for p in predictions]]
+        matrix = confusion(truth, sums.argmax(axis=1), len(grouping.groups))
+        counts = matrix.sum(axis=1)
+        found.append(
+            GroupFigures(
+                labels=grouping.name,
+                groups=tuple(n for n, c in zip(grouping.names, counts, strict=True) if c),
+                clips=len(predictions),
+                uar=round(uar(matrix), 4),
+                accuracy=round(float(np.trace(matrix) / len(predictions)), 4),
+                chance=round(1 / int(np.sum(counts > 0)), 4),
+                commonest=round(float(counts.max() / len(predictions)), 4),
+                uar_without_other=_uar_without_other(grouping, truth, sums),
+            )
+        )
+    return tuple(found)
+
+
+def _uar_without_other(grouping: Grouping, truth: Int, sums: Float64) -> float | None:
+    if OTHER not in grouping.names:
+        return None
+    other = grouping.names.index(OTHER)
+    named = truth != other
+    if not named.any():
+        return None
+    predicted = np.where(np.arange(sums.shape[1]) == other, -1.0, sums).argmax(axis=1)
+    return round(uar(confusion(truth[named], predicted[named], sums.shape[1])), 4)
+
+
+def by_labels(figures: Iterable[GroupFigures]) -> dict[str, dict[str, Any]]:
+    """Name of the grouping -> its figures as plain values, ready for JSON."""
+    plain = {}
+    for found in figures:
+        values = asdict(found)
+        plain[values.pop("labels")] = values | {"groups": list(found.groups)}
+    return plain
 
 
 def answered(predictions: Sequence[ClipPrediction], calibration: Calibration) -> Answered:

@@ -100,6 +100,9 @@ def package(
         "training_clips": metrics["training_clips"],
         "speakers": metrics["speakers"],
         "pooled_test": evaluation.figures(tested, calibration.temperature),
+        "pooled_test_by_labels": evaluation.by_labels(
+            evaluation.group_figures(tested, calibration.temperature)
+        ),
         "folds": by_fold,
         "provenance": {"weights": metrics["provenance"], "package": provenance()},
     }
@@ -163,8 +166,33 @@ def figures_markdown(name: str, metrics: dict[str, Any]) -> str:
             for emotion, row in zip(EMOTIONS, pooled["confusion"], strict=True)
         ),
         "",
+        *_labels_table(metrics),
+        "",
     ]
     return "\n".join(lines)
+
+
+def _labels_table(metrics: dict[str, Any]) -> list[str]:
+    pooled = metrics["pooled_test"]
+    lines = [
+        "Coarser labels (`edge-app predict --labels`), summed from the eight scores at the shipped "
+        "temperature, without threshold, on all test clips together. Chance is the UAR of "
+        "guessing, commonest the accuracy of always answering the most common group. Without "
+        "other: its clips are left out and its score is not looked at, as in published figures.",
+        "",
+        "| labels | UAR | chance | accuracy | commonest | UAR without other |",
+        "|---|---|---|---|---|---|",
+        f"| the eight | {pooled['uar']:.3f} | {1 / len(EMOTIONS):.3f} | {pooled['accuracy']:.3f} "
+        f"| {max(map(sum, pooled['confusion'])) / pooled['clips']:.3f} | - |",
+    ]
+    for name, found in metrics["pooled_test_by_labels"].items():
+        without = found["uar_without_other"]
+        lines.append(
+            f"| `{name}`: {', '.join(found['groups'])} | {found['uar']:.3f} | "
+            f"{found['chance']:.3f} | {found['accuracy']:.3f} | {found['commonest']:.3f} | "
+            f"{'-' if without is None else format(without, '.3f')} |"
+        )
+    return lines
 
 
 def _measured_on(kinds: set[str]) -> str:

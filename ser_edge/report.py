@@ -24,7 +24,7 @@ from ser_edge import audio
 from ser_edge.comparison import CONFIDENCE, DRAWS, Difference, Interval, PairedRuns, verdict
 from ser_edge.decision import softmax
 from ser_edge.emotions import EMOTIONS, UNKNOWN, emotion_index
-from ser_edge.evaluation import ECE_BINS, ClipPrediction, answered
+from ser_edge.evaluation import ECE_BINS, ClipPrediction, answered, group_figures
 from ser_edge.rendering import Picture, read_rows
 from ser_edge.unlabelled import Heard, Listening, percent
 
@@ -263,6 +263,7 @@ def study_page(study: Study) -> str:
         values |= {
             "calibration": calibration,
             "pooled": found,
+            "coarser": group_figures(study.tested, calibration.temperature),
             "answered": answered(study.tested, calibration),
             "confusion": confusion_rows(found["confusion"]),
             "recall_chart": recall_chart(found),

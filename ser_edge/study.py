@@ -249,6 +249,9 @@ def metrics(study: Study) -> dict[str, Any]:
             "corpora": sorted({corpus for run in study.folds for corpus in run.corpora}),
             "parameters": study.folds[0].parameters,
             "pooled_test": evaluation.figures(study.tested, calibration.temperature),
+            "pooled_test_by_labels": evaluation.by_labels(
+                evaluation.group_figures(study.tested, calibration.temperature)
+            ),
             "pooled_test_with_threshold": {
                 name: round(value, 4) for name, value in with_threshold.items()
             },
@@ -277,6 +280,11 @@ def table(study: Study) -> str:
         spread = "" if study.uar_sd is None else f", SD {study.uar_sd:.3f}"
         lines.append(f"mean UAR {study.uar_mean:.3f}{spread}: {study.measured_on}")
         calibration = study.calibration
+        coarser = evaluation.group_figures(study.tested, calibration.temperature)
+        lines.append(
+            "coarser labels, UAR of all test clips (chance): "
+            + ", ".join(f"{f.labels} {f.uar:.3f} ({f.chance:.3f})" for f in coarser)
+        )
         unknown = evaluation.answered(study.tested, calibration)
         lines.append(
             f"temperature {calibration.temperature}, threshold {calibration.threshold} (fitted on "

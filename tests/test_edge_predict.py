@@ -372,6 +372,13 @@ def test_the_shipped_figures_can_be_recomputed():
         tested = [p for p in predictions if p.part == "test" and p.fold == fold]
         assert {p.speaker for p in tested} == set(entry["speakers"]["test"])
         assert evaluation.figures(tested)["uar"] == entry["figures"]["uar"]
+    tested = [p for p in predictions if p.part == "test"]
+    coarser = evaluation.group_figures(tested, metrics["calibration"]["temperature"])
+    assert evaluation.by_labels(coarser) == metrics["pooled_test_by_labels"]
+    tables = (folder / "figures.md").read_text()
+    for found in coarser:
+        row = next(line for line in tables.splitlines() if line.startswith(f"| `{found.labels}`"))
+        assert f"| {found.uar:.3f} | {found.chance:.3f} | {found.accuracy:.3f} |" in row
 
 
 @pytest.mark.parametrize("precision", ["FP16", "INT8"])

@@ -171,6 +171,7 @@ def test_one_command_from_images_to_a_report(
     assert done.returncode == 0, done.stderr
     assert "fold-1: training" in done.stderr
     assert "mean UAR" in done.stdout
+    assert "coarser labels, UAR of all test clips (chance): 7 " in done.stdout
 
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["folds"]["1"]["speakers"]["test"] == ["ravdess-01"]
@@ -307,6 +308,8 @@ def test_choices_come_from_validation_and_figures_from_the_test(
     assert metrics["calibration"]["threshold"] == wanted.threshold
     tested = [p for p in made if p.part == "test"]
     assert metrics["pooled_test"] == evaluation.figures(tested, wanted.temperature)
+    coarser = evaluation.group_figures(tested, wanted.temperature)
+    assert metrics["pooled_test_by_labels"] == evaluation.by_labels(coarser)
     unknown = [p for p in tested if decide(p.logits, wanted).emotion == "unknown"]
     assert metrics["pooled_test_with_threshold"]["unknown"] == len(unknown)
     leaky = metrics["leaky_random_split"]

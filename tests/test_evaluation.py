@@ -5,8 +5,10 @@ import pytest
 from sklearn import metrics
 
 from ser_edge import evaluation
+from ser_edge.decision import Calibration, decide
 from ser_edge.emotions import EMOTIONS
 from ser_edge.evaluation import ClipPrediction
+from ser_edge.labels import GROUPINGS
 
 
 @pytest.fixture
@@ -78,3 +80,42 @@ def test_windows_are_pooled_as_on_the_edge():
 def test_no_predictions():
     with pytest.raises(ValueError, match="no prediction"):
         evaluation.figures([])
+
+
+@pytest.mark.parametrize("name", GROUPINGS)
+def test_figures_of_coarser_labels_are_scikit_learns(predictions, name):
+    grouping, temperature = GROUPINGS[name], 0.7
+    (found,) = evaluation.group_figures(predictions, temperature, [grouping])
+    # Answered as the edge app answers, clip by clip.
+    answers = [grouping.regroup(decide(p.logits, Calibration(temperature))) for p in predictions]
+    guess = [answer.emotion for answer in answers]
+    truth = [grouping.names[grouping.index(p.emotion)] for p in predictions]
+    assert (found.labels, found.groups, found.clips) == (name, grouping.names, 300)
+    assert found.uar == pytest.approx(metrics.balanced_accuracy_score(truth, guess), abs=1e-4)
+    assert found.accuracy == pytest.approx(metrics.accuracy_score(truth, guess), abs=1e-4)
+    assert found.chance == pytest.approx(1 / len(grouping.names), abs=1e-4)
+    assert found.commonest == pytest.approx(max(map(truth.count, truth)) / 300, abs=1e-4)
+    assert (found.uar_without_other is None) == ("other" not in grouping.names)
+    if found.uar_without_other is not None:
+        kept = [
+            (label, max(named, key=lambda item: item[1])[0])
+            for label, answer in zip(truth, answers, strict=True)
+            for named in [list(zip(grouping.names[:-1], answer.scores, strict=False))]
+            if label != "other"
+        ]
+        wanted = metrics.balanced_accuracy_score(*zip(*kept, strict=True))
+        assert found.uar_without_other == pytest.approx(wanted, abs=1e-4)
+        assert found.uar_without_other > found.uar
+
+
+def test_groups_that_do_not_occur_are_no_chance(predictions):
+    calm = [p for p in predictions if p.emotion in ("calm", "sad")]
+    found = evaluation.by_labels(evaluation.group_figures(calm))
+    assert found["4"]["groups"] == ["neutral", "sad"]
+    assert found["valence"]["chance"] == 0.5
+    surprised = [p for p in predictions if p.emotion == "surprised"]
+    assert (
+        evaluation.by_labels(evaluation.group_figures(surprised))["6"]["uar_without_other"] is None
+    )
+    with pytest.raises(ValueError, match="no prediction"):
+        evaluation.group_figures([])

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 HEAVY = ("torch", "librosa", "numba", "scipy", "PIL", "lightning", "sklearn", "av", "yaml", "tqdm")
-LOWER_ROOMS = ("emotions", "headers", "audio", "melimage", "decision", "manifest")
+LOWER_ROOMS = ("emotions", "headers", "audio", "melimage", "decision", "labels", "manifest")
 
 
 @pytest.mark.parametrize("module", ["edge_app", "edge_app.cli"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import ROOT, SAMPLES
 from ser_edge.corpora import CORPORA
@@ -68,6 +69,22 @@ def test_same_answers_on_fifty_real_clips(old_python, ravdess):
     chosen = speech[:: len(speech) // 50][:50]
     assert len(chosen) == 50
     same(answers(old_python, chosen), answers(sys.executable, chosen))
+
+
+def test_coarser_labels_and_explanations(old_python, tmp_path):
+    words = ("-c", PREDICT, "predict", "--labels", "valence", "--format", "jsonl", SAMPLES[0])
+    assert list(json.loads(ask(old_python, *words))["scores"]) == [
+        "negative",
+        "neutral",
+        "positive",
+    ]
+    pictures = []
+    for python in (old_python, sys.executable):
+        out = tmp_path / f"{len(pictures)}.png"
+        said = ask(python, "-c", PREDICT, "explain", SAMPLES[0], "--out", out)
+        with Image.open(out) as picture:
+            pictures.append((picture.size, said.splitlines()[0]))
+    assert pictures[0] == pictures[1]
 
 
 def test_the_front_end_is_the_same_under_its_numpy(old_python):

@@ -20,7 +20,7 @@ from ser_edge import comparison, edgescores, report, unlabelled
 from ser_edge.corpora import CORPORA, Problem
 from ser_edge.decision import Calibration
 from ser_edge.emotions import EMOTIONS
-from ser_edge.evaluation import ClipPrediction, figures
+from ser_edge.evaluation import ClipPrediction, figures, group_figures
 from ser_edge.manifest import Manifest
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_index, render
@@ -178,6 +178,11 @@ def test_the_page_of_an_evaluation(whole):
     assert page.of("audio")
     assert "Training loss" in page.text
     assert "Splits differ" in page.text
+    coarse = group_figures(whole.tested, whole.calibration.temperature)[-1]
+    cells = (
+        f"valence {coarse.uar:.3f} 0.333 {coarse.accuracy:.3f} {coarse.commonest:.3f} - negative"
+    )
+    assert cells in page.text
     assert "1,234,567" in page.text
     # The leaky figure is never without its label.
     leaky = f"{whole.leaky.figures['test']['uar']:.3f}"
