@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Train and score a recipe on every fold, compare two runs, or listen to unlabelled recordings.
+"""Train and score a recipe on every fold, compare two runs, score a run or model on another corpus,
+or listen to unlabelled recordings.
 
 The folder of an evaluation gets fold-1 ... fold-5 (and random), predictions.csv, metrics.json and
 report.html, one page that needs nothing else. A finished fold is not run again, a killed one goes
@@ -12,6 +13,8 @@ examples:
   scripts/evaluate.py images/ravdess runs/wide --width 1.5 --seed 3 --folds 1 3
   scripts/evaluate.py --compare runs/compact runs/wide --out compare.html
   scripts/evaluate.py --compare models/compact runs/wide/fold-1
+  scripts/evaluate.py --corpus images/nemo images/tess -m compact
+  scripts/evaluate.py --corpus images/nemo -m runs/wide --out runs/wide-on-nemo
   scripts/evaluate.py --unlabelled recordings/ -m compact --precision INT8 --out runs/heard
 
 exit status: 0 all well, 1 some run, clip or file failed, 2 wrong usage
@@ -30,7 +33,8 @@ from ser_edge.hardware import add_hardware_options, hardware_of
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        usage="%(prog)s IMAGES RUNS [options] | --compare A B | --unlabelled DIR | --help",
+        usage="%(prog)s IMAGES RUNS [options] | --compare A B | --corpus IMAGES... | "
+        "--unlabelled DIR | --help",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -75,18 +79,27 @@ def main() -> int:
         help="two evaluations, runs or models on the same clips, with paired bootstrap intervals",
     )
     other.add_argument(
+        "--corpus",
+        type=Path,
+        nargs="+",
+        metavar="IMAGES",
+        help="renderings of other corpora, scored over the labels that training had too",
+    )
+    other.add_argument(
         "--unlabelled", type=Path, metavar="DIR", help="recordings without labels, searched through"
     )
     other.add_argument(
         "--out",
         type=Path,
-        help="of --compare: a page to write; of --unlabelled: a folder (default: runs/unlabelled)",
+        help="of --compare: a page to write; of --corpus: a folder for figures and predictions; "
+        "of --unlabelled: a folder (default: runs/unlabelled)",
     )
     other.add_argument(
         "-m",
         "--model",
         help="of --unlabelled: name or .xml (default: compact), "
-        "a name's IR by --precision FP16 or INT8",
+        "a name's IR by --precision FP16 or INT8; "
+        "of --corpus: name of a folder in models/, or a run, or an evaluation with its folds",
     )
     other.add_argument("-d", "--device", help="of --unlabelled: CPU, GPU, ... (default: CPU)")
     recipe.add_options(parser)
@@ -94,17 +107,26 @@ def main() -> int:
     options = parser.parse_args()
 
     trains = options.images is not None
-    if trains + (options.compare is not None) + (options.unlabelled is not None) != 1:
-        parser.error("one of: IMAGES RUNS, --compare A B, --unlabelled DIR (see --help)")
+    others = (options.compare, options.corpus, options.unlabelled)
+    if trains + sum(other is not None for other in others) != 1:
+        parser.error(
+            "one of: IMAGES RUNS, --compare A B, --corpus IMAGES..., --unlabelled DIR (see --help)"
+        )
     if trains and options.runs is None:
         parser.error("the following arguments are required: runs")
     if trains and options.out is not None:
-        parser.error("--out goes with --compare or --unlabelled; RUNS is the evaluation's folder")
-    if options.unlabelled is None and (options.model or options.device):
-        parser.error("--model and --device go with --unlabelled")
+        parser.error(
+            "--out goes with --compare, --corpus or --unlabelled; RUNS is the evaluation's folder"
+        )
+    if options.unlabelled is None and options.device:
+        parser.error("--device goes with --unlabelled")
+    if options.unlabelled is None and options.corpus is None and options.model:
+        parser.error("--model goes with --corpus or --unlabelled")
     try:
         if options.compare:
             return compare(options)
+        if options.corpus:
+            return cross(options)
         if options.unlabelled:
             return listen(options)
         return evaluate(options)
@@ -153,6 +175,22 @@ def compare(options: argparse.Namespace) -> int:
     if options.out is not None:
         write_whole(options.out, report.comparison_page(runs, provenance()))
         print(f"the same to look at: {options.out}")
+    return 0
+
+
+def cross(options: argparse.Namespace) -> int:
+    from edge_app.models import DEFAULT_MODEL
+    from ser_edge import crosscorpus
+
+    folder = Path(options.model or DEFAULT_MODEL)
+    if not folder.is_dir():
+        folder = Path("models") / folder
+    runs = crosscorpus.runs_below(folder)
+    found = [crosscorpus.cross(run, images) for images in options.corpus for run in runs]
+    print(crosscorpus.table(found))
+    if options.out is not None:
+        crosscorpus.write(found, options.out)
+        print(f"all of it: {options.out / crosscorpus.FIGURES}")
     return 0
 
 

@@ -153,6 +153,39 @@ def load(source: Source, rate: int) -> Float32:
     return np.concatenate(list(read_blocks(source, rate)))
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A sound as it is stored: ``samples`` ``float32 (n, channels)`` at ``rate`` Hz."""
+
+    rate: float
+    samples: Float32
+
+
+def load_stored(source: Source) -> list[Stored]:
+    """Decode a whole sound as it is stored: neither mixed nor converted, for looking at it.
+
+    Returns
+    -------
+    list of Stored
+        As a rule one; more where sounds are glued together.
+
+    Raises
+    ------
+    AudioError
+        As :func:`read_blocks`.
+    """
+    name = source_name(source)
+    found = []
+    with opened(source, name) as file:
+        for stream in _decoded(file, name):
+            blocks = list(_checked(stream, name))
+            if blocks:
+                found.append(Stored(stream.rate, np.concatenate(blocks)))
+    if not found:
+        raise AudioError(name, "it has no samples")
+    return found
+
+
 def as_mono(waveform: npt.ArrayLike, waveform_rate: float, rate: int) -> Float32:
     """An array of samples -> mono at one rate, by the same checks and conversion as a file.
 
@@ -473,15 +506,12 @@ def _ffmpeg_blocks(media: Any, channels: int, name: str) -> Iterator[Float32]:
         yield np.concatenate(pending).astype(np.float32, copy=False)
 
 
-def _resampled(stream: _Stream, rate: int, name: str) -> Iterator[Float32]:
-    """Check, mix down and convert the rate of decoded blocks."""
+def _checked(stream: _Stream, name: str) -> Iterator[Float32]:
+    """Decoded blocks that are not empty, of a rate, channels and samples that can be used."""
     if not MIN_RATE <= stream.rate <= MAX_RATE:
         raise AudioError(name, f"its rate is {stream.rate:g} Hz, allowed: {MIN_RATE} to {MAX_RATE}")
     if not 1 <= stream.channels <= MAX_CHANNELS:
         raise AudioError(name, f"it has {stream.channels} channels, allowed: 1 to {MAX_CHANNELS}")
-    converter = (
-        None if stream.rate == rate else soxr.ResampleStream(stream.rate, rate, 1, dtype="float32")
-    )
     done = 0
     for block in stream.blocks:
         if not len(block):
@@ -495,7 +525,19 @@ def _resampled(stream: _Stream, rate: int, name: str) -> Iterator[Float32]:
                 raise AudioError(name, f"it has NaN or infinite samples (first at {at:.3f} s)")
             raise AudioError(name, f"it has samples beyond {MAX_AMPLITUDE:.0f}: that is no sound")
         done += len(block)
+        yield block
+
+
+def _resampled(stream: _Stream, rate: int, name: str) -> Iterator[Float32]:
+    """Check, mix down and convert the rate of decoded blocks."""
+    converter: soxr.ResampleStream | None = None
+    for block in _checked(stream, name):
         mono = block[:, 0] if stream.channels == 1 else block.mean(axis=1, dtype=np.float32)
-        yield mono if converter is None else converter.resample_chunk(mono)
-    if converter is not None and done:
+        if stream.rate == rate:
+            yield mono
+            continue
+        if converter is None:  # a rate that soxr does not take is refused before
+            converter = soxr.ResampleStream(stream.rate, rate, 1, dtype="float32")
+        yield converter.resample_chunk(mono)
+    if converter is not None:
         yield converter.resample_chunk(np.empty(0, dtype=np.float32), last=True)

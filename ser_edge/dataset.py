@@ -103,7 +103,8 @@ def load_sounds(
     Parameters
     ----------
     folders : sequence of Path
-        Searched through for a sound file named as each utterance, by stem or by path.
+        Searched through for a sound file named as each utterance, by stem or by path; ``DC_a01``
+        may be ``DC/a01.wav``.
     clips : sequence of Clip
     spec : MelImageSpec
         Its sample rate is the one read to.
@@ -125,7 +126,8 @@ def load_sounds(
         if not folder.is_dir():
             raise ValueError(f"{folder}: there is no such folder")
         for path in files_below(folder, AUDIO_SUFFIXES):
-            for name in (path.stem, recording_name(path, folder)):
+            inside = f"{path.parent.name}_{path.stem}"  # SAVEE by speaker
+            for name in (path.stem, inside, recording_name(path, folder)):
                 found.setdefault(name, path)
     missing = [clip.utterance for clip in clips if clip.utterance not in found]
     if missing:

@@ -377,7 +377,7 @@ def test_a_sound_that_fails_on_the_edge_is_tried_again(fake, images, corpus, tmp
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "one of: IMAGES RUNS, --compare A B, --unlabelled DIR"),
+        ([], "one of: IMAGES RUNS, --compare A B, --corpus IMAGES..., --unlabelled DIR"),
         (["{images}"], "required: runs"),
         (["{images}", "{runs}", "--folds", "6"], "invalid choice: '6'"),
         (["{images}", "{runs}", "--edge"], "give their folders with --sounds"),
@@ -386,7 +386,11 @@ def test_a_sound_that_fails_on_the_edge_is_tried_again(fake, images, corpus, tmp
         (["{images}", "{runs}", "--n-mels", "40"], "the recipe wants"),
         (["{images}", "{runs}", "--devices", "0"], "devices is '0'"),
         (["{images}", "{runs}", "--out", "x"], "--out goes with"),
-        (["{images}", "{runs}", "-m", "compact"], "go with --unlabelled"),
+        (["{images}", "{runs}", "-m", "compact"], "--model goes with --corpus or --unlabelled"),
+        (["{images}", "{runs}", "-d", "CPU"], "--device goes with --unlabelled"),
+        (["--corpus", "{images}", "-d", "CPU"], "--device goes with --unlabelled"),
+        (["--corpus", "{images}", "--compare", "a", "b"], "one of:"),
+        (["--corpus", "{images}", "-m", "{runs}"], "neither a run nor a model"),
         (["{runs}/none", "{runs}"], "there is no spec.json"),
         (["{images}", "{runs}", "--compare", "a", "b"], "one of:"),
         (["--compare", "{runs}/a", "{runs}/b"], "a/predictions.csv: No such file"),

@@ -10,13 +10,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 from ser_edge.audio import AUDIO_SUFFIXES, files_below
-from ser_edge.corpora.base import Problem, Scan, Utterance
+from ser_edge.corpora.base import Corpus, Problem, Scan, Sex, Utterance
 from ser_edge.emotions import CORPUS_EMOTIONS
 
-LICENCE: Final = "your own"
 TABLE: Final = "labels.csv"
 ONE_SPEAKER: Final = "own"
 """Name of the speaker where none is said."""
@@ -53,7 +52,8 @@ def scan(root: Path) -> Scan:
         if isinstance(item, Problem):
             problems.append(item)
         elif item.name in utterances:
-            problems.append(Problem(item.path, f"its name is that of {utterances[item.name].path}"))
+            cause = f"its name is that of {utterances[item.name].path}"
+            problems.append(Problem(item.path, cause, "copy"))
         else:
             utterances[item.name] = item
     return Scan(
@@ -118,7 +118,7 @@ def _utterance(path: Path, name: str, emotion: str, speaker: str, sex: str) -> U
         path=path,
         corpus="own",
         speaker=f"own-{speaker.strip() or ONE_SPEAKER}",
-        sex=cast(Literal["female", "male", "unknown"], sex),
+        sex=cast(Sex, sex),
         emotion=label,
         intensity="normal",
         statement="",
@@ -126,3 +126,6 @@ def _utterance(path: Path, name: str, emotion: str, speaker: str, sex: str) -> U
         channel="speech",
         name=name,
     )
+
+
+CORPUS: Final = Corpus(scan, licence="your own", citation="none", languages=())

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-from ser_edge.corpora.base import Scan, Utterance, scan_names
+from ser_edge.corpora.base import Corpus, Scan, Sex, Utterance, scan_names
 from ser_edge.corpora.download import Archive
 from ser_edge.emotions import CORPUS_EMOTIONS
 
-LICENCE: Final = "CC BY-NC-SA 4.0"
 ACTORS: Final = 24
 
 STATEMENTS: Final = ("Kids are talking by the door", "Dogs are sitting by the door")
@@ -63,7 +62,7 @@ def parse(path: Path) -> Utterance:
             where = " of a neutral clip" if field == "intensity" and emotion == "01" else where
             span = allowed[0] if len(allowed) == 1 else f"{allowed[0]} to {allowed[-1]}"
             raise ValueError(f"its {field}{where} is {value}, allowed: {span}")
-    sex: Literal["female", "male"] = "female" if int(actor) % 2 == 0 else "male"
+    sex: Sex = "female" if int(actor) % 2 == 0 else "male"
     return Utterance(
         path=path,
         corpus="ravdess",
@@ -74,6 +73,7 @@ def parse(path: Path) -> Utterance:
         statement=STATEMENTS[int(statement) - 1],
         repetition=int(repetition),
         channel="song" if song else "speech",
+        language="en",
     )
 
 
@@ -86,3 +86,12 @@ def scan(root: Path) -> Scan:
         If ``root`` is not a folder.
     """
     return scan_names(root, parse)
+
+
+CORPUS: Final = Corpus(
+    scan,
+    licence="CC BY-NC-SA 4.0",
+    citation="Livingstone & Russo 2018, PLOS ONE 13(5) e0196391, doi 10.1371/journal.pone.0196391",
+    languages=("en",),
+    archives=ARCHIVES,
+)
