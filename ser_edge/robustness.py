@@ -352,8 +352,8 @@ def measure(
         raise ValueError(
             f"{missing[0]}: no sound file of that name below --sounds ({len(missing)} missing)"
         )
-    others = tuple(notspeech.sounds(seed, per_kind)) if with_others else ()
     irs = [_ir(run, precision) for run in runs]
+    others = tuple(notspeech.sounds(seed, per_kind)) if with_others else ()
     calibration = fit_calibration(
         [p for run in runs for p in run.part("validation")], unknown_share
     )
