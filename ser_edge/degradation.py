@@ -153,11 +153,12 @@ def coloured_noise(
     ndarray
         ``float64 (samples,)``.
     """
-    spectrum = np.fft.rfft(random.standard_normal(samples))
-    hertz = np.fft.rfftfreq(samples, 1 / rate)
+    size = _fast_size(samples)
+    spectrum = np.fft.rfft(random.standard_normal(size))
+    hertz = np.fft.rfftfreq(size, 1 / rate)
     spectrum *= np.maximum(hertz, _LOWEST_HZ) ** (exponent / 2)
     spectrum[0] = 0.0
-    noise: Float64 = np.fft.irfft(spectrum, samples)
+    noise: Float64 = np.fft.irfft(spectrum, size)[:samples]
     rms = float(np.sqrt(np.mean(np.square(noise))))
     return noise / rms if rms > 0 else noise
 
