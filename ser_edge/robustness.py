@@ -724,7 +724,7 @@ def to_dict(found: Robustness) -> dict[str, Any]:
                 "title": row.trial.title,
                 "clips": row.clips,
                 "uar": None if row.uar is None else rounded(row.uar.b),
-                "loss_points": None if row.loss is None else round(row.loss, 2),
+                "loss_points": None if row.loss is None else round(row.loss, 2) + 0.0,
                 "uar_less_clean": None if row.uar is None else comparison.to_dict(row.uar),
                 "unchanged_share": rounded(row.unchanged),
                 "unknown_share": rounded(row.unknown),
@@ -844,7 +844,7 @@ def _degraded(found: Robustness) -> str:
                     row.trial.title,
                     str(row.clips),
                     "" if row.uar is None else f"{row.uar.b:.3f}",
-                    "" if row.loss is None else f"{row.loss:.1f}",
+                    "" if row.loss is None else _points(row.loss),
                     _interval(row.uar, by_speaker),
                     _percent(row.unchanged),
                     _percent(row.unknown),
@@ -894,7 +894,11 @@ def _interval(uar: Difference | None, by_speaker: bool) -> str:
     if uar is None:
         return ""
     found = uar.by_speaker if by_speaker else uar.by_clip
-    return "" if found is None else f"{-100 * found.high:.1f} to {-100 * found.low:.1f}"
+    return "" if found is None else f"{_points(-100 * found.high)} to {_points(-100 * found.low)}"
+
+
+def _points(value: float) -> str:
+    return f"{round(value, 1) + 0.0:.1f}"  # never -0.0
 
 
 def _percent(share: float | None) -> str:

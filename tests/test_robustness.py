@@ -212,6 +212,8 @@ def test_what_is_written(runs, corpus, tmp_path):
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[1:5] == ["12", "0.000", "100.0", "100.0 to 100.0"]
     assert cells[5:] == ["0.0%", "100.0%", "loss <= 15", "FAIL"]
+    line = next(line for line in page.splitlines() if line.startswith("| gain -20"))
+    assert "| 0.0 | 0.0 to 0.0 |" in line  # and not -0.0
     tables = [block.splitlines() for block in page.split("\n\n")[1:]]
     assert len(tables) == 3
     for lines in tables:
