@@ -135,13 +135,13 @@ def tried(options: argparse.Namespace) -> int:
 
 def told(found: object, out: Path | None) -> int:
     """Print the tables and what failed, write them where it is wanted."""
-    from ser_edge import robustness
+    from ser_edge import robustness, robustnesstables
 
     assert isinstance(found, robustness.Robustness)
-    print(robustness.markdown(found), end="")
+    print(robustnesstables.markdown(found), end="")
     if out is not None:
-        robustness.write(found, out)
-        print(f"\nall of it: {out / robustness.JSON}, {out / robustness.MARKDOWN}")
+        robustnesstables.write(found, out)
+        print(f"\nall of it: {out / robustnesstables.JSON}, {out / robustnesstables.MARKDOWN}")
     for problem in found.problems:
         print(f"failed: {problem}", file=sys.stderr)
     return 1 if found.problems else 0

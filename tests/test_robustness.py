@@ -16,7 +16,7 @@ import soundfile
 from conftest import SMALL, speechlike
 from edge_app.classifier import Classifier
 from edge_app.runtime import DeviceError
-from ser_edge import degradation, evaluation, robustness
+from ser_edge import degradation, evaluation, robustness, robustnesstables
 from ser_edge.calibration import fit_calibration
 from ser_edge.decision import Calibration, decide, softmax
 from ser_edge.degradation import Babble, Gain, Unchanged
@@ -197,7 +197,7 @@ def test_the_table_of_an_evaluation(runs, corpus):
 
 def test_what_is_written(runs, corpus, tmp_path):
     found = run(runs, corpus, Ears(), "gain-20", "white-10", "not-speech")
-    robustness.write(found, tmp_path / "out")
+    robustnesstables.write(found, tmp_path / "out")
     written = json.loads((tmp_path / "out" / "robustness.json").read_text())
     assert list(written["degraded"]) == ["gain-20", "white-10"]
     assert written["degraded"]["white-10"]["loss_points"] == 100.0
@@ -267,7 +267,9 @@ def test_a_clip_that_fails_is_named_once_and_tried_again(runs, corpus):
     assert [p.path for p in found.problems] == [bad]
     assert found.clips == 11
     assert [row.clips for row in found.rows] == [11, 11]
-    assert json.loads(json.dumps(robustness.to_dict(found)))["problems"][0].startswith(bad.name)
+    assert json.loads(json.dumps(robustnesstables.to_dict(found)))["problems"][0].startswith(
+        bad.name
+    )
     bad.write_bytes(good)
     ears = Ears()
     found = run(runs, corpus, ears, "gain-20", "white-10")
@@ -348,8 +350,10 @@ def test_one_model_on_clips_without_labels(corpus):
     assert (rows["white-10"].unchanged, rows["white-10"].unknown) == (0.0, 1.0)
     assert (rows["white-10"].passed, rows["white-10"].loss) == (None, None)
     assert (found.uar, found.ece, found.unknown) == (None, None, 0.0)
-    assert [what for what, *_ in robustness.limits(found)] == ["sounds that are no speech unknown"]
-    page = robustness.markdown(found)
+    assert [what for what, *_ in robustnesstables.limits(found)] == [
+        "sounds that are no speech unknown"
+    ]
+    page = robustnesstables.markdown(found)
     assert "UAR" not in page
     assert "12 clips without labels" in page
 
