@@ -119,13 +119,17 @@ def test_one_seed_gives_the_same_weights_twice_and_another_others(images, tmp_pa
 
 
 def test_loader_processes_change_nothing(images, make_ravdess, tmp_path):
+    """By the real script: loader processes are forks, which no process with OpenVINO should be."""
     sounds = make_ravdess(actors=(1, 2, 4, 9), emotions=(1, 4, 5))
-    recipe = replace(RECIPE, mixup=0.2, sound=SoundStrengths(noise=0.5, speed=0.1, shift=1.0))
+    config = tmp_path / "tiny.yaml"
+    strengths = SoundStrengths(noise=0.5, speed=0.1, shift=1.0)
+    config.write_text(replace(RECIPE, mixup=0.2, sound=strengths).to_yaml())
     for workers in (0, 2):
-        training.train(
-            images, tmp_path / str(workers), recipe, "1", sounds=[sounds],
-            hardware=Hardware("cpu", workers=workers), progress=False,
+        done = script(
+            "train.py", images, tmp_path / str(workers), "--fold", 1, "--config", config,
+            "--sounds", sounds, "--accelerator", "cpu", "--workers", workers, "--quiet",
         )  # fmt: skip
+        assert done.returncode == 0, done.stderr
     weights = [(tmp_path / n / "weights.safetensors").read_bytes() for n in ("0", "2")]
     assert weights[0] == weights[1]
 
