@@ -95,6 +95,8 @@ def main() -> int:
     except ExportDriftError as error:
         print(f"{parser.prog}: drift: {error}", file=sys.stderr)
         return 1
+    if tuned is None:  # one of several processes, not the first
+        return 0
     who = "speakers not trained on" if tuned.unheard_speakers else "the speakers trained on"
     print(
         f"on {tuned.clips} held-out clips of {who}: UAR {tuned.uar_before:.3f} before, "

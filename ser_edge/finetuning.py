@@ -72,7 +72,7 @@ def fine_tune(
     hardware: Hardware | None = None,
     progress: Callable[[str], None] = print,
     bars: bool = True,
-) -> FineTuned:
+) -> FineTuned | None:
     """Fine-tune, check on what was held out, train on everything, package and export.
 
     Every step that is done is not done again, so a killed run goes on.
@@ -101,7 +101,8 @@ def fine_tune(
 
     Returns
     -------
-    FineTuned
+    FineTuned or None
+        None in all processes but the first, where there are several.
 
     Raises
     ------
@@ -118,15 +119,19 @@ def fine_tune(
     speakers = {row.speaker for row in rows}
     fold = SPEAKERS if len(speakers) >= SPEAKERS_TO_DIVIDE else RANDOM
     check, final = work / "check", work / "final"
+    leader = True
     for folder, part in ((check, fold), (final, ALL)):
         if not (folder / METRICS).exists():
-            train(
+            result = train(
                 images, folder, recipe, part,
                 also=also, sounds=sounds, start=start, hardware=hardware, resume=True,
                 progress=bars,
             )  # fmt: skip
+            leader = result.leader
         elif recipe.differences(Recipe.read(folder / CONFIG)):
             raise ValueError(f"{folder}: made by another recipe; remove it, or take another --work")
+    if not leader:
+        return None
     held_out = load_clips(images, divide(rows, fold, recipe.seed).test, spec)
     net = load_net(start)[1]
     before = clip_predictions(window_logits(net, held_out), held_out, "test", fold)
