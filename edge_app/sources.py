@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from ser_edge.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, files_below, media_installed
+from ser_edge.audio import files_below, sound_suffixes
 
 STANDARD_INPUT: Final = "-"
 PICTURE_SUFFIXES: Final = frozenset({".png"})
@@ -33,7 +33,7 @@ def expand(names: Iterable[str]) -> Iterator[str]:
 
 
 def _file_or_folder(name: str) -> Iterator[str]:
-    suffixes = AUDIO_SUFFIXES | PICTURE_SUFFIXES | (MEDIA_SUFFIXES if media_installed() else set())
+    suffixes = sound_suffixes() | PICTURE_SUFFIXES
     found = False
     for path in files_below(Path(name), suffixes) if os.path.isdir(name) else ():
         found = True

@@ -90,6 +90,11 @@ def media_installed() -> bool:
 # ----------------------------------------------------------------------------- public functions
 
 
+def sound_suffixes() -> frozenset[str]:
+    """Suffixes of the sound files that can be read here, with PyAV or without."""
+    return frozenset(AUDIO_SUFFIXES | (MEDIA_SUFFIXES if media_installed() else frozenset()))
+
+
 def files_below(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
     """All files below a folder with one of the suffixes (lower case), sorted.
 

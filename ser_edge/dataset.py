@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
-from ser_edge.audio import AUDIO_SUFFIXES, files_below, load
+from ser_edge.audio import files_below, load, sound_suffixes
 from ser_edge.corpora.own import recording_name
 from ser_edge.emotions import emotion_index
 from ser_edge.melimage import MelImageSpec, UInt8
@@ -95,6 +95,35 @@ def load_clips(folder: Path, rows: Sequence[Picture], spec: MelImageSpec) -> lis
     return clips
 
 
+def find_sounds(folders: Sequence[Path]) -> dict[str, Path]:
+    """Sound files by the utterances that they may be: by stem or by path.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Searched through; ``DC_a01`` may be ``DC/a01.wav``.
+
+    Returns
+    -------
+    dict
+        Name -> file; of equal names the first.
+
+    Raises
+    ------
+    ValueError
+        There is no such folder.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: there is no such folder")
+        for path in files_below(folder, sound_suffixes()):
+            inside = f"{path.parent.name}_{path.stem}"  # SAVEE by speaker
+            for name in (path.stem, inside, recording_name(path, folder)):
+                found.setdefault(name, path)
+    return found
+
+
 def load_sounds(
     folders: Sequence[Path], clips: Sequence[Clip], spec: MelImageSpec, *, progress: bool = False
 ) -> list[Int16]:
@@ -103,8 +132,7 @@ def load_sounds(
     Parameters
     ----------
     folders : sequence of Path
-        Searched through for a sound file named as each utterance, by stem or by path; ``DC_a01``
-        may be ``DC/a01.wav``.
+        As :func:`find_sounds` takes them.
     clips : sequence of Clip
     spec : MelImageSpec
         Its sample rate is the one read to.
@@ -121,14 +149,7 @@ def load_sounds(
     ValueError
         A folder or a recording is missing or cannot be read; the message names it.
     """
-    found: dict[str, Path] = {}
-    for folder in folders:
-        if not folder.is_dir():
-            raise ValueError(f"{folder}: there is no such folder")
-        for path in files_below(folder, AUDIO_SUFFIXES):
-            inside = f"{path.parent.name}_{path.stem}"  # SAVEE by speaker
-            for name in (path.stem, inside, recording_name(path, folder)):
-                found.setdefault(name, path)
+    found = find_sounds(folders)
     missing = [clip.utterance for clip in clips if clip.utterance not in found]
     if missing:
         raise ValueError(

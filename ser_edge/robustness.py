@@ -22,10 +22,11 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from ser_edge import comparison, degradation, evaluation, notspeech
-from ser_edge.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, files_below, load, media_installed
+from ser_edge.audio import files_below, load, sound_suffixes
 from ser_edge.calibration import UNKNOWN_SHARE, fit_calibration
 from ser_edge.comparison import Difference, Scored
 from ser_edge.corpora import Problem
+from ser_edge.dataset import find_sounds
 from ser_edge.decision import Calibration, decide
 from ser_edge.degradation import (
     Babble,
@@ -51,7 +52,7 @@ from ser_edge.manifest import FP16, PRECISIONS, Manifest
 from ser_edge.provenance import provenance
 from ser_edge.runs import Run, first_line, read_run
 from ser_edge.scoring import METRICS
-from ser_edge.study import FOLDS, find_sounds, run_folder
+from ser_edge.study import FOLDS, run_folder
 
 CACHE: Final = "robustness"
 """Folder beside a fold's IR: what it said, a file for each degradation."""
@@ -663,8 +664,7 @@ def _heard(name: str, answer: Answer) -> Heard:
 def _drawn(clips: Path, at_most: int | None, seed: int) -> tuple[Path, ...]:
     if not clips.is_dir():
         raise ValueError(f"{clips}: there is no such folder")
-    suffixes = AUDIO_SUFFIXES | (MEDIA_SUFFIXES if media_installed() else frozenset())
-    paths = list(files_below(clips, suffixes))
+    paths = list(files_below(clips, sound_suffixes()))
     if not paths:
         raise ValueError(f"{clips}: there is no sound in it")
     if at_most is not None and at_most < len(paths):

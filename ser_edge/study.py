@@ -17,9 +17,9 @@ import numpy as np
 from tqdm import tqdm
 
 from ser_edge import evaluation, training
-from ser_edge.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, files_below, media_installed
 from ser_edge.calibration import fit_calibration
 from ser_edge.corpora import Problem
+from ser_edge.dataset import find_sounds
 from ser_edge.decision import Calibration
 from ser_edge.edgescores import EdgeScores, OpenClassifier, edge_dict, edge_scores
 from ser_edge.evaluation import ClipPrediction, predictions_csv
@@ -207,24 +207,6 @@ def evaluate(
 def run_folder(out: Path, fold: str) -> Path:
     """Where the run of a fold lies in an evaluation."""
     return out / (RANDOM if fold == RANDOM else f"fold-{fold}")
-
-
-def find_sounds(folders: Sequence[Path]) -> dict[str, Path]:
-    """Utterance -> sound file, of every sound below the folders.
-
-    Raises
-    ------
-    ValueError
-        There is no such folder.
-    """
-    suffixes = AUDIO_SUFFIXES | (MEDIA_SUFFIXES if media_installed() else frozenset())
-    found: dict[str, Path] = {}
-    for folder in folders:
-        if not folder.is_dir():
-            raise ValueError(f"{folder}: there is no such folder")
-        for path in files_below(folder, suffixes):
-            found.setdefault(path.stem, path)
-    return found
 
 
 def metrics(study: Study) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from ser_edge.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, AudioError, files_below, media_installed
+from ser_edge.audio import AudioError, files_below, sound_suffixes
 from ser_edge.emotions import UNKNOWN
 from ser_edge.files import write_whole
 from ser_edge.manifest import Manifest
@@ -160,7 +160,7 @@ def listen(folder: Path, listener: Listener, *, progress: bool = True) -> Listen
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder")
-    suffixes = AUDIO_SUFFIXES | (MEDIA_SUFFIXES if media_installed() else frozenset())
+    suffixes = sound_suffixes()
     paths = list(files_below(folder, suffixes))
     if not paths:
         raise ValueError(f"{folder}: no sound in it; looked for {', '.join(sorted(suffixes))}")
