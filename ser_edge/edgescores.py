@@ -194,11 +194,15 @@ def _heard(
         except AudioError as error:
             problems.append(Problem(Path(error.file), error.cause))
             continue
-        logits = np.log([max(scores[emotion], 1e-30) for emotion in EMOTIONS])
-        predictions.append(replace(clip, logits=tuple(logits.tolist())))
+        predictions.append(replace(clip, logits=logits_of(scores)))
     if not problems:
         write_whole(path, predictions_csv(predictions))
     return predictions, problems
+
+
+def logits_of(scores: Mapping[str, float]) -> tuple[float, ...]:
+    """Scores at temperature 1 -> logits that give them, in the order of the emotions."""
+    return tuple(np.log([max(scores[emotion], 1e-30) for emotion in EMOTIONS]).tolist())
 
 
 def edge_dict(edge: EdgeScores) -> dict[str, Any]:

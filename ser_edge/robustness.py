@@ -44,8 +44,8 @@ from ser_edge.degradation import (
     degrade,
     pcm16,
 )
-from ser_edge.edgescores import EDGE
-from ser_edge.emotions import EMOTIONS, UNKNOWN
+from ser_edge.edgescores import EDGE, logits_of
+from ser_edge.emotions import UNKNOWN
 from ser_edge.evaluation import ClipPrediction, predictions_csv, read_predictions
 from ser_edge.files import write_whole
 from ser_edge.manifest import FP16, PRECISIONS, Manifest
@@ -456,7 +456,7 @@ class _Fold:
                 change = _behind(change, clip.speaker, self.voices)
             path = self.sounds[clip.utterance]
             answer = _hear(self.ear, path, change, trial.name, clip.utterance, self.seed)
-            return replace(clip, logits=_logits(answer.scores))
+            return replace(clip, logits=logits_of(answer.scores))
 
         def path_of(clip: ClipPrediction) -> Path:
             return self.sounds[clip.utterance]
@@ -479,7 +479,7 @@ class _Fold:
         def hear(clip: ClipPrediction) -> ClipPrediction:
             sound = by_name[clip.utterance]
             answer = self.ear.predict(pcm16(sound.waveform), sound.rate)
-            return replace(clip, logits=_logits(answer.scores))
+            return replace(clip, logits=logits_of(answer.scores))
 
         if not asked:
             return ()
@@ -541,10 +541,6 @@ def _hear(ear: Ear, path: Path, change: Change, name: str, utterance: str, seed:
     rate = ear.manifest.spec.sample_rate
     waveform = load(str(path), rate)
     return ear.predict(degrade(waveform, rate, change, name, utterance, seed), rate)
-
-
-def _logits(scores: Mapping[str, float]) -> tuple[float, ...]:
-    return tuple(np.log([max(scores[emotion], 1e-30) for emotion in EMOTIONS]).tolist())
 
 
 def _cause(error: Exception) -> str:

@@ -31,9 +31,9 @@ from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_rows
 from ser_edge.runs import Run, first_line, read_run
 from ser_edge.scoring import CONFIG, METRICS, PREDICTIONS
+from ser_edge.trainer import CHECKPOINTS
 
 FOLDS: Final = tuple(map(str, VALIDATION_ACTORS))
-CHECKPOINTS: Final = "checkpoints"
 REPORT: Final = "report.html"
 
 LEAKY_WARNING: Final = (
