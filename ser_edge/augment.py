@@ -8,17 +8,25 @@ batch of a distributed run (:mod:`ser_edge.draws`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import nn
 
-from ser_edge.draws import rows, uniform
+from ser_edge.draws import Some, rows, uniform
+
+HELD: Final = 0.95
+"""Share of its brightness that a picture keeps when it is cut."""
 
 
 @dataclass(frozen=True)
 class ImageAugment:
-    """What happens to a batch of training pictures; strengths as in ``Recipe``."""
+    """What happens to a batch of training pictures; strengths as in ``Recipe``.
 
+    ``frames`` is the width that they are cut to.
+    """
+
+    frames: int
     time_stretch: float
     freq_stretch: float
     shift: float
@@ -28,9 +36,40 @@ class ImageAugment:
     range_db: float
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        images = crop(images, self.frames)
         images = warp(images, self.time_stretch, self.freq_stretch, self.shift)
         images = add_noise(images, self.noise, self.range_db)
         return mask(images, self.freq_mask, self.time_mask)
+
+
+def crop(images: torch.Tensor, frames: int) -> torch.Tensor:
+    """Cut pictures to where their sound is.
+
+    Half of a window is silence before, between and after words: a network trained on the other
+    half sees as much speech in half the time.
+
+    Parameters
+    ----------
+    images : Tensor
+    frames : int
+        Width of what is cut out. Where, is drawn from all places that hold at least
+        :data:`HELD` of the most brightness that any place holds.
+
+    Returns
+    -------
+    Tensor
+        ``float32 (N, 1, n_mels, frames)``.
+    """
+    n, _, _, wide = images.shape
+    if frames >= wide:
+        return images
+    until = nn.functional.pad(images.sum(dim=(1, 2)).double().cumsum(dim=1), (1, 0))
+    held = until[:, frames:] - until[:, : wide - frames + 1]
+    good = held >= HELD * held.amax(dim=1, keepdim=True)
+    places = wide - frames + 1
+    lots = rows(lambda count: torch.rand(count, places, device=images.device), n)
+    first = (lots * good).argmax(dim=1).tolist()
+    return torch.stack([images[i, :, :, at : at + frames] for i, at in enumerate(first)])
 
 
 def warp(
@@ -84,18 +123,21 @@ def add_noise(images: torch.Tensor, share: float, range_db: float) -> torch.Tens
         dB between 0 and 255.
     """
     n, _, n_mels, frames = images.shape
-    decibels_a_level = range_db / 255.0
-    level = uniform(n, 0.0, 0.6, images.device).view(n, 1, 1, 1) * range_db
-    tilt = uniform(n, -0.3, 0.3, images.device).view(n, 1, 1, 1) * range_db
-    slope = torch.linspace(-0.5, 0.5, n_mels, device=images.device).view(1, 1, n_mels, 1)
+    device = images.device
+    some = Some(n, share, device)
+    if not len(some.index):
+        return images
+    levels_a_decibel = 255.0 / range_db
+    level = some.uniform(0.0, 0.6, 1, 1, 1) * range_db
+    tilt = some.uniform(-0.3, 0.3, 1, 1, 1) * range_db
+    slope = torch.linspace(-0.5, 0.5, n_mels, device=device).view(1, 1, n_mels, 1)
     power = torch.pow(10.0, (level + tilt * slope) / 10.0)
-    noise = power * rows(
-        lambda count: torch.empty(count, 1, n_mels, frames, device=images.device).exponential_(), n
+    noise = power * some.rows(
+        lambda count: torch.empty(count, 1, n_mels, frames, device=device).exponential_()
     )
-    noisy = torch.pow(10.0, images * (decibels_a_level / 10.0)) + noise
-    decibels = 10.0 * torch.log10(noisy) / decibels_a_level
-    chosen = (uniform(n, 0.0, 1.0, images.device) < share).view(n, 1, 1, 1)
-    return torch.where(chosen, decibels.clamp(0.0, 255.0), images)
+    noisy = torch.pow(10.0, images[some.index] / (10.0 * levels_a_decibel)) + noise
+    decibels = 10.0 * levels_a_decibel * torch.log10(noisy)
+    return images.index_copy(0, some.index, decibels.clamp(0.0, 255.0))
 
 
 def mask(images: torch.Tensor, freq_mask: int, time_mask: int) -> torch.Tensor:

@@ -41,3 +41,40 @@ def rows(draw: Callable[[int], torch.Tensor], n: int) -> torch.Tensor:
 def uniform(n: int, low: float, high: float, device: torch.device) -> torch.Tensor:
     """``float32 (n,)`` from ``low`` to ``high``, one number a row of the batch."""
     return rows(lambda count: torch.rand(count, device=device), n) * (high - low) + low
+
+
+class Some:
+    """Some rows of a batch, drawn at random, and random numbers for them alone.
+
+    As :func:`rows`, but nothing is drawn for the rows that were not chosen: noise
+    for a whole batch would cost more than what is done with it.
+
+    Parameters
+    ----------
+    n : int
+        Rows of this process.
+    share : float
+        Probability of each row.
+    device : device
+
+    Attributes
+    ----------
+    index : Tensor
+        ``int64 (chosen,)``: the rows chosen in this process.
+    """
+
+    def __init__(self, n: int, share: float, device: torch.device) -> None:
+        rank, world = rank_and_world()
+        chosen = (torch.rand(n * world, device=device) < share).nonzero()[:, 0]
+        here = (chosen >= rank * n) & (chosen < (rank + 1) * n)
+        self.index = chosen[here] - rank * n
+        self._all, self._before = len(chosen), int((chosen < rank * n).sum())
+
+    def rows(self, draw: Callable[[int], torch.Tensor]) -> torch.Tensor:
+        """Draw for the rows chosen in all processes, keep those of this one: ``(chosen, ...)``."""
+        return draw(self._all)[self._before : self._before + len(self.index)]
+
+    def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
+        """``float32 (chosen, *shape)`` from ``low`` to ``high``."""
+        device = self.index.device
+        return self.rows(lambda n: torch.rand(n, *shape, device=device)) * (high - low) + low

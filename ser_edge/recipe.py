@@ -37,6 +37,10 @@ class Recipe:
     name: str = _value("compact", "what the model will be called")
     net: str = _value("compact", "compact, or a torchvision classification network by name")
     width: float = _value(1.0, "multiplier of the channels of net compact")
+    time_halvings: int = _value(4, "net compact: times that the time axis is halved, 2 to 4")
+    relative_plane: bool = _value(False, "net compact: sees levels less the clip's mean spectrum")
+    context: int = _value(0, "net compact: convolutions over time after the bands are summed")
+    attention: bool = _value(False, "net compact: time is averaged with learnt weights")
     input_size: int = _value(0, "torchvision: picture resized to so many rows, columns; 0: as is")
     input_channels: int = _value(1, "torchvision: 1, or 3 for a picture in colours")
     pretrained: bool = _value(False, "torchvision: start from ImageNet's weights")
@@ -53,6 +57,7 @@ class Recipe:
     last_layer_only: bool = _value(False, "train the last layer alone (fine-tuning on few clips)")
     mixup: float = _value(0.0, "Beta(a, a) of mixup (arXiv 1710.09412); 0 is off")
     ema: float = _value(0.99, "decay a step of the averaged weights that are kept; 0 is off")
+    crop: float = _value(0.0, "training pictures are cut to so many seconds of sound; 0: whole")
     time_stretch: float = _value(0.15, "time axis scaled by up to this share, up or down")
     freq_stretch: float = _value(0.08, "band axis scaled by up to this share (vocal tract length)")
     shift: float = _value(1.0, "clip moved within the empty part of its window by up to this share")
@@ -70,6 +75,9 @@ class Recipe:
         for name, ok, allowed in (
             ("name", self.name.replace("-", "").replace("_", "").isalnum(), "letters, digits, - _"),
             ("width", 0.1 <= self.width <= 8, "0.1 to 8"),
+            ("time_halvings", 2 <= self.time_halvings <= 4, "2 to 4"),
+            ("context", 0 <= self.context <= 8, "0 to 8"),
+            ("crop", self.crop == 0 or 1 <= self.crop <= self.image.seconds, "0, 1 to seconds"),
             ("input_size", self.input_size == 0 or 32 <= self.input_size <= 1024, "0, 32 to 1024"),
             ("input_channels", self.input_channels in (1, 3), "1 or 3"),
             ("dropout", 0 <= self.dropout < 1, "0 to below 1"),
@@ -106,6 +114,12 @@ class Recipe:
         ):
             if not ok:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, allowed: {allowed}")
+
+    @property
+    def training_frames(self) -> int:
+        """Width of the pictures that are trained on."""
+        share = self.crop / self.image.seconds if self.crop else 1.0
+        return round(self.image.frames * share)
 
     def to_yaml(self) -> str:
         """The recipe as :meth:`read` reads it."""

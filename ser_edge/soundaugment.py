@@ -8,15 +8,13 @@ what happens to a clip is the same however the batch is divided among processes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Final
 
 import torch
 import torchaudio.functional
 from torch import nn
 
-from ser_edge import draws
-from ser_edge.draws import uniform
+from ser_edge.draws import Some, uniform
 from ser_edge.melimage import MelImageSpec
 from ser_edge.melimage_torch import MelImage
 from ser_edge.soundstrengths import SoundStrengths
@@ -127,43 +125,6 @@ class SoundAugment:
         if strengths.gain:
             windows = change_gain(windows, strengths.gain)
         return windows
-
-
-class Some:
-    """Some rows of a batch, drawn at random, and random numbers for them alone.
-
-    As :func:`ser_edge.draws.rows`, but nothing is drawn for the rows that were not chosen: noise
-    for a whole batch would cost more than what is done with it.
-
-    Parameters
-    ----------
-    n : int
-        Rows of this process.
-    share : float
-        Probability of each row.
-    device : device
-
-    Attributes
-    ----------
-    index : Tensor
-        ``int64 (chosen,)``: the rows chosen in this process.
-    """
-
-    def __init__(self, n: int, share: float, device: torch.device) -> None:
-        rank, world = draws.rank_and_world()
-        chosen = (torch.rand(n * world, device=device) < share).nonzero()[:, 0]
-        here = (chosen >= rank * n) & (chosen < (rank + 1) * n)
-        self.index = chosen[here] - rank * n
-        self._all, self._before = len(chosen), int((chosen < rank * n).sum())
-
-    def rows(self, draw: Callable[[int], torch.Tensor]) -> torch.Tensor:
-        """Draw for the rows chosen in all processes, keep those of this one: ``(chosen, ...)``."""
-        return draw(self._all)[self._before : self._before + len(self.index)]
-
-    def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
-        """``float32 (chosen, *shape)`` from ``low`` to ``high``."""
-        device = self.index.device
-        return self.rows(lambda n: torch.rand(n, *shape, device=device)) * (high - low) + low
 
 
 # ---------------------------------------------------------------------------------- the voice

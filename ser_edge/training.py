@@ -87,6 +87,7 @@ class Training(lightning.LightningModule):
         self.history: list[dict[str, float]] = []
         self._sound = sound
         self._augment = ImageAugment(
+            recipe.training_frames,
             recipe.time_stretch,
             recipe.freq_stretch,
             recipe.shift,

@@ -226,7 +226,7 @@ def test_speed_changes_tempo_and_pitch_alike():
 @pytest.mark.parametrize("semitones", [-7.0, -2.0, -0.5, 1.0, 3.0, 12.0])
 def test_pitch_moves_by_the_semitones_and_the_duration_stays(monkeypatch, semitones):
     monkeypatch.setattr(
-        soundaugment.Some,
+        draws.Some,
         "uniform",
         lambda self, low, high: torch.full((len(self.index),), semitones),
     )

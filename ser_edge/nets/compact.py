@@ -27,13 +27,22 @@ def build_compact(recipe: Recipe, classes: int) -> nn.Module:
     ):
         if value != only:
             raise ValueError(f"{name} is {value}, net compact takes only {only}")
-    return CompactNet(classes, recipe.image.n_mels, recipe.width, recipe.dropout)
+    return CompactNet(
+        classes,
+        recipe.image.n_mels,
+        recipe.width,
+        recipe.dropout,
+        time_halvings=recipe.time_halvings,
+        relative_plane=recipe.relative_plane,
+        context=recipe.context,
+        attention=recipe.attention,
+    )
 
 
 class _Residual(nn.Module):
     """Two 3 x 3 convolutions beside a shortcut (He et al. 2015, arXiv 1512.03385)."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int]) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
@@ -43,13 +52,51 @@ class _Residual(nn.Module):
             nn.BatchNorm2d(outputs),
         )
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
+        if stride != (1, 1) or inputs != outputs:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.relu(self.body(x) + self.shortcut(x))
+
+
+class _Context(nn.Module):
+    """A convolution over five steps of time, ``dilation`` apart, beside a shortcut."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(
+                channels,
+                channels,
+                (1, 5),
+                padding=(0, 2 * dilation),
+                dilation=(1, dilation),
+                bias=False,
+            ),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.body(x) + x)
+
+
+class _Attention(nn.Module):
+    """Mean over time in which every channel weighs the moments itself.
+
+    The pooling of ECAPA-TDNN (Desplanques et al. 2020, arXiv 2005.07143) without its deviation,
+    whose squares do not fit 16-bit floats.
+    """
+
+    def __init__(self, channels: int, hidden: int = 32) -> None:
+        super().__init__()
+        self.weigh = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, channels, 1)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * torch.softmax(self.weigh(x), dim=3)).sum(dim=(2, 3))
 
 
 class CompactNet(nn.Module):
@@ -64,6 +111,16 @@ class CompactNet(nn.Module):
         Multiplier of the channels 24, 32, 64, 160.
     dropout : float
         Share of the pooled features that is dropped in training.
+    time_halvings : int
+        How many of the four convolutions that halve the bands halve the time as well, the first
+        ones: 2 to 4.
+    relative_plane : bool
+        The network sees, beside the picture, how far each point lies from the clip's own average
+        spectrum: what a voice and a microphone add to every moment is not in it.
+    context : int
+        Convolutions over time after the bands are summed.
+    attention : bool
+        Moments are weighed by attention, not equally, before they are averaged.
 
     Notes
     -----
@@ -71,18 +128,31 @@ class CompactNet(nn.Module):
     the IR can take the picture's bytes as they are. Gives ``float32 (N, classes)``.
     """
 
-    def __init__(self, classes: int, n_mels: int, width: float = 1.0, dropout: float = 0.3) -> None:
+    def __init__(
+        self,
+        classes: int,
+        n_mels: int,
+        width: float = 1.0,
+        dropout: float = 0.3,
+        *,
+        time_halvings: int = 4,
+        relative_plane: bool = False,
+        context: int = 0,
+        attention: bool = False,
+    ) -> None:
         super().__init__()
         stem, *stages = (max(8, round(channels * width / 8) * 8) for channels in (24, 32, 64, 160))
+        strides = [(2, 2 if number < time_halvings else 1) for number in range(1 + len(stages))]
+        self.relative_plane = relative_plane
         layers: list[nn.Module] = [
-            nn.Conv2d(1, stem, 3, 2, 1, bias=False),
+            nn.Conv2d(2 if relative_plane else 1, stem, 3, strides[0], 1, bias=False),
             nn.BatchNorm2d(stem),
             nn.ReLU(inplace=True),
         ]
         inputs = stem
-        for outputs, blocks in zip(stages, (1, 2, 1), strict=True):
+        for outputs, blocks, stride in zip(stages, (1, 2, 1), strides[1:], strict=True):
             for block in range(blocks):
-                layers.append(_Residual(inputs, outputs, 2 if block == 0 else 1))
+                layers.append(_Residual(inputs, outputs, stride if block == 0 else (1, 1)))
                 inputs = outputs
         # Where on the band axis something lies says much (pitch, formants): a learnt sum over the
         # bands, not a mean.
@@ -92,13 +162,27 @@ class CompactNet(nn.Module):
             nn.BatchNorm2d(inputs),
             nn.ReLU(inplace=True),
         ]
+        layers += [_Context(inputs, 2**number) for number in range(context)]
         self.features = nn.Sequential(*layers)
+        self.attention = _Attention(inputs) if attention else None
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(2 * inputs, classes)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         # Grey levels of speech pictures average about 60 with a deviation of about 60.
-        x = self.features((image - 60.0) * (1.0 / 60.0))
-        x = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
+        x = (image - 60.0) * (1.0 / 60.0)
+        if self.relative_plane:
+            x = torch.cat([x, _relative(image * (1.0 / 60.0))], dim=1)
+        x = self.features(x)
+        mean = x.mean(dim=(2, 3)) if self.attention is None else self.attention(x)
+        x = torch.cat([mean, x.amax(dim=(2, 3))], dim=1)
         logits: torch.Tensor = self.classify(self.dropout(x))
         return logits
+
+
+def _relative(levels: torch.Tensor) -> torch.Tensor:
+    """Levels less their mean over time, for which loud moments count more; 0 in silence."""
+    loudness = levels.mean(dim=2, keepdim=True)
+    share = loudness / (loudness.sum(dim=3, keepdim=True) + 1e-3)
+    spectrum = (levels * share).sum(dim=3, keepdim=True)
+    return levels - spectrum
