@@ -7,6 +7,7 @@ batch of a distributed run (:mod:`ser_edge.draws`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,26 +19,35 @@ from ser_edge.draws import Some, rows, uniform
 HELD: Final = 0.95
 """Share of its brightness that a picture keeps when it is cut."""
 
+_RESPONSE_DB: Final = 9.0
+_KNOTS: Final = 6
+_LOWEST_LIMIT: Final = (40.0, 400.0)  # Hz; a telephone's is 300
+_HIGHEST_LIMIT: Final = (3000.0, 8000.0)  # Hz; a telephone's is 3400
+_FALL_DB: Final = (40.0, 120.0)  # an octave
+
 
 @dataclass(frozen=True)
 class ImageAugment:
     """What happens to a batch of training pictures; strengths as in ``Recipe``.
 
-    ``frames`` is the width that they are cut to.
+    ``frames`` is the width that they are cut to, ``hertz`` the centres of the bands.
     """
 
     frames: int
     time_stretch: float
     freq_stretch: float
     shift: float
+    line: float
     noise: float
     freq_mask: int
     time_mask: int
+    hertz: tuple[float, ...]
     range_db: float
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         images = crop(images, self.frames)
         images = warp(images, self.time_stretch, self.freq_stretch, self.shift)
+        images = through_line(images, self.line, self.hertz, self.range_db)
         images = add_noise(images, self.noise, self.range_db)
         return mask(images, self.freq_mask, self.time_mask)
 
@@ -106,6 +116,48 @@ def warp(
     theta[:, 1, 2] = 1 / bands - 1  # row 0, the lowest band, stays where it is
     grid = nn.functional.affine_grid(theta, list(images.shape), align_corners=False)
     return nn.functional.grid_sample(images, grid, align_corners=False)
+
+
+def through_line(
+    images: torch.Tensor, share: float, hertz: Sequence[float], range_db: float
+) -> torch.Tensor:
+    """Let a share of the pictures come through another microphone or a line.
+
+    Each gets a smooth frequency response of its own, up to 9 dB up or down, and half of them a
+    lower and an upper limit as well, down to a telephone's 300 to 3400 Hz, beyond which the sound
+    falls by 40 to 120 dB an octave.
+
+    Parameters
+    ----------
+    images : Tensor
+    share : float
+        Of the pictures, 0 to 1.
+    hertz : sequence of float
+        Centres of the bands.
+    range_db : float
+        dB between 0 and 255.
+
+    Returns
+    -------
+    Tensor
+        The loudest point is as bright as it was; black stays black.
+    """
+    some = Some(len(images), share, images.device)
+    if not len(some.index):
+        return images
+    chosen = images[some.index]
+    octave = torch.log2(torch.tensor(hertz, device=images.device) / 1000.0)
+    knots = some.uniform(-_RESPONSE_DB, _RESPONSE_DB, 1, _KNOTS)
+    response = nn.functional.interpolate(knots, len(hertz), mode="linear", align_corners=True)
+    low = torch.log2(some.uniform(*_LOWEST_LIMIT, 1, 1) / 1000.0)
+    high = torch.log2(some.uniform(*_HIGHEST_LIMIT, 1, 1) / 1000.0)
+    fall = some.uniform(*_FALL_DB, 1, 1) * (some.uniform(0.0, 1.0, 1, 1) < 0.5)
+    beyond = (low - octave).clamp(min=0) + (octave - high).clamp(min=0)
+    decibels = (response - fall * beyond)[:, 0, None, :, None]
+    changed = chosen + decibels * (255.0 / range_db)
+    loudest = chosen.amax(dim=(2, 3), keepdim=True) - changed.amax(dim=(2, 3), keepdim=True)
+    changed = torch.where(chosen > 0, (changed + loudest).clamp(0.0, 255.0), 0.0)
+    return images.index_copy(0, some.index, changed)
 
 
 def add_noise(images: torch.Tensor, share: float, range_db: float) -> torch.Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from torch import nn
 from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
@@ -173,6 +174,8 @@ def load_sounds(
         )
 
 
+_COPIES_AT_ONCE: Final = 16
+
 Key: TypeAlias = tuple[int, int]
 """Epoch and number of a clip: all that a training item's random choices hang on."""
 
@@ -226,23 +229,38 @@ class EpochBatches(Sampler[list[Key]]):
 
 
 class TrainingClips(Dataset[tuple[torch.Tensor, int]]):
-    """One item an utterance: a random window of it, as ``uint8 (1, n_mels, frames)``, and label.
+    """One item an utterance: a random picture of it, as ``uint8 (1, n_mels, frames)``, and label.
 
     Windows that are hardly speech (the silent tail of a long clip) are drawn accordingly seldom.
+
+    Parameters
+    ----------
+    clips : sequence of Clip
+    seed : int
+    copies : sequence of ndarray, optional
+        For each clip further pictures of it, ``uint8 (copies, n_mels, frames)``; they and the clip
+        itself are equally likely.
     """
 
-    def __init__(self, clips: Sequence[Clip], seed: int) -> None:
-        self._clips, self._seed = clips, seed
+    def __init__(
+        self, clips: Sequence[Clip], seed: int, copies: Sequence[UInt8] | None = None
+    ) -> None:
+        self._clips, self._seed, self._copies = clips, seed, copies
 
     def __len__(self) -> int:
         return len(self._clips)
 
     def __getitem__(self, key: Key) -> tuple[torch.Tensor, int]:
         clip = self._clips[key[1]]
+        random = np.random.default_rng([self._seed, *key])
+        if self._copies is not None:
+            copies = self._copies[key[1]]
+            chosen = int(random.integers(len(copies) + 1))
+            if chosen < len(copies):
+                return torch.from_numpy(copies[chosen][None]), clip.emotion
         window = 0
         if len(clip.rows) > 1:
             weights = np.array([row.speech + 1e-6 for row in clip.rows])
-            random = np.random.default_rng([self._seed, *key])
             window = int(random.choice(len(weights), p=weights / weights.sum()))
         return torch.from_numpy(clip.images[window][None]), clip.emotion
 
@@ -273,6 +291,45 @@ class TrainingSounds(Dataset[tuple[torch.Tensor, int, int]]):
         waveform = np.zeros(self._samples, dtype=np.float32)
         np.divide(part, INT16_PEAK, out=waveform[: part.size], dtype=np.float32)
         return torch.from_numpy(waveform), part.size, self._clips[key[1]].emotion
+
+
+@torch.no_grad()
+def changed_copies(
+    sounds: TrainingSounds, pictures: nn.Module, copies: int, seed: int, *, progress: bool = False
+) -> list[UInt8]:
+    """Change every waveform so many times and keep the pictures.
+
+    To change waveforms costs more than to train a small network on their pictures; a few copies of
+    each, which the augmentation of pictures multiplies, do.
+
+    Parameters
+    ----------
+    sounds : TrainingSounds
+    pictures : nn.Module
+        A batch of waveforms and lengths -> ``float32 (N, 1, n_mels, frames)``.
+    copies : int
+    seed : int
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    list of ndarray
+        For each clip ``uint8 (copies, n_mels, frames)``.
+    """
+    made: list[list[UInt8]] = [[] for _ in range(len(sounds))]
+    keys = [(copy, number) for copy in range(copies) for number in range(len(sounds))]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for first in tqdm(
+            range(0, len(keys), _COPIES_AT_ONCE), desc="changing sounds", disable=not progress
+        ):
+            part = keys[first : first + _COPIES_AT_ONCE]
+            waveforms, lengths, _ = zip(*(sounds[key] for key in part), strict=True)
+            changed = pictures(torch.stack(waveforms), torch.tensor(lengths))
+            for (_, number), picture in zip(part, changed.round().byte().numpy(), strict=True):
+                made[number].append(picture[0])
+    return [np.stack(pictures_of) for pictures_of in made]
 
 
 class AllWindows(Dataset[torch.Tensor]):

@@ -247,6 +247,15 @@ def mel_to_hz(mel: npt.ArrayLike, scale: str = "htk") -> npt.NDArray[np.float64]
     return np.where(mel < 15.0, mel * 200.0 / 3.0, log)
 
 
+def band_edges(spec: MelImageSpec) -> npt.NDArray[np.float64]:
+    """Frequencies in Hz where mel bands begin, ``float64 (n_mels + 2,)``.
+
+    Band ``b`` rises from edge ``b``, has its centre at edge ``b + 1`` and ends at edge ``b + 2``.
+    """
+    lowest, highest = hz_to_mel([spec.f_min, spec.f_max], spec.mel_scale)
+    return mel_to_hz(np.linspace(lowest, highest, spec.n_mels + 2), spec.mel_scale)
+
+
 @lru_cache(maxsize=8)
 def mel_filterbank(spec: MelImageSpec) -> Float32:
     """Triangular filters from spectrum to mel bands.
@@ -256,14 +265,7 @@ def mel_filterbank(spec: MelImageSpec) -> Float32:
     ndarray
         ``float32 (n_fft // 2 + 1, n_mels)``, read-only.
     """
-    edges = mel_to_hz(
-        np.linspace(
-            hz_to_mel(spec.f_min, spec.mel_scale),
-            hz_to_mel(spec.f_max, spec.mel_scale),
-            spec.n_mels + 2,
-        ),
-        spec.mel_scale,
-    )
+    edges = band_edges(spec)
     bins = np.arange(spec.n_fft // 2 + 1) * (spec.sample_rate / spec.n_fft)
     rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])

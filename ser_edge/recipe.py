@@ -61,6 +61,10 @@ class Recipe:
     time_stretch: float = _value(0.15, "time axis scaled by up to this share, up or down")
     freq_stretch: float = _value(0.08, "band axis scaled by up to this share (vocal tract length)")
     shift: float = _value(1.0, "clip moved within the empty part of its window by up to this share")
+    copies: int = _value(
+        0, "waveforms are changed (sound-...) so often for all epochs; 0: anew every epoch"
+    )
+    line: float = _value(0.0, "share of the clips heard through another microphone or line")
     noise: float = _value(0.3, "share of the clips that get stationary noise")
     freq_mask: int = _value(10, "SpecAugment: greatest width of a band mask; two masks")
     time_mask: int = _value(40, "SpecAugment: greatest width of a time mask; two masks")
@@ -103,6 +107,8 @@ class Recipe:
             ("time_stretch", 0 <= self.time_stretch <= 0.5, "0 to 0.5"),
             ("freq_stretch", 0 <= self.freq_stretch <= 0.5, "0 to 0.5"),
             ("shift", 0 <= self.shift <= 1, "0 to 1"),
+            ("copies", 0 <= self.copies <= 1000, "0 to 1000"),
+            ("line", 0 <= self.line <= 1, "0 to 1"),
             ("noise", 0 <= self.noise <= 1, "0 to 1"),
             ("freq_mask", 0 <= self.freq_mask <= self.image.n_mels, "0 to n_mels"),
             ("time_mask", 0 <= self.time_mask <= self.image.frames, "0 to the image's frames"),

@@ -27,6 +27,7 @@ from ser_edge.dataset import (
     EpochBatches,
     TrainingClips,
     TrainingSounds,
+    changed_copies,
     load_clips,
     load_sounds,
 )
@@ -34,6 +35,7 @@ from ser_edge.emotions import EMOTIONS
 from ser_edge.files import write_whole
 from ser_edge.folds import RANDOM, apart_from, divide
 from ser_edge.hardware import Hardware
+from ser_edge.melimage import band_edges
 from ser_edge.nets import build_net
 from ser_edge.nets.parallel import share_batch_norm, share_dropout
 from ser_edge.provenance import provenance
@@ -91,9 +93,11 @@ class Training(lightning.LightningModule):
             recipe.time_stretch,
             recipe.freq_stretch,
             recipe.shift,
+            recipe.line,
             recipe.noise,
             recipe.freq_mask,
             recipe.time_mask,
+            tuple(band_edges(recipe.image)[1:-1].tolist()),
             recipe.image.range_db,
         )
         self._validation = validation
@@ -296,6 +300,9 @@ def train(
         waveforms = load_sounds(sounds, training, recipe.image, progress=progress)
         dataset = TrainingSounds(training, waveforms, recipe.image, recipe.seed)
         sound = SoundPictures(recipe.sound, recipe.image, _babble(dataset, recipe))
+        if recipe.copies:
+            copies = changed_copies(dataset, sound, recipe.copies, recipe.seed, progress=progress)
+            dataset, sound = TrainingClips(training, recipe.seed, copies), None
     net = build_net(recipe)
     before: set[str] = set()
     if start is not None:
