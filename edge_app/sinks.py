@@ -45,7 +45,8 @@ class Csv:
         self._labels = labels
         self._writer = csv.writer(out, lineterminator="\n")
         self._writer.writerow(
-            ["file", "emotion", "confidence", *labels, "duration", "device", "model", "error"]
+            ["file", "emotion", "confidence", *labels, "duration", "device", "model", "profile"]
+            + ["error"]
         )
 
     def answer(self, prediction: Prediction) -> None:
@@ -53,11 +54,11 @@ class Csv:
         self._write(
             [values["file"], values["emotion"], values["confidence"]]
             + [values["scores"][label] for label in self._labels]
-            + [values["duration"], values["device"], values["model"], ""]
+            + [values["duration"], values["device"], values["model"], values["profile"] or "", ""]
         )
 
     def error(self, file: str, message: str) -> None:
-        self._write([file, "", "", *("" for _ in self._labels), "", "", "", message])
+        self._write([file, "", "", *("" for _ in self._labels), "", "", "", "", message])
 
     def _write(self, row: list[object]) -> None:
         self._writer.writerow(row)
