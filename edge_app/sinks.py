@@ -44,10 +44,8 @@ class Csv:
         self._out = out
         self._labels = labels
         self._writer = csv.writer(out, lineterminator="\n")
-        self._writer.writerow(
-            ["file", "emotion", "confidence", *labels, "duration", "device", "model", "profile"]
-            + ["error"]
-        )
+        columns = ["file", "emotion", "confidence", *labels]
+        self._writer.writerow([*columns, "duration", "device", "model", "profile", "error"])
 
     def answer(self, prediction: Prediction) -> None:
         values = prediction.to_dict()

@@ -14,7 +14,8 @@ from conftest import ROOT
 
 HEAVY = ("torch", "librosa", "numba", "scipy", "PIL", "lightning", "sklearn", "av", "yaml", "tqdm")
 LOWER_ROOMS = (
-    "emotions", "headers", "audio", "melimage", "decision", "labels", "profile", "manifest", "files",
+    "emotions", "headers", "audio", "melimage", "decision", "labels", "profile", "manifest",
+    "files",
 )  # fmt: skip
 
 
