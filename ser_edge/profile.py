@@ -26,7 +26,7 @@ SHRINKAGE: Final = 8.0
 """Of n clips' lean, n / (n + 8) is taken back: half of it with 8 clips, 0.79 with 30."""
 
 BOUND: Final = 1.0
-"""Nats: no emotion's score is multiplied by more than e against its neighbours, or by less."""
+"""Nats: before they are made to sum to 1, no score is multiplied or divided by more than e."""
 
 MIN_CLIPS: Final = 8
 """One clip for each emotion; with fewer, chance decides the mean."""

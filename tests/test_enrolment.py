@@ -93,7 +93,7 @@ def test_json_and_back():
     ["", ".", "..", "a/b", "a\\b", "-a", "a.json", "con", "NUL", "a b", "ä", "a\0", "a" * 41],
 )
 def test_names_that_are_no_file_names_are_refused(name):
-    with pytest.raises(ValueError, match="a profile's name is .*allowed: up to 40 of A-Z a-z"):
+    with pytest.raises(ValueError, match=r"a profile's name is .*allowed: up to 40 of A-Z a-z"):
         of([SAD], name)
 
 
@@ -400,7 +400,7 @@ def test_seeds_are_networks_of_their_own_and_random_splits_are_left_out(tmp_path
         (lambda ps: [p for p in ps if p.part == "validation"], "no test clip of RAVDESS in it"),
         (lambda ps: [replace(p, corpus="nemo") for p in ps], "no validation clip of RAVDESS"),
         (lambda ps: [replace(p, utterance="x") for p in ps], "x: its name is not seven"),
-        (lambda ps: [p for p in ps if "-02-01" != p.utterance[-8:-2] and p.utterance[-5:-3] == "01"],
+        (lambda ps: [p for p in ps if p.utterance[15:17] == "01"],
          "has no validation clip of repetition 2"),
     ],
 )  # fmt: skip
