@@ -9,8 +9,10 @@ from edge_app.answers import Prediction, WindowPrediction
 from edge_app.classifier import Classifier
 from edge_app.explanation import Explanation
 from edge_app.models import ModelError
+from edge_app.profiles import ProfileError
 from edge_app.runtime import DeviceError
 from ser_edge.audio import AudioError
+from ser_edge.profile import Profile
 
 __all__ = [
     "AudioError",
@@ -19,5 +21,7 @@ __all__ = [
     "Explanation",
     "ModelError",
     "Prediction",
+    "Profile",
+    "ProfileError",
     "WindowPrediction",
 ]

@@ -49,6 +49,8 @@ class Prediction:
         Name of the model.
     windows : tuple of WindowPrediction
         One for up to 5 s, else every 2.5 s and one flush with the end.
+    profile : str or None
+        Name of the person's profile that was used (:mod:`ser_edge.profile`).
     """
 
     file: str
@@ -59,6 +61,7 @@ class Prediction:
     device: str
     model: str
     windows: tuple[WindowPrediction, ...]
+    profile: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the documented order, ready for JSON."""
@@ -70,6 +73,7 @@ class Prediction:
             "duration": round(self.duration, 3),
             "device": self.device,
             "model": self.model,
+            "profile": self.profile,
             "windows": [window.to_dict() for window in self.windows],
         }
 

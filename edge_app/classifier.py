@@ -14,6 +14,7 @@ import numpy.typing as npt
 from edge_app.answers import Prediction, WindowPrediction
 from edge_app.explanation import Explanation, find_spot, occlude
 from edge_app.models import DEFAULT_MODEL, find_model
+from edge_app.profiles import find_profile
 from edge_app.runtime import Network, cache_folder
 from ser_edge import audio
 from ser_edge.audio import AudioError
@@ -22,6 +23,7 @@ from ser_edge.emotions import EMOTIONS
 from ser_edge.labels import Grouping, find_grouping
 from ser_edge.manifest import Manifest
 from ser_edge.melimage import UInt8, mel_image
+from ser_edge.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,16 @@ class Classifier:
         Coarser labels (:mod:`ser_edge.labels`): ``"7"``, ``"6"``, ``"4"``, ``"negative"``,
         ``"valence"``, a file of one's own, or a grouping made in Python. The answers are as
         before, with the groups' names and summed scores in place of the emotions'.
+    profile : str, path or Profile, optional
+        Of the person who speaks (:mod:`ser_edge.profile`): its name, a ``.json``, or one made in
+        Python. What the model says of that voice on average is taken off its logits.
 
     Attributes
     ----------
     labels : tuple of str
         What the scores of its answers belong to, in their order.
+    profile : Profile or None
+        Of the person who speaks.
 
     Raises
     ------
@@ -63,7 +70,8 @@ class Classifier:
     DeviceError
         The device is not there or refuses the model.
     ValueError
-        Labels that there are not, or a file that is no grouping of the model's labels.
+        Labels that there are not, or a file that is no grouping of the model's labels; a profile
+        that there is not (ProfileError), or that was made with another model.
 
     Examples
     --------
@@ -78,9 +86,12 @@ class Classifier:
         device: str = "CPU",
         precision: str = "FP16",
         labels: str | os.PathLike[str] | Grouping | None = None,
+        profile: str | os.PathLike[str] | Profile | None = None,
     ) -> None:
         if labels is not None and not isinstance(labels, Grouping):
             labels = find_grouping(labels)
+        if profile is not None and not isinstance(profile, Profile):
+            profile = find_profile(profile)
         files = find_model(os.fspath(model), precision)
         self.manifest: Manifest = files.manifest
         self._grouping = labels
@@ -88,6 +99,9 @@ class Classifier:
         if labels is not None:
             _check_labels(labels, files.manifest)
             self.labels = labels.names
+        self.profile = profile
+        if profile is not None:
+            _check_profile(profile, files.manifest)
         self._network = Network(files, device, cache_folder())
         self.device = self._network.device
 
@@ -129,6 +143,31 @@ class Classifier:
         """
         return self._answer(self._hear(sound, rate))
 
+    def logits(
+        self,
+        sound: str | os.PathLike[str] | BinaryIO | npt.NDArray[Any] | Sequence[float],
+        rate: int | None = None,
+    ) -> npt.NDArray[np.float64] | None:
+        """What the network says of one sound: no profile, no temperature, the model's own labels.
+
+        Parameters
+        ----------
+        sound, rate
+            As :meth:`predict` takes them.
+
+        Returns
+        -------
+        ndarray or None
+            ``float64 (classes,)``, the weighted mean over its windows; None where it is silent.
+
+        Raises
+        ------
+        AudioError, DeviceError, ValueError
+            As :meth:`predict`.
+        """
+        heard = self._hear(sound, rate)
+        return pool(heard.logits, heard.weights) if heard.weights.any() else None
+
     def explain(
         self,
         sound: str | os.PathLike[str] | BinaryIO | npt.NDArray[Any] | Sequence[float],
@@ -164,11 +203,14 @@ class Classifier:
         DeviceError
             As :meth:`predict`.
         ValueError
-            An emotion that the model does not know, ``at`` outside the sound, or coarser labels.
+            An emotion that the model does not know, ``at`` outside the sound, coarser labels, or
+            a profile.
         """
         labels = self.manifest.labels
         if self._grouping is not None:
             raise ValueError("what is explained is one of the model's own labels: leave out labels")
+        if self.profile is not None:
+            raise ValueError("what is explained is what the model says to everybody: no profile")
         if emotion is not None and emotion not in labels:
             raise ValueError(f"emotion is {emotion!r}, allowed: {', '.join(labels)}")
         heard = self._hear(sound, rate, keep_images=True)
@@ -253,7 +295,7 @@ class Classifier:
             heard.spans, heard.logits, heard.weights, strict=True
         ):
             # A silent window says nothing, as a silent clip does.
-            answer = self._decide(pool([values], [share]))
+            answer = self._decide([values], [share])
             windows.append(
                 WindowPrediction(
                     start,
@@ -263,7 +305,7 @@ class Classifier:
                     dict(zip(self.labels, answer.scores, strict=True)),
                 )
             )
-        whole = self._decide(pool(heard.logits, heard.weights))
+        whole = self._decide(heard.logits, heard.weights)
         return Prediction(
             file=heard.name,
             emotion=whole.emotion,
@@ -273,10 +315,14 @@ class Classifier:
             device=self.device,
             model=self.manifest.name,
             windows=tuple(windows),
+            profile=None if self.profile is None else self.profile.name,
         )
 
-    def _decide(self, logits: npt.ArrayLike) -> Decision:
+    def _decide(self, windows: npt.ArrayLike, weights: npt.ArrayLike) -> Decision:
         labels = self.manifest.labels
+        logits = pool(windows, weights)
+        if self.profile is not None and np.any(weights):  # silence says nothing of anybody
+            logits = self.profile.apply(logits)
         answer = decide(logits, self.manifest.calibration, labels)
         return answer if self._grouping is None else self._grouping.regroup(answer, labels)
 
@@ -288,6 +334,10 @@ def _check_labels(grouping: Grouping, manifest: Manifest) -> None:
             f"labels {grouping.name} are groups of {', '.join(EMOTIONS)}; the model "
             f"{manifest.name} has {', '.join(strange)}"
         )
+
+
+def _check_profile(profile: Profile, manifest: Manifest) -> None:
+    profile.check_model(manifest.name, manifest.weights_sha256, manifest.labels)
 
 
 def _read_picture(source: Any, name: str, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge_app.classifier import Classifier
+from edge_app.enrolment import WHY_SO_MANY, hear, make_profile
 from edge_app.models import DEFAULT_MODEL
+from edge_app.profiles import (
+    ProfileError,
+    check_free,
+    find_profile,
+    profile_files,
+    profile_path,
+    profiles_folder,
+    read_profile,
+    save_profile,
+)
 from edge_app.runtime import DeviceError
 from edge_app.sinks import SINKS, Sink
 from edge_app.sources import STANDARD_INPUT, expand
@@ -19,6 +30,7 @@ from ser_edge import __version__
 from ser_edge.audio import AudioError
 from ser_edge.labels import GROUPINGS
 from ser_edge.manifest import PRECISIONS
+from ser_edge.profile import MIN_CLIPS
 
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
@@ -34,6 +46,7 @@ examples:
   edge-app predict -m ir/mine/FP16/mine.xml -d AUTO clip.ogg
   edge-app predict --labels valence clip.wav         # negative, neutral or positive
   edge-app predict --labels mine.txt clip.wav        # lines like: upset: sad angry fearful disgust
+  edge-app predict --profile anna clip.wav           # Anna speaks; edge-app enroll made her profile
 
 exit status: 0 all well, 1 some sound failed, 2 wrong usage (no such model, device or option)
 """
@@ -53,6 +66,36 @@ examples:
 It shows what this model goes by, right or wrong, not what makes a voice sound so.
 
 exit status: 0 all well, 1 the sound or the picture failed, 2 wrong usage
+"""
+
+
+_ENROLL = """\
+Keep what the model says of a person's voice on average, so that predict --profile can take it
+back: some voices sound sad to it, or angry, whatever they say. No labels are needed, but clips in
+which the person speaks with all kinds of emotion, about as often with each: 30 are good, 8 the
+least. Clips of one mood alone teach the profile that this mood is the person's voice, and it will
+hear that mood less. No sound is kept; what is kept describes a person, so ask them.
+
+examples:
+  edge-app enroll --name anna anna/                    # a folder of clips
+  edge-app enroll --name anna a/*.wav --replace        # make it anew
+  edge-app enroll --name bo -m ir/mine/FP16/mine.xml bo/*.flac --profiles ./people
+  edge-app predict --profile anna clip.wav
+  edge-app profiles                                    # which there are
+
+A profile belongs to the weights it was made with (FP16 or INT8 alike); others refuse it.
+
+exit status: 0 all well, 1 some clip failed or too few could be heard, 2 wrong usage
+"""
+
+_PROFILES = """\
+List the profiles of persons that edge-app enroll has made.
+
+examples:
+  edge-app profiles
+  edge-app profiles --profiles ./people
+
+exit status: 0 all well, 1 some file there is no profile, 2 wrong usage
 """
 
 
@@ -89,6 +132,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         + ", ".join(GROUPINGS)
         + ", or a file with a line a group (default: the model's own)",
     )
+    predict.add_argument(
+        "--profile",
+        metavar="NAME|FILE",
+        help="of the person who speaks, made by edge-app enroll; or a .json (default: none)",
+    )
+    _add_profiles_option(predict)
     predict.add_argument("--format", choices=tuple(SINKS), default="table", help="(default: table)")
     explain = commands.add_parser(
         "explain",
@@ -110,11 +159,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     explain.add_argument("--emotion", help="explain this one (default: that of the highest score)")
     _add_model_options(explain)
+    enroll = commands.add_parser(
+        "enroll",
+        help="clips of a person -> a profile for predict --profile",
+        description=_ENROLL,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    enroll.add_argument(
+        "paths",
+        nargs="+",
+        metavar="CLIP",
+        help="sound, mel image (.png), folder (searched through), glob, or - for standard input",
+    )
+    enroll.add_argument("--name", required=True, help="what the profile will be called")
+    enroll.add_argument("--replace", action="store_true", help="where there is one of that name")
+    _add_profiles_option(enroll)
+    _add_model_options(enroll)
+    profiles = commands.add_parser(
+        "profiles",
+        help="list the profiles that there are",
+        description=_PROFILES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_profiles_option(profiles)
     options = parser.parse_args(arguments)
     if sys.stdout is None:  # closed by the caller
         return EXIT_FAILED
     _survive_odd_names(sys.stdout)
-    run = _predict if options.command == "predict" else _explain
+    run = {
+        "predict": _predict,
+        "explain": _explain,
+        "enroll": _enroll,
+        "profiles": _list_profiles,
+    }[options.command]
     try:
         return run(options, commands.choices[options.command])
     except KeyboardInterrupt:
@@ -126,6 +203,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return EXIT_OK
         print(f"{parser.prog}: the answers cannot be written: {error}", file=sys.stderr)
         return EXIT_FAILED
+
+
+def _add_profiles_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--profiles",
+        type=Path,
+        metavar="DIR",
+        help="where profiles are (default: ser-edge/profiles in your configuration's folder)",
+    )
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
@@ -141,12 +227,14 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 
 
 def _classifier(options: argparse.Namespace, command: argparse.ArgumentParser) -> Classifier:
+    profile = getattr(options, "profile", None)
     try:
         return Classifier(
             options.model,
             options.device,
             options.precision,
             getattr(options, "labels", None),
+            None if profile is None else find_profile(profile, options.profiles),
         )
     except (ValueError, DeviceError) as error:  # ModelError is a ValueError
         command.error(str(error))  # exits with 2
@@ -156,6 +244,69 @@ def _predict(options: argparse.Namespace, command: argparse.ArgumentParser) -> i
     classifier = _classifier(options, command)
     sink = SINKS[options.format](sys.stdout, classifier.labels)
     return _predict_all(classifier, options.paths, sink)
+
+
+def _enroll(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
+    names = list({_once(name): name for name in expand(options.paths)}.values())
+    try:
+        path = profile_path(options.name, options.profiles)
+        check_free(path, options.replace)
+    except ProfileError as error:
+        command.error(str(error))
+    if len(names) < MIN_CLIPS:
+        command.error(f"clips are {len(names)}, {WHY_SO_MANY}")
+    classifier = _classifier(options, command)
+    heard = hear(classifier, names, _source)
+    for problem in heard.failed:
+        print(f"{command.prog}: left out: {problem}", file=sys.stderr)
+    for name in heard.silent:
+        print(f"{command.prog}: not counted: {name}: it is silent", file=sys.stderr)
+    try:
+        profile = make_profile(options.name, heard, classifier)
+        save_profile(profile, options.profiles, options.replace)
+    except ProfileError as error:
+        print(f"{command.prog}: error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    counts = heard.counts(profile.labels)
+    said = ", ".join(f"{label} {count}" for label, count in counts.items())
+    changes = ", ".join(
+        f"{label} {change:+.2f}"
+        for label, change in zip(profile.labels, profile.correction, strict=True)
+    )
+    print(
+        f"kept: {path}",
+        f"{profile.name}: {profile.clips} clips, heard by {profile.model} as: {said}",
+        f"added to log scores: {changes}",
+        "This holds if the clips were spoken with all kinds of emotion, about as often with each; "
+        "if not, make it anew from clips that were, or leave out --profile.",
+        sep="\n",
+    )
+    return EXIT_FAILED if heard.failed else EXIT_OK
+
+
+def _once(name: str) -> str:
+    """What is the same for two names of one file."""
+    return name if name == STANDARD_INPUT else os.path.realpath(name)
+
+
+def _list_profiles(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
+    status = EXIT_OK
+    try:
+        folder = options.profiles or profiles_folder()
+        files = list(profile_files(folder))
+    except ProfileError as error:
+        command.error(str(error))
+    if not files:
+        print(f"no profiles in {folder}")
+    for path in files:
+        try:
+            profile = read_profile(path)
+        except ProfileError as error:
+            print(f"{command.prog}: error: {error}", file=sys.stderr)
+            status = EXIT_FAILED
+        else:
+            print(f"{path.stem}: {profile.clips} clips, model {profile.model}, {path}")
+    return status
 
 
 def _explain(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:

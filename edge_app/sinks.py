@@ -44,20 +44,19 @@ class Csv:
         self._out = out
         self._labels = labels
         self._writer = csv.writer(out, lineterminator="\n")
-        self._writer.writerow(
-            ["file", "emotion", "confidence", *labels, "duration", "device", "model", "error"]
-        )
+        columns = ["file", "emotion", "confidence", *labels]
+        self._writer.writerow([*columns, "duration", "device", "model", "profile", "error"])
 
     def answer(self, prediction: Prediction) -> None:
         values = prediction.to_dict()
         self._write(
             [values["file"], values["emotion"], values["confidence"]]
             + [values["scores"][label] for label in self._labels]
-            + [values["duration"], values["device"], values["model"], ""]
+            + [values["duration"], values["device"], values["model"], values["profile"] or "", ""]
         )
 
     def error(self, file: str, message: str) -> None:
-        self._write([file, "", "", *("" for _ in self._labels), "", "", "", message])
+        self._write([file, "", "", *("" for _ in self._labels), "", "", "", "", message])
 
     def _write(self, row: list[object]) -> None:
         self._writer.writerow(row)

@@ -21,7 +21,7 @@ OTHER: Final = "other"
 """Group of the emotions that a published set of classes has no place for."""
 
 RESERVED: Final = (
-    UNKNOWN, "file", "emotion", "confidence", "duration", "device", "model", "error",
+    UNKNOWN, "file", "emotion", "confidence", "duration", "device", "model", "profile", "error",
 )  # fmt: skip
 """Names that answers use for something else, be it as a column of CSV."""
 

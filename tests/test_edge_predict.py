@@ -23,7 +23,9 @@ from ser_edge.emotions import EMOTIONS
 from ser_edge.melimage import mel_image
 from ser_edge.rendering import png_bytes
 
-SCHEMA = ["file", "emotion", "confidence", "scores", "duration", "device", "model", "windows"]
+SCHEMA = [
+    "file", "emotion", "confidence", "scores", "duration", "device", "model", "profile", "windows",
+]  # fmt: skip
 WINDOW_SCHEMA = ["start", "end", "emotion", "confidence", "scores"]
 
 
@@ -251,7 +253,8 @@ def test_csv(small_model, clip, tmp_path):
     done = run("predict", "-m", small_model, "--format", "csv", clip, tmp_path / "none.wav")
     rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
     assert list(rows[0]) == [
-        "file", "emotion", "confidence", *EMOTIONS, "duration", "device", "model", "error",
+        "file", "emotion", "confidence", *EMOTIONS, "duration", "device", "model",
+        "profile", "error",
     ]  # fmt: skip
     assert sum(float(rows[0][emotion]) for emotion in EMOTIONS) == pytest.approx(1, abs=1e-5)
     assert rows[0]["error"] == ""

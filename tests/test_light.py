@@ -13,7 +13,10 @@ import pytest
 from conftest import ROOT
 
 HEAVY = ("torch", "librosa", "numba", "scipy", "PIL", "lightning", "sklearn", "av", "yaml", "tqdm")
-LOWER_ROOMS = ("emotions", "headers", "audio", "melimage", "decision", "labels", "manifest")
+LOWER_ROOMS = (
+    "emotions", "headers", "audio", "melimage", "decision", "labels", "profile", "manifest",
+    "files",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("module", ["edge_app", "edge_app.cli"])
