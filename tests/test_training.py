@@ -17,21 +17,28 @@ import pytest
 import torch
 
 from conftest import ROOT, SMALL
-from ser_edge import augment, training
+from edge_app.models import ModelFiles
+from edge_app.runtime import Network
+from ser_edge import augment, export, training
 from ser_edge.corpora import CORPORA
 from ser_edge.dataset import (
     EpochBatches,
     TrainingClips,
     TrainingSounds,
+    changed_copies,
     load_clips,
     load_sounds,
 )
+from ser_edge.decision import Calibration
 from ser_edge.emotions import EMOTIONS
 from ser_edge.hardware import Hardware
+from ser_edge.manifest import Manifest
+from ser_edge.melimage import band_edges
 from ser_edge.nets import build_net
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_index, render
 from ser_edge.scoring import load_net
+from ser_edge.soundaugment import SoundPictures
 from ser_edge.soundstrengths import SoundStrengths
 from ser_edge.trainer import averaging
 
@@ -358,6 +365,37 @@ def test_waveforms_are_trained_on(images, make_ravdess, tmp_path, here):
     assert "no recording of 6 of 6 clips" in without.stderr
 
 
+def test_changed_copies_are_made_once_and_drawn_beside_the_clip(images, make_ravdess, tmp_path):
+    corpus = make_ravdess(actors=(2, 4), emotions=(1, 4))
+    clips = load_clips(images, [r for r in read_index(images)[1] if r.speaker[-1] in "24"], SMALL)
+    clips = [clip for clip in clips if clip.emotion in (0, 3)]
+    sounds = TrainingSounds(clips, load_sounds([corpus], clips, SMALL), SMALL, seed=1)
+    strengths = SoundStrengths(noise=1.0, snr_db=0.0)
+    pictures = SoundPictures(strengths, SMALL, torch.empty(0, 0))
+    before = torch.get_rng_state()
+    copies = changed_copies(sounds, pictures, 3, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    again = changed_copies(sounds, pictures, 3, seed=1)
+    assert [c.tobytes() for c in copies] == [c.tobytes() for c in again]
+    assert [c.shape for c in copies] == [(3, *SMALL.shape)] * len(clips)
+    items = TrainingClips(clips, 1, copies)
+    seen = {items[epoch, 1][0].numpy().tobytes() for epoch in range(60)}
+    assert seen == {p.tobytes() for p in (*copies[1], clips[1].images[0])}
+    assert len(seen) == 4
+    assert {items[epoch, 1][1] for epoch in range(9)} == {clips[1].emotion}
+
+
+def test_copies_in_a_run(images, make_ravdess, tmp_path, here):
+    sounds = make_ravdess(actors=(1, 2, 4, 9), emotions=(1, 4, 5))
+    config = tmp_path / "tiny.yaml"
+    config.write_text(RECIPE.to_yaml())
+    words = ["--fold", "1", "--config", config, "--accelerator", "cpu", "--epochs", "1"]
+    words += ["--sound-noise", "0.5", "--copies", "2", "--crop", "2.5", "--line", "0.5"]
+    done = here("train.py", images, tmp_path / "run", *words, "--sounds", sounds)
+    assert done.returncode == 0, done.stderr
+    assert Recipe.read(tmp_path / "run" / "config.yaml").copies == 2
+
+
 def test_a_training_sound_is_cut_and_filled(make_ravdess, tmp_path):
     corpus = make_ravdess(actors=(1, 2), emotions=(1,), seconds=8.0)
     scan = CORPORA["ravdess"].scan(corpus)
@@ -493,6 +531,34 @@ def test_the_network_takes_bytes_and_is_small():
     assert net(torch.randint(0, 256, (2, 1, 80, 395)).float()).shape == (2, 8)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attention": True},
+        {"context": 3},
+        {"relative_plane": True},
+        {"time_halvings": 2},
+        {"attention": True, "context": 2, "relative_plane": True, "time_halvings": 3},
+    ],
+)
+def test_every_form_of_the_network_becomes_an_ir_that_the_old_runtime_reads(changes, tmp_path):
+    recipe = Recipe(width=0.25, freq_mask=2, image=SMALL, **changes)
+    net = build_net(recipe).eval()
+    pictures = torch.randint(0, 256, (3, 1, *SMALL.shape)).float()
+    pictures[2] = 0  # silence
+    with torch.no_grad():
+        logits = net(pictures)
+    assert torch.isfinite(logits).all()
+    export.to_onnx(net, SMALL.shape, tmp_path / "net.onnx")
+    manifest = Manifest("net", SMALL, Calibration(), corpora=("none",), weights_sha256="0" * 64)
+    model = export.to_openvino(tmp_path / "net.onnx")
+    xml = export.save_ir(model, tmp_path / "net" / "FP16" / "net.xml", manifest)
+    export.check_old_runtime(xml)
+    network = Network(ModelFiles(xml, manifest), "CPU", None)
+    for picture, expected in zip(pictures.byte().numpy(), logits.numpy(), strict=True):
+        np.testing.assert_allclose(network.logits(picture), expected, atol=0.05)
+
+
 def test_a_random_window_of_a_long_clip(make_ravdess, tmp_path):
     corpus = make_ravdess(actors=(1,), emotions=(1,), seconds=8.0)
     scan = CORPORA["ravdess"].scan(corpus)
@@ -527,6 +593,37 @@ def test_shifted_sound_stays_whole(batch):
     torch.testing.assert_close(
         moved.sum(dim=(1, 2, 3)), batch.sum(dim=(1, 2, 3)), rtol=0.02, atol=0
     )
+
+
+def test_a_cut_keeps_the_sound():
+    images = torch.zeros(40, 1, 16, 100)
+    for row in range(40):
+        images[row, :, :, 10 + row : 30 + row] = 100.0
+    torch.manual_seed(0)
+    cut = augment.crop(images, 50)
+    assert cut.shape == (40, 1, 16, 50)
+    kept = cut.sum(dim=(1, 2, 3)) / images.sum(dim=(1, 2, 3))
+    assert kept.min() >= augment.HELD
+    places = {int(row.amax(dim=(0, 1)).argmax()) for row in cut}
+    assert len(places) > 10  # not always the same place
+    assert augment.crop(images, 100) is images
+    assert augment.crop(torch.zeros(2, 1, 16, 100), 50).shape == (2, 1, 16, 50)
+
+
+def test_a_line_has_limits_and_keeps_the_loudest_and_black(batch):
+    spec = SMALL
+    hertz = band_edges(spec)[1:-1].tolist()
+    torch.manual_seed(3)
+    images = batch.repeat(50, 1, 1, 1)
+    heard = augment.through_line(images, 1.0, hertz, 60.0)
+    assert torch.equal(heard[..., 40:], images[..., 40:])  # black stays black
+    torch.testing.assert_close(heard.amax(dim=(1, 2, 3)), images.amax(dim=(1, 2, 3)))
+    change = (heard - images)[..., :40].mean(dim=(1, 3)) * 60 / 255  # dB, by band
+    speech = [row for row, centre in enumerate(hertz) if 500 <= centre <= 2500]
+    beyond = [row for row, centre in enumerate(hertz) if centre >= 7000]
+    loss = change[:, speech].mean(dim=1) - change[:, beyond].mean(dim=1)
+    assert 0.15 < (loss > 15).float().mean() < 0.6  # about half have limits, some of them high
+    assert torch.equal(augment.through_line(images, 0.0, hertz, 60.0), images)
 
 
 def test_noise_fills_pauses_and_only_adds(batch):
