@@ -22,7 +22,7 @@ from ser_edge.scoring import CONFIG, METRICS
 from ser_edge.study import FOLDS, begun, check_recipe, run_folder
 
 DATA: Final = "data.yaml"
-"""Beside an experiment's ``config.yaml``: which corpora it is trained on and what it starts from."""
+"""Beside an experiment's ``config.yaml``: what it is trained on and what it starts from."""
 
 STAGES: Final = "abcdefgh"
 SCORED: Final = "ravdess"
@@ -307,8 +307,9 @@ def _recipe(name: str, base: Path, changes: Any) -> Recipe:
     values = asdict(Recipe.read(base))
     for key, value in changes.items():
         there = values.get(key)
-        nested = isinstance(there, dict) and isinstance(value, dict)
-        values[key] = {**there, **value} if nested else value
+        if isinstance(there, dict) and isinstance(value, dict):
+            value = {**there, **value}
+        values[key] = value
     return Recipe.from_dict({**values, "name": name, "seed": _FIRST_SEED})
 
 

@@ -28,7 +28,7 @@ _COLUMNS: Final = (
     "stage", "experiment", "what changed", "folds", "seeds", "validation UAR", "validation NLL",
     "test UAR", "parameters (M)", "hours",
 )  # fmt: skip
-_NOTHING: Final = "–"
+_NOTHING: Final = "-"
 
 
 @dataclass(frozen=True)
