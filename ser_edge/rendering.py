@@ -108,6 +108,7 @@ def render(
         ProcessPoolExecutor(
             workers or os.cpu_count(), mp_context=multiprocessing.get_context("spawn")
         ) as pool,
+        _given_up(pool),
         tqdm(total=len(utterances), unit="clip", desc="rendering", disable=not progress) as bar,
     ):
         jobs: dict[Future[tuple[list[Picture], bool]], Utterance] = {
@@ -271,6 +272,16 @@ def _to_csv(rows: Iterable[Picture]) -> str:
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
     return buffer.getvalue()
+
+
+@contextmanager
+def _given_up(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Start none of the clips that still wait if this block is left by an error or a signal."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
 
 
 @contextmanager

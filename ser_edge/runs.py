@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_edge.evaluation import ClipPrediction, read_predictions
+from ser_edge.folds import ALL
 from ser_edge.scoring import METRICS, PREDICTIONS
 
 
@@ -25,7 +26,10 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: ``figures`` by part (``validation``, ``test``), speakers by role."""
+    """A finished run: ``figures`` by part (``validation``, ``test``), speakers by role.
+
+    ``seconds`` is the wall clock of its fit, None of runs that are too old to say.
+    """
 
     fold: str
     folder: Path
@@ -34,6 +38,7 @@ class Run:
     training_clips: int
     corpora: tuple[str, ...]
     parameters: int
+    seconds: float | None
     provenance: Mapping[str, str]
     history: tuple[Epoch, ...]
     predictions: tuple[ClipPrediction, ...]
@@ -62,6 +67,7 @@ def read_run(folder: Path, fold: str) -> Run:
             training_clips=int(found["training_clips"]),
             corpora=tuple(found["corpora"]),
             parameters=int(found["parameters"]),
+            seconds=_number(found, "seconds"),
             provenance=found["provenance"],
             history=tuple(_epoch(entry) for entry in found.get("history", ())),
             predictions=tuple(read_predictions(folder / PREDICTIONS)),
@@ -72,23 +78,24 @@ def read_run(folder: Path, fold: str) -> Run:
         raise ValueError(f"{path}: not as training writes it: {error}") from None
     if run.fold != fold:
         raise ValueError(f"{folder}: a run of fold {run.fold} lies there, not of fold {fold}")
-    if not run.part("test"):
+    if fold != ALL and not run.part("test"):
         raise ValueError(f"{folder / PREDICTIONS}: no test clip in it")
     return run
 
 
 def _epoch(entry: Mapping[str, Any]) -> Epoch:
-    def number(name: str) -> float | None:
-        value = entry.get(name)
-        return None if value is None else float(value)
-
     return Epoch(
         int(entry["epoch"]),
-        number("train_loss"),
-        number("validation_uar"),
-        number("validation_nll"),
-        number("lr"),
+        _number(entry, "train_loss"),
+        _number(entry, "validation_uar"),
+        _number(entry, "validation_nll"),
+        _number(entry, "lr"),
     )
+
+
+def _number(entry: Mapping[str, Any], name: str) -> float | None:
+    value = entry.get(name)
+    return None if value is None else float(value)
 
 
 def first_line(error: Exception) -> str:

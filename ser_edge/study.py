@@ -149,7 +149,7 @@ def evaluate(
     wanted = [*(() if split == "random" else sorted(set(folds)))]
     wanted += [] if split == "folds" else [RANDOM]
     for fold in (*FOLDS, RANDOM):
-        _check_recipe(run_folder(out, fold), recipe)
+        check_recipe(run_folder(out, fold), recipe)
     read_rows(images, recipe.image)  # the wrong rendering is found before the first epoch
 
     problems: list[Problem] = []
@@ -292,9 +292,20 @@ def _finished(out: Path) -> Iterator[str]:
             yield fold
 
 
-def _check_recipe(folder: Path, recipe: Recipe) -> None:
-    """A run, finished or broken off, stays with the recipe that it was begun with."""
-    if not any((folder / name).exists() for name in (METRICS, CHECKPOINTS)):
+def begun(folder: Path) -> bool:
+    """Whether a run lies there, finished or broken off."""
+    return any((folder / name).exists() for name in (METRICS, CHECKPOINTS))
+
+
+def check_recipe(folder: Path, recipe: Recipe) -> None:
+    """A run, finished or broken off, stays with the recipe that it was begun with.
+
+    Raises
+    ------
+    ValueError
+        It was begun with another; the message names the values.
+    """
+    if not begun(folder):
         return
     there, asked = _flat(Recipe.read(folder / CONFIG)), _flat(recipe)
     different = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,11 +105,21 @@ class Training(lightning.LightningModule):
         self._logits: list[torch.Tensor] = []
         self._data = data
         self._lr = 0.0
+        self._seconds_before = 0.0
+        self._started = time.monotonic()
         self.register_buffer("_class_weights", class_weights, persistent=False)
+
+    @property
+    def seconds(self) -> float:
+        """Wall clock of the fit, earlier attempts up to the checkpoints gone on from included."""
+        return self._seconds_before + time.monotonic() - self._started
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.net(images)
         return logits
+
+    def on_fit_start(self) -> None:
+        self._started = time.monotonic()
 
     def on_train_epoch_start(self) -> None:
         # Every epoch has its own state of the generators: a run that goes on after a break draws
@@ -193,9 +204,11 @@ class Training(lightning.LightningModule):
         checkpoint["recipe"] = self.recipe.to_yaml()  # text: loads with weights_only=True
         checkpoint["data"] = self._data
         checkpoint["history"] = self.history
+        checkpoint["seconds"] = self.seconds
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = checkpoint["history"]
+        self._seconds_before = checkpoint.get("seconds", 0.0)
 
 
 @dataclass(frozen=True)
@@ -226,7 +239,8 @@ def train(
     """Train on a rendering, score, and write everything into ``out``.
 
     The weights kept are those of the last epoch (averaged, if the recipe says so); the best epoch
-    on the validation actors is kept as a checkpoint beside them.
+    on the validation actors is kept as a checkpoint beside them. ``seconds`` in ``metrics.json`` is
+    the wall clock of the fit: of all attempts, less what a break threw away.
 
     Parameters
     ----------
@@ -336,6 +350,7 @@ def train(
     )
     if not trainer.is_global_zero:
         return Result(out, {}, leader=False)
+    seconds = round(module.seconds, 1)
     # From the checkpoint, not from memory: a run broken off after its last epoch has only that.
     held = torch.load(last_checkpoint(out), weights_only=True, map_location="cpu")
     module.load_state_dict(held["state_dict"])
@@ -371,6 +386,7 @@ def train(
                     "processes": trainer.world_size,
                     "precision": str(trainer.precision),
                 },
+                "seconds": seconds,
                 "history": module.history,
                 "provenance": origin,
             },

@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -193,6 +194,21 @@ def test_killed_after_the_last_epoch_the_averaged_weights_are_kept(images, tmp_p
         (tmp_path / "run" / name).unlink()
     training.train(images, tmp_path / "run", RECIPE, "1", hardware=CPU, resume=True, progress=False)
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
+
+
+def test_seconds_go_on_with_a_run():
+    def module() -> training.Training:
+        return training.Training(RECIPE, build_net(RECIPE), (), torch.ones(8), "")
+
+    held: dict[str, Any] = {}
+    module().on_save_checkpoint(held)
+    assert 0 <= held["seconds"] < 60
+    later = module()
+    later.on_load_checkpoint({**held, "seconds": 1000.0})
+    later.on_fit_start()
+    assert 1000 <= later.seconds < 1060
+    later.on_load_checkpoint({"history": []})  # of a run that did not count them
+    assert later.seconds < 60
 
 
 @pytest.mark.parametrize("damage", [b"", b"no checkpoint", b"PK\x03\x04"])
