@@ -50,6 +50,7 @@ class Recipe:
     batch_size: int = _value(32, "clips a step")
     lr: float = _value(2e-3, "highest learning rate (AdamW)")
     weight_decay: float = _value(0.02, "AdamW's weight decay")
+    optimizer: str = _value("adamw", "adamw, or muon: steps of convolutions made orthogonal")
     schedule: str = _value("cosine", "cosine: warm-up, then to 0; one-cycle: momentum moves too")
     warmup: float = _value(0.1, "share of the steps in which the learning rate rises")
     label_smoothing: float = _value(0.1, "share of the target spread over all classes")
@@ -91,6 +92,7 @@ class Recipe:
                 "speech, song, speech+song",
             ),
             ("epochs", self.epochs >= 1, "1 or more"),
+            ("optimizer", self.optimizer in ("adamw", "muon"), "adamw, muon"),
             ("schedule", self.schedule in ("cosine", "one-cycle"), "cosine, one-cycle"),
             ("class_weights", self.class_weights in ("none", "balanced"), "none, balanced"),
             (

@@ -37,6 +37,7 @@ from ser_edge.files import write_whole
 from ser_edge.folds import RANDOM, apart_from, divide
 from ser_edge.hardware import Hardware
 from ser_edge.melimage import band_edges
+from ser_edge.muon import Muon
 from ser_edge.nets import build_net
 from ser_edge.nets.parallel import share_batch_norm, share_dropout
 from ser_edge.provenance import provenance
@@ -175,13 +176,27 @@ class Training(lightning.LightningModule):
         trained = [p for p in self.net.parameters() if p.requires_grad]
         decayed = [p for p in trained if p.ndim > 1]
         others = [p for p in trained if p.ndim <= 1]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": self.recipe.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=self.recipe.lr,
-        )
+        optimizer: torch.optim.Optimizer
+        if self.recipe.optimizer == "muon":
+            # The last layer's matrix says what each emotion is, not a change of features.
+            last = [p for p in decayed if p.ndim == 2]
+            optimizer = Muon(
+                [
+                    {"params": [p for p in decayed if p.ndim > 2], "orthogonal": True},
+                    {"params": last},
+                    {"params": others, "weight_decay": 0.0},
+                ],
+                self.recipe.lr,
+                self.recipe.weight_decay,
+            )
+        else:
+            optimizer = torch.optim.AdamW(
+                [
+                    {"params": decayed, "weight_decay": self.recipe.weight_decay},
+                    {"params": others, "weight_decay": 0.0},
+                ],
+                lr=self.recipe.lr,
+            )
         steps = int(self.trainer.estimated_stepping_batches)
         schedule: torch.optim.lr_scheduler.LRScheduler
         if self.recipe.schedule == "one-cycle":
