@@ -16,8 +16,9 @@ _TINY: Final = 1e-7
 class Muon(Optimizer):
     """Momentum whose steps are made orthogonal.
 
-    Jordan et al. 2024, https://kellerjordan.github.io/posts/muon: every direction that a matrix can learn in gets a step of the same size, also those whose
-    gradients are small. Kernels of convolutions are matrices from what they see to their channels.
+    Jordan et al. 2024, https://kellerjordan.github.io/posts/muon: every direction that a matrix can
+    learn in gets a step of the same size, also those whose gradients are small. Kernels of
+    convolutions are matrices from what they see to their channels.
     A group with ``orthogonal`` false is stepped as AdamW (Loshchilov & Hutter 2019,
     arXiv 1711.05101).
 
