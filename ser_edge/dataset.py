@@ -225,8 +225,8 @@ class EpochBatches(Sampler[list[Key]]):
             yield [(self._epoch, int(i)) for i in order[first : first + self._share]]
 
 
-class TrainingClips(Dataset[tuple[torch.Tensor, int]]):
-    """One item an utterance: a random window of it, as ``uint8 (1, n_mels, frames)``, and label.
+class TrainingClips(Dataset[tuple[torch.Tensor, int, int]]):
+    """One item an utterance: a random window, ``uint8 (1, n_mels, frames)``, its number, its label.
 
     Windows that are hardly speech (the silent tail of a long clip) are drawn accordingly seldom.
     """
@@ -237,18 +237,18 @@ class TrainingClips(Dataset[tuple[torch.Tensor, int]]):
     def __len__(self) -> int:
         return len(self._clips)
 
-    def __getitem__(self, key: Key) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, key: Key) -> tuple[torch.Tensor, int, int]:
         clip = self._clips[key[1]]
         window = 0
         if len(clip.rows) > 1:
             weights = np.array([row.speech + 1e-6 for row in clip.rows])
             random = np.random.default_rng([self._seed, *key])
             window = int(random.choice(len(weights), p=weights / weights.sum()))
-        return torch.from_numpy(clip.images[window][None]), clip.emotion
+        return torch.from_numpy(clip.images[window][None]), key[1], clip.emotion
 
 
-class TrainingSounds(Dataset[tuple[torch.Tensor, int, int]]):
-    """One item an utterance: ``float32 (samples,)`` of fixed length, its own length, and label.
+class TrainingSounds(Dataset[tuple[torch.Tensor, int, int, int]]):
+    """One item an utterance: ``float32 (samples,)`` of fixed length, its own, number and label.
 
     A quarter more than a window is given where there is so much, from a random place: a stage that
     hastens the sound still fills its window.
@@ -265,14 +265,14 @@ class TrainingSounds(Dataset[tuple[torch.Tensor, int, int]]):
     def __len__(self) -> int:
         return len(self._clips)
 
-    def __getitem__(self, key: Key) -> tuple[torch.Tensor, int, int]:
+    def __getitem__(self, key: Key) -> tuple[torch.Tensor, int, int, int]:
         sound = self._sounds[key[1]]
         random = np.random.default_rng([self._seed, *key])
         first = int(random.integers(max(0, sound.size - self._samples) + 1))
         part = sound[first : first + self._samples]
         waveform = np.zeros(self._samples, dtype=np.float32)
         np.divide(part, INT16_PEAK, out=waveform[: part.size], dtype=np.float32)
-        return torch.from_numpy(waveform), part.size, self._clips[key[1]].emotion
+        return torch.from_numpy(waveform), part.size, key[1], self._clips[key[1]].emotion
 
 
 class AllWindows(Dataset[torch.Tensor]):

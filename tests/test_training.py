@@ -370,7 +370,7 @@ def test_a_training_sound_is_cut_and_filled(make_ravdess, tmp_path):
     items = TrainingSounds(clips, sounds, spec, seed=1)
     parts = {items[epoch, 0][0].numpy().tobytes() for epoch in range(5)}
     assert len(parts) == 5  # another place every epoch
-    waveform, length, emotion = items[0, 1]
+    waveform, length, _, emotion = items[0, 1]
     assert (waveform.shape, length, emotion) == ((100_000,), 16_000, 0)
     assert not waveform[16_000:].any()
     np.testing.assert_allclose(waveform[:16_000], sounds[1] / 32767, atol=1e-7)
