@@ -51,6 +51,7 @@ def fine_tuning_recipe(base: Recipe, name: str) -> Recipe:
         batch_size=16,
         precision="auto",
         distill=0.0,  # its teachers heard other voices
+        adversarial=0.0,  # there may be one voice alone, and it is to be known
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from ser_edge import evaluation
+from ser_edge.adversary import Adversary, build_adversary, ramp, speaker_numbers
 from ser_edge.augment import ImageAugment, mixup
 from ser_edge.dataset import (
     AllWindows,
@@ -36,6 +37,7 @@ from ser_edge.folds import RANDOM, apart_from, divide, unheard_speakers
 from ser_edge.hardware import Hardware
 from ser_edge.heritage import Heritage, heritage_of_run, refuse_leak
 from ser_edge.nets import build_net
+from ser_edge.nets.compact import CompactNet
 from ser_edge.nets.parallel import share_batch_norm, share_dropout
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
@@ -55,7 +57,14 @@ from ser_edge.teaching import Teachers, distance, load_teachers, soften
 from ser_edge.trainer import build_trainer, last_checkpoint, quiet
 
 _BABBLE_CLIPS: Final = 128
-_HISTORY: Final = ("train/loss", "train/teacher_loss", "validation/uar", "validation/nll")
+_HISTORY: Final = (
+    "train/loss",
+    "train/teacher_loss",
+    "train/speaker_loss",
+    "train/speaker_accuracy",
+    "validation/uar",
+    "validation/nll",
+)
 
 
 @dataclass(frozen=True)
@@ -63,11 +72,12 @@ class Lessons:
     """What training clips teach beside their labels.
 
     ``teachers`` see the pictures that are trained on; ``soft`` are scores of the clips themselves,
-    ``float32 (clips, classes)``, by their numbers.
+    ``float32 (clips, classes)``, by their numbers; ``speakers`` are ``int64 (clips,)``.
     """
 
     teachers: Teachers | None = None
     soft: torch.Tensor | None = None
+    speakers: torch.Tensor | None = None
 
 
 class Training(lightning.LightningModule):
@@ -87,6 +97,8 @@ class Training(lightning.LightningModule):
         Makes pictures of waveforms; without it the batches are pictures.
     lessons : Lessons, optional
         What the training clips teach beside their labels.
+    adversary : Adversary, optional
+        Learns to tell the speakers; needs them in ``lessons``.
     """
 
     def __init__(
@@ -98,6 +110,7 @@ class Training(lightning.LightningModule):
         data: str,
         sound: nn.Module | None = None,
         lessons: Lessons | None = None,
+        adversary: Adversary | None = None,
     ) -> None:
         super().__init__()
         self.recipe = recipe
@@ -106,6 +119,8 @@ class Training(lightning.LightningModule):
         self.history: list[dict[str, float]] = []
         self._sound = sound
         self._lessons = lessons or Lessons()
+        self._adversary = adversary
+        self._steps = 1
         self._augment = ImageAugment(
             recipe.training_frames,
             recipe.time_stretch,
@@ -140,12 +155,20 @@ class Training(lightning.LightningModule):
         parts = [functional.one_hot(labels, len(EMOTIONS)).float()]
         if self._lessons.soft is not None:
             parts.append(self._lessons.soft.to(self.device)[numbers])
+        if self._adversary is not None and self._lessons.speakers is not None:
+            speakers = self._lessons.speakers.to(self.device)[numbers]
+            parts.append(self._adversary.targets(speakers))
         targets = torch.cat(parts, dim=1)  # what is mixed is mixed in all of them alike
         with torch.autocast(self.device.type, enabled=False):  # pictures are made in full precision
             images = self._sound(*batch[:2]) if self._sound else batch[0].float()
             images, targets = mixup(self._augment(images), targets, self.recipe.mixup)
         parts = list(torch.split(targets, [part.shape[1] for part in parts], dim=1))
-        logits = self(images)
+        pooled: torch.Tensor | None = None
+        if self._adversary is None:
+            logits = self(images)
+        else:
+            pooled = self._compact.pooled(images)
+            logits = self._compact.judge(pooled)
         loss = functional.cross_entropy(
             logits,
             parts.pop(0),
@@ -158,8 +181,26 @@ class Training(lightning.LightningModule):
             apart = distance(logits, taught, self.recipe.distill_temperature)
             loss = (1 - self.recipe.distill) * loss + self.recipe.distill * apart
             self._log_mean("train/teacher_loss", apart)
+        if self._adversary is not None and pooled is not None:
+            loss = loss + self._speaker_loss(self._adversary, pooled, parts.pop(0))
         self._log_mean("train/loss", loss, prog_bar=True)
         return loss
+
+    def _speaker_loss(
+        self, adversary: Adversary, pooled: torch.Tensor, speakers: torch.Tensor
+    ) -> torch.Tensor:
+        strength = self.recipe.adversarial * ramp(self.global_step / self._steps)
+        told = adversary(pooled, strength)
+        loss = functional.cross_entropy(told, speakers)
+        right = (told.argmax(dim=1) == speakers.argmax(dim=1)).float().mean()
+        self._log_mean("train/speaker_loss", loss)
+        self._log_mean("train/speaker_accuracy", right)
+        return loss
+
+    @property
+    def _compact(self) -> CompactNet:
+        assert isinstance(self.net, CompactNet)  # build_adversary has seen to it
+        return self.net
 
     def _log_mean(self, name: str, value: torch.Tensor, *, prog_bar: bool = False) -> None:
         self.log(name, value, on_epoch=True, on_step=False, prog_bar=prog_bar, sync_dist=True)
@@ -191,7 +232,7 @@ class Training(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         # Norms and biases are not decayed: that only moves the scale that batch norm undoes.
-        trained = [p for p in self.net.parameters() if p.requires_grad]
+        trained = [p for p in self.parameters() if p.requires_grad]
         decayed = [p for p in trained if p.ndim > 1]
         others = [p for p in trained if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
@@ -201,7 +242,7 @@ class Training(lightning.LightningModule):
             ],
             lr=self.recipe.lr,
         )
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self._steps = int(self.trainer.estimated_stepping_batches)
         schedule: torch.optim.lr_scheduler.LRScheduler
         if self.recipe.schedule == "one-cycle":
             # Smith & Topin 2017, arXiv 1708.07120; momentum falls while the rate rises.
@@ -349,6 +390,9 @@ def train(
     share_dropout(net)
     if trainer.world_size > 1 and not isinstance(trainer.accelerator, CUDAAccelerator):
         share_batch_norm(net)
+    adversary = build_adversary(recipe, net, training)
+    if adversary is not None:
+        lessons = replace(lessons, speakers=speaker_numbers(training))
     module = Training(
         recipe,
         net,
@@ -357,6 +401,7 @@ def train(
         data,
         sound,
         lessons,
+        adversary,
     )
     if trainer.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
