@@ -56,6 +56,9 @@ class Recipe:
     class_weights: str = _value("none", "none, or balanced: rare emotions weigh more")
     last_layer_only: bool = _value(False, "train the last layer alone (fine-tuning on few clips)")
     mixup: float = _value(0.0, "Beta(a, a) of mixup (arXiv 1710.09412); 0 is off")
+    copypaste: float = _value(
+        0.0, "share of the clips lengthened by one of their emotion or a neutral one; 0 is off"
+    )
     distill: float = _value(0.0, "share of the loss that is nearness to a teacher; 0 is off")
     distill_temperature: float = _value(2.0, "what softens the scores of teacher and pupil")
     adversarial: float = _value(
@@ -104,6 +107,7 @@ class Recipe:
             ("warmup", 0 <= self.warmup < 1, "0 to below 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "0 to below 1"),
             ("mixup", 0 <= self.mixup <= 10, "0 to 10"),
+            ("copypaste", 0 <= self.copypaste <= 1, "0 to 1"),
             ("distill", 0 <= self.distill <= 1, "0 to 1"),
             ("distill_temperature", 0.1 <= self.distill_temperature <= 20, "0.1 to 20"),
             ("adversarial", 0 <= self.adversarial <= 10, "0 to 10"),

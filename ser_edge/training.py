@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from ser_edge import evaluation
 from ser_edge.adversary import Adversary, build_adversary, ramp, speaker_numbers
 from ser_edge.augment import ImageAugment, mixup
+from ser_edge.copypaste import copypaste
 from ser_edge.dataset import (
     AllWindows,
     Clip,
@@ -31,6 +32,7 @@ from ser_edge.dataset import (
     load_clips,
     load_sounds,
 )
+from ser_edge.draws import whole
 from ser_edge.emotions import EMOTIONS
 from ser_edge.files import write_whole
 from ser_edge.folds import RANDOM, apart_from, divide, unheard_speakers
@@ -155,12 +157,26 @@ class Training(lightning.LightningModule):
         parts = [functional.one_hot(labels, len(EMOTIONS)).float()]
         if self._lessons.soft is not None:
             parts.append(self._lessons.soft.to(self.device)[numbers])
+        said = len(parts)  # what follows tells who speaks, not what
         if self._adversary is not None and self._lessons.speakers is not None:
             speakers = self._lessons.speakers.to(self.device)[numbers]
             parts.append(self._adversary.targets(speakers))
-        targets = torch.cat(parts, dim=1)  # what is mixed is mixed in all of them alike
         with torch.autocast(self.device.type, enabled=False):  # pictures are made in full precision
             images = self._sound(*batch[:2]) if self._sound else batch[0].float()
+            if self.recipe.copypaste:
+                pasted = copypaste(
+                    images,
+                    labels,
+                    self.recipe.copypaste,
+                    self.recipe.training_frames,
+                    self.recipe.image.range_db,
+                )
+                images = pasted.images
+                parts = [
+                    (pasted.labels if number < said else pasted.voices) @ whole(part)
+                    for number, part in enumerate(parts)
+                ]
+            targets = torch.cat(parts, dim=1)  # what is mixed is mixed in all of them alike
             images, targets = mixup(self._augment(images), targets, self.recipe.mixup)
         parts = list(torch.split(targets, [part.shape[1] for part in parts], dim=1))
         pooled: torch.Tensor | None = None
