@@ -11,6 +11,8 @@ examples:
   scripts/train.py images/ravdess runs/all --fold all
   scripts/train.py images/ravdess runs/fold1 --fold 1 --config configs/compact.yaml --resume
   scripts/train.py images/ravdess runs/dense --fold 1 --net densenet121 --no-pretrained
+  scripts/train.py images/ravdess runs/pupil --fold 1 --teacher runs/a1 runs/b1 --distill 0.7
+  scripts/train.py images/ravdess runs/voices --fold 1 --adversarial 0.1
   torchrun --nproc-per-node 2 scripts/train.py images/ravdess runs/two --fold 1
   tensorboard --logdir runs
 """
@@ -62,6 +64,22 @@ def main() -> int:
         metavar="MODEL",
         help="start from the weights of this run or model folder, and from its recipe",
     )
+    parser.add_argument(
+        "--teacher",
+        dest="teachers",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="runs or model folders whose mean scores are taught as well, of the same fold "
+        "(with --distill)",
+    )
+    parser.add_argument(
+        "--targets",
+        type=Path,
+        metavar="CSV",
+        help="soft targets that scripts/teach.py wrote, in place of --teacher (with --distill)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with a run broken off")
     add_hardware_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -81,6 +99,8 @@ def main() -> int:
             also=options.also,
             sounds=options.sounds,
             start=options.start,
+            teachers=options.teachers,
+            soft_targets=options.targets,
             hardware=hardware_of(options),
             resume=options.resume,
             progress=not options.quiet,

@@ -228,8 +228,8 @@ class EpochBatches(Sampler[list[Key]]):
             yield [(self._epoch, int(i)) for i in order[first : first + self._share]]
 
 
-class TrainingClips(Dataset[tuple[torch.Tensor, int]]):
-    """One item an utterance: a random picture of it, as ``uint8 (1, n_mels, frames)``, and label.
+class TrainingClips(Dataset[tuple[torch.Tensor, int, int]]):
+    """One item an utterance: a picture, ``uint8 (1, n_mels, frames)``, its number, its label.
 
     Windows that are hardly speech (the silent tail of a long clip) are drawn accordingly seldom.
 
@@ -250,23 +250,23 @@ class TrainingClips(Dataset[tuple[torch.Tensor, int]]):
     def __len__(self) -> int:
         return len(self._clips)
 
-    def __getitem__(self, key: Key) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, key: Key) -> tuple[torch.Tensor, int, int]:
         clip = self._clips[key[1]]
         random = np.random.default_rng([self._seed, *key])
         if self._copies is not None:
             copies = self._copies[key[1]]
             chosen = int(random.integers(len(copies) + 1))
             if chosen < len(copies):
-                return torch.from_numpy(copies[chosen][None]), clip.emotion
+                return torch.from_numpy(copies[chosen][None]), key[1], clip.emotion
         window = 0
         if len(clip.rows) > 1:
             weights = np.array([row.speech + 1e-6 for row in clip.rows])
             window = int(random.choice(len(weights), p=weights / weights.sum()))
-        return torch.from_numpy(clip.images[window][None]), clip.emotion
+        return torch.from_numpy(clip.images[window][None]), key[1], clip.emotion
 
 
-class TrainingSounds(Dataset[tuple[torch.Tensor, int, int]]):
-    """One item an utterance: ``float32 (samples,)`` of fixed length, its own length, and label.
+class TrainingSounds(Dataset[tuple[torch.Tensor, int, int, int]]):
+    """One item an utterance: ``float32 (samples,)`` of fixed length, its own, number and label.
 
     A quarter more than a window is given where there is so much, from a random place: a stage that
     hastens the sound still fills its window.
@@ -283,14 +283,14 @@ class TrainingSounds(Dataset[tuple[torch.Tensor, int, int]]):
     def __len__(self) -> int:
         return len(self._clips)
 
-    def __getitem__(self, key: Key) -> tuple[torch.Tensor, int, int]:
+    def __getitem__(self, key: Key) -> tuple[torch.Tensor, int, int, int]:
         sound = self._sounds[key[1]]
         random = np.random.default_rng([self._seed, *key])
         first = int(random.integers(max(0, sound.size - self._samples) + 1))
         part = sound[first : first + self._samples]
         waveform = np.zeros(self._samples, dtype=np.float32)
         np.divide(part, INT16_PEAK, out=waveform[: part.size], dtype=np.float32)
-        return torch.from_numpy(waveform), part.size, self._clips[key[1]].emotion
+        return torch.from_numpy(waveform), part.size, key[1], self._clips[key[1]].emotion
 
 
 @torch.no_grad()
@@ -325,7 +325,7 @@ def changed_copies(
             range(0, len(keys), _COPIES_AT_ONCE), desc="changing sounds", disable=not progress
         ):
             part = keys[first : first + _COPIES_AT_ONCE]
-            waveforms, lengths, _ = zip(*(sounds[key] for key in part), strict=True)
+            waveforms, lengths, _, _ = zip(*(sounds[key] for key in part), strict=True)
             changed = pictures(torch.stack(waveforms), torch.tensor(lengths))
             for (_, number), picture in zip(part, changed.round().byte().numpy(), strict=True):
                 made[number].append(picture[0])

@@ -38,6 +38,16 @@ def rows(draw: Callable[[int], torch.Tensor], n: int) -> torch.Tensor:
     return draw(n * world)[rank * n : (rank + 1) * n]
 
 
+def whole(values: torch.Tensor) -> torch.Tensor:
+    """The rows of all processes, ``(world * n, ...)``; no gradient goes through it."""
+    _, world = rank_and_world()
+    if world == 1:
+        return values
+    parts = [torch.empty_like(values) for _ in range(world)]
+    distributed.all_gather(parts, values.contiguous())
+    return torch.cat(parts)
+
+
 def uniform(n: int, low: float, high: float, device: torch.device) -> torch.Tensor:
     """``float32 (n,)`` from ``low`` to ``high``, one number a row of the batch."""
     return rows(lambda count: torch.rand(count, device=device), n) * (high - low) + low

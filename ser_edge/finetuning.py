@@ -43,7 +43,15 @@ def fine_tuning_recipe(base: Recipe, name: str) -> Recipe:
     training (bf16 on an older processor, say), the emulation is thirty times slower.
     """
     return replace(
-        base, name=name, lr=base.lr / 4, epochs=30, ema=0.9, batch_size=16, precision="auto"
+        base,
+        name=name,
+        lr=base.lr / 4,
+        epochs=30,
+        ema=0.9,
+        batch_size=16,
+        precision="auto",
+        distill=0.0,  # its teachers heard other voices
+        adversarial=0.0,  # there may be one voice alone, and it is to be known
     )
 
 

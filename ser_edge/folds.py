@@ -122,8 +122,14 @@ def divide(heard: Sequence[T], fold: str, seed: int) -> Division[T]:
 
 def apart_from(heard: Iterable[T], division: Division[T]) -> list[T]:
     """What may be trained on beside a division: nobody who is scored in it or kept apart."""
+    unheard = unheard_speakers(division)
+    return [row for row in heard if row.speaker not in unheard]
+
+
+def unheard_speakers(division: Division[T]) -> frozenset[str]:
+    """Who is scored in a division or kept apart: nothing of a run may have heard them."""
     scored = {row.speaker for row in (*division.validation, *division.test)}
-    return [row for row in heard if row.speaker not in scored | _kept_apart()]
+    return _kept_apart() | scored
 
 
 def _divide_clips(heard: Sequence[T], seed: int) -> Division[T]:

@@ -96,6 +96,8 @@ def package(
             "threshold": calibration.threshold,
         },
         "corpora": metrics["corpora"],
+        "teachers": metrics.get("teachers", []),
+        "inherited_speakers": metrics.get("inherited_speakers", []),
         "parameters": metrics["parameters"],
         "training_clips": metrics["training_clips"],
         "speakers": metrics["speakers"],

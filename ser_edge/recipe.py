@@ -57,6 +57,14 @@ class Recipe:
     class_weights: str = _value("none", "none, or balanced: rare emotions weigh more")
     last_layer_only: bool = _value(False, "train the last layer alone (fine-tuning on few clips)")
     mixup: float = _value(0.0, "Beta(a, a) of mixup (arXiv 1710.09412); 0 is off")
+    copypaste: float = _value(
+        0.0, "share of the clips lengthened by one of their emotion or a neutral one; 0 is off"
+    )
+    distill: float = _value(0.0, "share of the loss that is nearness to a teacher; 0 is off")
+    distill_temperature: float = _value(2.0, "what softens the scores of teacher and pupil")
+    adversarial: float = _value(
+        0.0, "net compact: weight of unlearning who speaks (arXiv 1903.09606); 0 is off"
+    )
     ema: float = _value(0.99, "decay a step of the averaged weights that are kept; 0 is off")
     crop: float = _value(0.0, "training pictures are cut to so many seconds of sound; 0: whole")
     time_stretch: float = _value(0.15, "time axis scaled by up to this share, up or down")
@@ -105,6 +113,10 @@ class Recipe:
             ("warmup", 0 <= self.warmup < 1, "0 to below 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "0 to below 1"),
             ("mixup", 0 <= self.mixup <= 10, "0 to 10"),
+            ("copypaste", 0 <= self.copypaste <= 1, "0 to 1"),
+            ("distill", 0 <= self.distill <= 1, "0 to 1"),
+            ("distill_temperature", 0.1 <= self.distill_temperature <= 20, "0.1 to 20"),
+            ("adversarial", 0 <= self.adversarial <= 10, "0 to 10"),
             ("ema", 0 <= self.ema < 1, "0 to below 1"),
             ("time_stretch", 0 <= self.time_stretch <= 0.5, "0 to 0.5"),
             ("freq_stretch", 0 <= self.freq_stretch <= 0.5, "0 to 0.5"),

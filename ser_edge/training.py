@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from ser_edge import evaluation
+from ser_edge.adversary import Adversary, build_adversary, ramp, speaker_numbers
 from ser_edge.augment import ImageAugment, mixup
+from ser_edge.copypaste import copypaste
 from ser_edge.dataset import (
     AllWindows,
     Clip,
@@ -32,13 +34,16 @@ from ser_edge.dataset import (
     load_clips,
     load_sounds,
 )
+from ser_edge.draws import whole
 from ser_edge.emotions import EMOTIONS
 from ser_edge.files import write_whole
-from ser_edge.folds import RANDOM, apart_from, divide
+from ser_edge.folds import RANDOM, apart_from, divide, unheard_speakers
 from ser_edge.hardware import Hardware
+from ser_edge.heritage import Heritage, heritage_of_run, refuse_leak
 from ser_edge.melimage import band_edges
 from ser_edge.muon import Muon
 from ser_edge.nets import build_net
+from ser_edge.nets.compact import CompactNet
 from ser_edge.nets.parallel import share_batch_norm, share_dropout
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
@@ -53,9 +58,32 @@ from ser_edge.scoring import (
     load_net,
     window_logits,
 )
+from ser_edge.softtargets import read_soft_targets
+from ser_edge.teaching import Teachers, distance, load_teachers, soften
 from ser_edge.trainer import build_trainer, last_checkpoint, quiet
 
 _BABBLE_CLIPS: Final = 128
+_HISTORY: Final = (
+    "train/loss",
+    "train/teacher_loss",
+    "train/speaker_loss",
+    "train/speaker_accuracy",
+    "validation/uar",
+    "validation/nll",
+)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What training clips teach beside their labels.
+
+    ``teachers`` see the pictures that are trained on; ``soft`` are scores of the clips themselves,
+    ``float32 (clips, classes)``, by their numbers; ``speakers`` are ``int64 (clips,)``.
+    """
+
+    teachers: Teachers | None = None
+    soft: torch.Tensor | None = None
+    speakers: torch.Tensor | None = None
 
 
 class Training(lightning.LightningModule):
@@ -73,6 +101,10 @@ class Training(lightning.LightningModule):
         Fingerprint of the training clips; a run goes on only with the same.
     sound : SoundPictures, optional
         Makes pictures of waveforms; without it the batches are pictures.
+    lessons : Lessons, optional
+        What the training clips teach beside their labels.
+    adversary : Adversary, optional
+        Learns to tell the speakers; needs them in ``lessons``.
     """
 
     def __init__(
@@ -83,6 +115,8 @@ class Training(lightning.LightningModule):
         class_weights: torch.Tensor,
         data: str,
         sound: nn.Module | None = None,
+        lessons: Lessons | None = None,
+        adversary: Adversary | None = None,
     ) -> None:
         super().__init__()
         self.recipe = recipe
@@ -90,6 +124,9 @@ class Training(lightning.LightningModule):
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.history: list[dict[str, float]] = []
         self._sound = sound
+        self._lessons = lessons or Lessons()
+        self._adversary = adversary
+        self._steps = 1
         self._augment = ImageAugment(
             recipe.training_frames,
             recipe.time_stretch,
@@ -132,19 +169,73 @@ class Training(lightning.LightningModule):
 
     def training_step(self, batch: tuple[torch.Tensor, ...], _: int) -> torch.Tensor:
         self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
-        labels = batch[-1]
-        targets = functional.one_hot(labels, len(EMOTIONS)).float()
+        numbers, labels = batch[-2:]
+        parts = [functional.one_hot(labels, len(EMOTIONS)).float()]
+        if self._lessons.soft is not None:
+            parts.append(self._lessons.soft.to(self.device)[numbers])
+        said = len(parts)  # what follows tells who speaks, not what
+        if self._adversary is not None and self._lessons.speakers is not None:
+            speakers = self._lessons.speakers.to(self.device)[numbers]
+            parts.append(self._adversary.targets(speakers))
         with torch.autocast(self.device.type, enabled=False):  # pictures are made in full precision
             images = self._sound(*batch[:2]) if self._sound else batch[0].float()
+            if self.recipe.copypaste:
+                pasted = copypaste(
+                    images,
+                    labels,
+                    self.recipe.copypaste,
+                    self.recipe.training_frames,
+                    self.recipe.image.range_db,
+                )
+                images = pasted.images
+                parts = [
+                    (pasted.labels if number < said else pasted.voices) @ whole(part)
+                    for number, part in enumerate(parts)
+                ]
+            targets = torch.cat(parts, dim=1)  # what is mixed is mixed in all of them alike
             images, targets = mixup(self._augment(images), targets, self.recipe.mixup)
+        parts = list(torch.split(targets, [part.shape[1] for part in parts], dim=1))
+        pooled: torch.Tensor | None = None
+        if self._adversary is None:
+            logits = self(images)
+        else:
+            pooled = self._compact.pooled(images)
+            logits = self._compact.judge(pooled)
         loss = functional.cross_entropy(
-            self(images),
-            targets,
+            logits,
+            parts.pop(0),
             weight=self._class_weights,  # type: ignore[arg-type]
             label_smoothing=self.recipe.label_smoothing,
         )
-        self.log("train/loss", loss, on_epoch=True, on_step=False, prog_bar=True, sync_dist=True)
+        if self.recipe.distill:
+            teachers = self._lessons.teachers
+            taught = parts.pop(0) if teachers is None else teachers(images)
+            apart = distance(logits, taught, self.recipe.distill_temperature)
+            loss = (1 - self.recipe.distill) * loss + self.recipe.distill * apart
+            self._log_mean("train/teacher_loss", apart)
+        if self._adversary is not None and pooled is not None:
+            loss = loss + self._speaker_loss(self._adversary, pooled, parts.pop(0))
+        self._log_mean("train/loss", loss, prog_bar=True)
         return loss
+
+    def _speaker_loss(
+        self, adversary: Adversary, pooled: torch.Tensor, speakers: torch.Tensor
+    ) -> torch.Tensor:
+        strength = self.recipe.adversarial * ramp(self.global_step / self._steps)
+        told = adversary(pooled, strength)
+        loss = functional.cross_entropy(told, speakers)
+        right = (told.argmax(dim=1) == speakers.argmax(dim=1)).float().mean()
+        self._log_mean("train/speaker_loss", loss)
+        self._log_mean("train/speaker_accuracy", right)
+        return loss
+
+    @property
+    def _compact(self) -> CompactNet:
+        assert isinstance(self.net, CompactNet)  # build_adversary has seen to it
+        return self.net
+
+    def _log_mean(self, name: str, value: torch.Tensor, *, prog_bar: bool = False) -> None:
+        self.log(name, value, on_epoch=True, on_step=False, prog_bar=prog_bar, sync_dist=True)
 
     def validation_step(self, pictures: torch.Tensor, _: int) -> None:
         self._logits.append(self(pictures.float()).float().cpu())
@@ -165,7 +256,7 @@ class Training(lightning.LightningModule):
                 "lr": self._lr,
                 **{
                     name.replace("/", "_"): round(float(found[name]), 6)
-                    for name in ("train/loss", "validation/uar", "validation/nll")
+                    for name in _HISTORY
                     if name in found
                 },
             }
@@ -173,7 +264,7 @@ class Training(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         # Norms and biases are not decayed: that only moves the scale that batch norm undoes.
-        trained = [p for p in self.net.parameters() if p.requires_grad]
+        trained = [p for p in self.parameters() if p.requires_grad]
         decayed = [p for p in trained if p.ndim > 1]
         others = [p for p in trained if p.ndim <= 1]
         optimizer: torch.optim.Optimizer
@@ -197,7 +288,7 @@ class Training(lightning.LightningModule):
                 ],
                 lr=self.recipe.lr,
             )
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self._steps = int(self.trainer.estimated_stepping_batches)
         schedule: torch.optim.lr_scheduler.LRScheduler
         if self.recipe.schedule == "one-cycle":
             # Smith & Topin 2017, arXiv 1708.07120; momentum falls while the rate rises.
@@ -247,6 +338,8 @@ def train(
     also: Sequence[Path] = (),
     sounds: Sequence[Path] = (),
     start: Path | None = None,
+    teachers: Sequence[Path] = (),
+    soft_targets: Path | None = None,
     hardware: Hardware | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -272,6 +365,10 @@ def train(
         Folders with the recordings, needed where the recipe changes waveforms.
     start : Path, optional
         A run or a model folder whose weights are started from, of the same network.
+    teachers : sequence of Path
+        Runs or model folders whose mean scores are taught, where the recipe has ``distill``.
+    soft_targets : Path, optional
+        File of ``scripts/teach.py`` to be taught in place of teachers.
     hardware : Hardware, optional
     resume : bool
         Go on from the last finished epoch of a run that was broken off, if there is one.
@@ -285,8 +382,8 @@ def train(
     Raises
     ------
     ValueError
-        Rendering and recipe do not fit, no clip to train on, no such accelerator, ``out`` is
-        taken, or what lies there cannot be gone on with.
+        Rendering and recipe do not fit, no clip to train on, no such accelerator, a teacher has
+        heard who is scored, ``out`` is taken, or what lies there cannot be gone on with.
     """
     hardware = hardware or Hardware()
     rows = read_rows(images, recipe.image)
@@ -307,9 +404,12 @@ def train(
     }
     if not training:
         raise ValueError(f"{images}: no clip of {recipe.channels} to train on")
-    data = hashlib.sha256(
-        "\n".join(f"{fold} {c.utterance} {c.emotion}" for c in training).encode()
-    ).hexdigest()
+    lessons, taught_by = _lessons(
+        recipe, training, teachers, soft_targets, unheard_speakers(division)
+    )
+    lines = [f"{fold} {c.utterance} {c.emotion}" for c in training]
+    lines += [teacher.name for teacher in taught_by]
+    data = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     checkpoint = _unfinished(out, recipe, data, resume=resume)
 
     origin = provenance()  # of the start: the tree may be edited while a long run goes on
@@ -333,16 +433,27 @@ def train(
             copies = changed_copies(dataset, sound, recipe.copies, recipe.seed, progress=progress)
             dataset, sound = TrainingClips(training, recipe.seed, copies), None
     net = build_net(recipe)
-    before: set[str] = set()
+    before = list(taught_by)
     if start is not None:
-        before = _take_weights(net, start)
+        _take_weights(net, start)
+        before.append(heritage_of_run(start))
     if recipe.last_layer_only:
         _freeze(net)
     share_dropout(net)
     if trainer.world_size > 1 and not isinstance(trainer.accelerator, CUDAAccelerator):
         share_batch_norm(net)
+    adversary = build_adversary(recipe, net, training)
+    if adversary is not None:
+        lessons = replace(lessons, speakers=speaker_numbers(training))
     module = Training(
-        recipe, net, scored.get("validation", ()), _class_weights(training, recipe), data, sound
+        recipe,
+        net,
+        scored.get("validation", ()),
+        _class_weights(training, recipe),
+        data,
+        sound,
+        lessons,
+        adversary,
     )
     if trainer.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
@@ -375,6 +486,7 @@ def train(
         for part, clips in scored.items()
         for prediction in clip_predictions(window_logits(module.net, clips), clips, part, fold)
     ]
+    heard = {clip.speaker for clip in training}
     found = {
         part: evaluation.figures([p for p in predictions if p.part == part]) for part in scored
     }
@@ -387,14 +499,18 @@ def train(
                 "leaky": fold == RANDOM,
                 "figures": found,
                 "weights": "last epoch" + (", averaged" if recipe.ema else ""),
-                "started_from": _weights_hash(start) if start else None,
+                "started_from": before[-1].name if start else None,
+                "teachers": [teacher.name for teacher in taught_by],
+                "inherited_speakers": sorted({s for b in before for s in b.speakers} - heard),
                 "speakers": {
-                    "train": sorted({clip.speaker for clip in training}),
+                    "train": sorted(heard),
                     "validation": sorted({row.speaker for row in division.validation}),
                     "test": sorted({row.speaker for row in division.test}),
                 },
                 "training_clips": len(training),
-                "corpora": sorted({clip.rows[0].corpus for clip in training} | before),
+                "corpora": sorted(
+                    {clip.rows[0].corpus for clip in training}.union(*(b.corpora for b in before))
+                ),
                 "parameters": sum(p.numel() for p in module.net.parameters()),
                 "hardware": {
                     **asdict(hardware),
@@ -410,6 +526,36 @@ def train(
         + "\n",
     )
     return Result(out, found)
+
+
+def _lessons(
+    recipe: Recipe,
+    training: Sequence[Clip],
+    teachers: Sequence[Path],
+    soft_targets: Path | None,
+    unheard: frozenset[str],
+) -> tuple[Lessons, list[Heritage]]:
+    """What is taught beside the labels, and who teaches it."""
+    if teachers and soft_targets is not None:
+        raise ValueError("teachers and a file of soft targets: only one of the two can teach")
+    if recipe.distill and not teachers and soft_targets is None:
+        raise ValueError(
+            f"distill is {recipe.distill}, but there is neither a teacher nor a file of soft "
+            "targets; without them it should be 0"
+        )
+    if not recipe.distill and (teachers or soft_targets is not None):
+        raise ValueError("distill is 0, with a teacher it should be above 0 to 1")
+    temperature = recipe.distill_temperature
+    if teachers:
+        taught, heritages = load_teachers(
+            teachers, recipe.image, recipe.training_frames, temperature, unheard
+        )
+        return Lessons(taught), heritages
+    if soft_targets is None:
+        return Lessons(), []
+    targets = read_soft_targets(soft_targets)
+    refuse_leak(soft_targets, targets.heritage, unheard)
+    return Lessons(soft=soften(targets.of(training), temperature)), [targets.heritage]
 
 
 def _each_step(optimizer: Any, schedule: Any) -> dict[str, Any]:
@@ -434,7 +580,10 @@ def _unfinished(out: Path, recipe: Recipe, data: str, *, resume: bool) -> Path |
     if other:
         raise ValueError(f"{out}: its unfinished run has other {', '.join(other)}")
     if data != data_before:
-        raise ValueError(f"{out}: its unfinished run was trained on other clips or another fold")
+        raise ValueError(
+            f"{out}: its unfinished run was trained on other clips or another fold, or by "
+            "other teachers"
+        )
     return path
 
 
@@ -465,20 +614,13 @@ def _freeze(net: nn.Module) -> None:
     [m for m in net.modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1].requires_grad_(True)
 
 
-def _take_weights(net: nn.Module, folder: Path) -> set[str]:
-    """Start from the weights of a run or a model; gives the corpora that are in them."""
+def _take_weights(net: nn.Module, folder: Path) -> None:
+    """Start from the weights of a run or a model."""
     state = load_net(folder)[1].state_dict()
     try:
         net.load_state_dict(state)
-        return set(json.loads((folder / METRICS).read_text())["corpora"])
     except RuntimeError as error:
         raise ValueError(f"{folder}: its network is not the recipe's: {error}") from None
-    except (OSError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{folder / METRICS}: {error}") from None
-
-
-def _weights_hash(folder: Path) -> str:
-    return f"{folder.name} {hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()}"
 
 
 def _contiguous(net: nn.Module) -> dict[str, torch.Tensor]:

@@ -398,7 +398,7 @@ def test_changed_copies_are_made_once_and_drawn_beside_the_clip(images, make_rav
     seen = {items[epoch, 1][0].numpy().tobytes() for epoch in range(60)}
     assert seen == {p.tobytes() for p in (*copies[1], clips[1].images[0])}
     assert len(seen) == 4
-    assert {items[epoch, 1][1] for epoch in range(9)} == {clips[1].emotion}
+    assert {items[epoch, 1][1:] for epoch in range(9)} == {(1, clips[1].emotion)}
 
 
 def test_copies_in_a_run(images, make_ravdess, tmp_path, here):
@@ -424,7 +424,7 @@ def test_a_training_sound_is_cut_and_filled(make_ravdess, tmp_path):
     items = TrainingSounds(clips, sounds, spec, seed=1)
     parts = {items[epoch, 0][0].numpy().tobytes() for epoch in range(5)}
     assert len(parts) == 5  # another place every epoch
-    waveform, length, emotion = items[0, 1]
+    waveform, length, _, emotion = items[0, 1]
     assert (waveform.shape, length, emotion) == ((100_000,), 16_000, 0)
     assert not waveform[16_000:].any()
     np.testing.assert_allclose(waveform[:16_000], sounds[1] / 32767, atol=1e-7)

@@ -169,14 +169,21 @@ class CompactNet(nn.Module):
         self.classify = nn.Linear(2 * inputs, classes)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.judge(self.pooled(image))
+
+    def pooled(self, image: torch.Tensor) -> torch.Tensor:
+        """Features of whole pictures, ``(N, features)``, before any is dropped."""
         # Grey levels of speech pictures average about 60 with a deviation of about 60.
         x = (image - 60.0) * (1.0 / 60.0)
         if self.relative_plane:
             x = torch.cat([x, _relative(image * (1.0 / 60.0))], dim=1)
         x = self.features(x)
         mean = x.mean(dim=(2, 3)) if self.attention is None else self.attention(x)
-        x = torch.cat([mean, x.amax(dim=(2, 3))], dim=1)
-        logits: torch.Tensor = self.classify(self.dropout(x))
+        return torch.cat([mean, x.amax(dim=(2, 3))], dim=1)
+
+    def judge(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Features that :meth:`pooled` gives -> logits."""
+        logits: torch.Tensor = self.classify(self.dropout(pooled))
         return logits
 
 

@@ -1,0 +1,135 @@
+"""Large networks pretrained on speech, from torchaudio: sounds -> features of clips."""
+
+from __future__ import annotations
+
+import urllib.error
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import torch
+import torchaudio.functional
+import torchaudio.pipelines
+from torch import nn
+from tqdm import tqdm
+
+from ser_edge.dataset import INT16_PEAK, Int16
+
+MEAN: Final = "mean"
+"""In place of a layer's number: the mean of all."""
+
+_URL: Final = "https://download.pytorch.org/torchaudio/models/"
+_SHORTEST_SECONDS: Final = 0.1
+
+
+class Bundle(Protocol):
+    """What is used of a ``torchaudio.pipelines`` bundle.
+
+    The network must have ``extract_features(waveforms, num_layers=)``, which gives a list of
+    ``(N, time, size)``, one a layer, and lengths.
+    """
+
+    @property
+    def sample_rate(self) -> float: ...
+    def get_model(self) -> nn.Module: ...
+
+
+def bundle_names() -> list[str]:
+    """Names of torchaudio's bundles that give features."""
+    kinds = torchaudio.pipelines.Wav2Vec2Bundle
+    names = vars(torchaudio.pipelines)
+    return sorted(name for name, value in names.items() if isinstance(value, kinds))
+
+
+def find_bundle(name: str) -> Bundle:
+    """The bundle of that name.
+
+    Raises
+    ------
+    ValueError
+        There is none; the message names those that there are.
+    """
+    if name not in bundle_names():
+        raise ValueError(f"bundle is {name!r}, allowed: {', '.join(bundle_names())}")
+    bundle: Bundle = getattr(torchaudio.pipelines, name)
+    return bundle
+
+
+def load_bundle(bundle: Bundle, name: str) -> nn.Module:
+    """The pretrained network, in evaluation mode; downloaded the first time.
+
+    Raises
+    ------
+    ValueError
+        It cannot be downloaded; the message says what from where belongs in which folder.
+    """
+    try:
+        return bundle.get_model().eval()
+    except (urllib.error.URLError, OSError) as error:
+        file = str(getattr(bundle, "_path", f"{name.lower()}.pth"))
+        url = file if file.startswith("https") else _URL + file
+        folder = f"{torch.hub.get_dir()}/checkpoints"
+        raise ValueError(
+            f"the pretrained weights of {name} cannot be downloaded ({error}): on a machine with "
+            f"internet fetch {url}, and put it here as {url.rsplit('/', 1)[-1]} in {folder} "
+            "(TORCH_HOME moves that)"
+        ) from None
+
+
+@torch.no_grad()
+def clip_features(
+    net: nn.Module,
+    bundle_rate: float,
+    sounds: Sequence[Int16],
+    rate: int,
+    layer: str,
+    *,
+    device: str = "cpu",
+    progress: bool = False,
+) -> torch.Tensor:
+    """Mean over time of a layer, or of all layers, for every sound.
+
+    Parameters
+    ----------
+    net : nn.Module
+        As :func:`load_bundle` gives it.
+    bundle_rate : float
+        Sample rate that it wants.
+    sounds : sequence of ndarray
+        ``int16 (samples,)``, as :func:`ser_edge.dataset.load_sounds` gives them.
+    rate : int
+        Their sample rate.
+    layer : str
+        Number of a layer from 1 up, or :data:`MEAN`.
+    device : str
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Tensor
+        ``float32 (clips, size)``.
+
+    Raises
+    ------
+    ValueError
+        There is no such layer.
+    """
+    if layer != MEAN and not (layer.isdecimal() and int(layer) > 0):
+        raise ValueError(f"layer is {layer!r}, allowed: {MEAN}, or a number from 1 up")
+    source: Any = net.to(device)
+    shortest = round(_SHORTEST_SECONDS * bundle_rate)
+    found = []
+    for sound in tqdm(sounds, desc="features", unit="clip", disable=not progress):
+        waveform = torch.from_numpy(sound).to(device).float()[None] / INT16_PEAK
+        if rate != bundle_rate:
+            waveform = torchaudio.functional.resample(waveform, rate, round(bundle_rate))
+        waveform = nn.functional.pad(waveform, (0, max(0, shortest - waveform.shape[1])))
+        try:
+            layers = source.extract_features(
+                waveform, num_layers=None if layer == MEAN else int(layer)
+            )[0]
+        except ValueError as error:  # torchaudio: more layers than there are
+            raise ValueError(f"layer is {layer}, the network has fewer: {error}") from None
+        wanted = torch.stack(layers if layer == MEAN else layers[-1:])
+        found.append(wanted.mean(dim=(0, 1, 2)).float().cpu())
+    return torch.stack(found)

@@ -1,0 +1,97 @@
+"""What a run takes over from networks that were trained before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser_edge.scoring import METRICS, WEIGHTS
+
+
+@dataclass(frozen=True)
+class Heritage:
+    """Where weights or soft targets come from.
+
+    ``name`` is that of the folder or file and the sha256 of what is in it; ``speakers`` are all
+    whose voices went into it, also through its own teachers.
+    """
+
+    name: str
+    corpora: frozenset[str]
+    speakers: frozenset[str]
+
+
+def heritage_of_run(folder: Path) -> Heritage:
+    """That of a run or a model folder.
+
+    Raises
+    ------
+    ValueError
+        It is no finished run, or does not say what it was trained on; the message names the file.
+    """
+    return read_heritage(folder / METRICS, folder.name, folder / WEIGHTS)
+
+
+def read_heritage(record: Path, name: str, content: Path) -> Heritage:
+    """What a JSON record says of the content of another file.
+
+    Parameters
+    ----------
+    record : Path
+        With ``corpora``, ``speakers.train`` and, if there are any, ``inherited_speakers``.
+    name : str
+    content : Path
+        What the sha256 is of.
+
+    Raises
+    ------
+    ValueError
+        As :func:`heritage_of_run`.
+    """
+    try:
+        values = json.loads(record.read_text())
+        speakers = {*values["speakers"]["train"], *values.get("inherited_speakers", ())}
+        corpora = frozenset(values["corpora"])
+    except OSError as error:
+        raise ValueError(f"{record}: {error.strerror}") from None
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{record}: it does not say on which corpora and speakers it was trained: {error!r}"
+        ) from None
+    return Heritage(name_and_hash(name, content), corpora, frozenset(speakers))
+
+
+def name_and_hash(name: str, content: Path) -> str:
+    """``name sha256``."""
+    try:
+        return f"{name} {hashlib.sha256(content.read_bytes()).hexdigest()}"
+    except OSError as error:
+        raise ValueError(f"{content}: {error.strerror}") from None
+
+
+def refuse_leak(path: Path, heritage: Heritage, unheard: frozenset[str]) -> None:
+    """See to it that a teacher has heard nobody whom its pupil is scored on.
+
+    Soft targets of such a teacher would carry the test speakers' voices into the training.
+
+    Parameters
+    ----------
+    path : Path
+        Named in the message.
+    heritage : Heritage
+    unheard : frozenset of str
+        Speakers who must not be in it.
+
+    Raises
+    ------
+    ValueError
+        It has heard some of them; the message names them.
+    """
+    heard = sorted(heritage.speakers & unheard)
+    if heard:
+        raise ValueError(
+            f"{path}: as a teacher it would leak: it was trained on {', '.join(heard)}, whom this "
+            "run is scored on or keeps apart; take a teacher that was trained for the same fold"
+        )
