@@ -57,6 +57,9 @@ class Recipe:
     last_layer_only: bool = _value(False, "train the last layer alone (fine-tuning on few clips)")
     mixup: float = _value(0.0, "Beta(a, a) of mixup (arXiv 1710.09412); 0 is off")
     ema: float = _value(0.99, "decay a step of the averaged weights that are kept; 0 is off")
+    unknowns: float = _value(
+        0.0, "share of a batch replaced by sounds that are no speech (arXiv 1812.04606); 0 is off"
+    )
     crop: float = _value(0.0, "training pictures are cut to so many seconds of sound; 0: whole")
     time_stretch: float = _value(0.15, "time axis scaled by up to this share, up or down")
     freq_stretch: float = _value(0.08, "band axis scaled by up to this share (vocal tract length)")
@@ -99,6 +102,7 @@ class Recipe:
             ("warmup", 0 <= self.warmup < 1, "0 to below 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "0 to below 1"),
             ("mixup", 0 <= self.mixup <= 10, "0 to 10"),
+            ("unknowns", 0 <= self.unknowns <= 0.5, "0 to 0.5"),
             ("ema", 0 <= self.ema < 1, "0 to below 1"),
             ("time_stretch", 0 <= self.time_stretch <= 0.5, "0 to 0.5"),
             ("freq_stretch", 0 <= self.freq_stretch <= 0.5, "0 to 0.5"),

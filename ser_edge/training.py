@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from ser_edge import evaluation
+from ser_edge import evaluation, outliers
 from ser_edge.augment import ImageAugment, mixup
 from ser_edge.dataset import (
     AllWindows,
@@ -31,6 +31,7 @@ from ser_edge.dataset import (
     load_sounds,
 )
 from ser_edge.emotions import EMOTIONS
+from ser_edge.exposure import Exposure
 from ser_edge.files import write_whole
 from ser_edge.folds import RANDOM, apart_from, divide
 from ser_edge.hardware import Hardware
@@ -69,6 +70,8 @@ class Training(lightning.LightningModule):
         Fingerprint of the training clips; a run goes on only with the same.
     sound : SoundPictures, optional
         Makes pictures of waveforms; without it the batches are pictures.
+    exposure : Exposure, optional
+        Puts sounds that are no speech among the clips.
     """
 
     def __init__(
@@ -79,13 +82,14 @@ class Training(lightning.LightningModule):
         class_weights: torch.Tensor,
         data: str,
         sound: nn.Module | None = None,
+        exposure: Exposure | None = None,
     ) -> None:
         super().__init__()
         self.recipe = recipe
         self.net = net
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.history: list[dict[str, float]] = []
-        self._sound = sound
+        self._sound, self._exposure = sound, exposure
         self._augment = ImageAugment(
             recipe.training_frames,
             recipe.time_stretch,
@@ -120,7 +124,10 @@ class Training(lightning.LightningModule):
         targets = functional.one_hot(labels, len(EMOTIONS)).float()
         with torch.autocast(self.device.type, enabled=False):  # pictures are made in full precision
             images = self._sound(*batch[:2]) if self._sound else batch[0].float()
-            images, targets = mixup(self._augment(images), targets, self.recipe.mixup)
+            alone = None
+            if self._exposure:
+                images, targets, alone = self._exposure(images, targets)
+            images, targets = mixup(self._augment(images), targets, self.recipe.mixup, alone)
         loss = functional.cross_entropy(
             self(images),
             targets,
@@ -305,8 +312,16 @@ def train(
     share_dropout(net)
     if trainer.world_size > 1 and not isinstance(trainer.accelerator, CUDAAccelerator):
         share_batch_norm(net)
+    class_weights = _class_weights(training, recipe)
+    no_speech = outliers.pictures(_outliers_heard(recipe, len(batches)), recipe.image, recipe.seed)
     module = Training(
-        recipe, net, scored.get("validation", ()), _class_weights(training, recipe), data, sound
+        recipe,
+        net,
+        scored.get("validation", ()),
+        class_weights,
+        data,
+        sound,
+        Exposure(no_speech, recipe.unknowns, class_weights) if len(no_speech) else None,
     )
     if trainer.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
@@ -357,6 +372,7 @@ def train(
                     "test": sorted({row.speaker for row in division.test}),
                 },
                 "training_clips": len(training),
+                "unknowns": {"share": recipe.unknowns, "pictures": len(no_speech)},
                 "corpora": sorted({clip.rows[0].corpus for clip in training} | before),
                 "parameters": sum(p.numel() for p in module.net.parameters()),
                 "hardware": {
@@ -410,6 +426,12 @@ def _babble(dataset: TrainingSounds, recipe: Recipe) -> torch.Tensor:
     for row, number in zip(bank, chosen, strict=True):
         row[:] = dataset[0, int(number)][0][:samples]
     return bank
+
+
+def _outliers_heard(recipe: Recipe, steps: int) -> int:
+    """Pictures of sounds that are no speech: no more than a run of so many steps an epoch hears."""
+    drawn = recipe.unknowns * recipe.batch_size * steps * recipe.epochs
+    return min(outliers.BANK, int(np.ceil(drawn)))
 
 
 def _class_weights(training: Sequence[Clip], recipe: Recipe) -> torch.Tensor:
