@@ -226,6 +226,7 @@ def _sweeps(c: Canvas) -> Float64:
     if c.chance(0.2):  # octaves alone, as in an endless scale (Shepard 1964)
         strengths = np.zeros(16)
         strengths[[0, 1, 3, 7, 15]] = c.random.uniform(0.1, 1.0, 5)
+        hertz = hertz / 16
     return _wave(np.cumsum(hertz) / c.rate, strengths, c)
 
 
@@ -373,7 +374,7 @@ What has a pitch comes more often: it is what is nearest to a voice, and is lear
 
 
 def _instrument(c: Canvas) -> Instrument:
-    return c.one_of(_sustaining, _sustaining, _struck, _struck)(c)
+    return c.one_of(_sustaining, _sustaining, _struck, _plucked)(c)
 
 
 def _sustaining(c: Canvas) -> Instrument:
@@ -419,6 +420,25 @@ def _struck(c: Canvas) -> Instrument:
     return play
 
 
+def _plucked(c: Canvas) -> Instrument:
+    """Strings: up to 40 partials, each about as strong at first, in four groups that fade."""
+    strong = c.random.uniform(0.0, 1.0, 40) / np.arange(1, 41) ** c.uniform(0.0, 1.2)
+    decay, damping = c.log(0.1, 4.0), c.uniform(0.5, 2.0)
+
+    def play(note: Canvas, hertz: float) -> Float64:
+        sound, time = np.zeros(note.samples), note.time
+        count = int(np.clip(_NYQUIST_SHARE * note.rate / hertz, 1, len(strong)))
+        for first, last in ((1, 1), (2, 3), (4, 8), (9, 40)):
+            if first <= count:
+                group = np.zeros(min(last, count))
+                group[first - 1 :] = strong[first - 1 : len(group)]
+                ring = np.exp(-time * (hertz / 200) * first**damping / decay)
+                sound += ring * _wave(hertz * time, group, c)
+        return sound * _fades(note, 0.001)
+
+    return play
+
+
 def _chords(c: Canvas, play: Instrument) -> Float64:
     music, beat = np.zeros(c.samples), c.seconds if c.chance(0.2) else c.log(0.2, 2.5)
     root, held = c.log(80, 350), c.uniform(0.5, 1.2)
@@ -435,16 +455,21 @@ def _chords(c: Canvas, play: Instrument) -> Float64:
 
 
 def _tune(c: Canvas, play: Instrument) -> Float64:
-    music, beat, root = np.zeros(c.samples), c.log(0.1, 0.8), c.log(90, 900)
-    scale = np.array(c.one_of((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9)))
-    start, place, held = 0.0, 0, c.uniform(0.4, 1.3)
+    music, beat, root = np.zeros(c.samples), c.log(0.06, 0.8), c.log(90, 900)
+    scale = np.array(
+        c.one_of((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9), (*range(12),))
+    )
+    start, place, leap = 0.0, 0, c.one_of(1, 3, 3, 8)
+    held, voices = c.one_of(1.0, c.uniform(0.4, 1.3)), c.one_of(1, 1, 1, 2, 3)
     while start < c.seconds:
-        place += int(c.random.integers(-3, 4))
+        place += int(c.random.integers(-leap, leap + 1))
         place = int(np.clip(place, -len(scale), 2 * len(scale)))
-        hertz = root * 2 ** (scale[place % len(scale)] / 12 + place // len(scale))
         length = beat * c.one_of(1, 1, 1, 2, 0.5)
         if not c.chance(0.1):
-            _put(music, play(c.of(length * held), hertz), round(start * c.rate))
+            for voice in range(voices):
+                step = place + 2 * voice
+                hertz = root * 2 ** (scale[step % len(scale)] / 12 + step // len(scale))
+                _put(music, play(c.of(length * held), hertz), round(start * c.rate))
         start += length
     return music
 
