@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from ser_edge import evaluation
+from ser_edge import evaluation, outliers
 from ser_edge.adversary import Adversary, build_adversary, ramp, speaker_numbers
 from ser_edge.augment import ImageAugment, mixup
 from ser_edge.copypaste import copypaste
@@ -36,6 +36,7 @@ from ser_edge.dataset import (
 )
 from ser_edge.draws import whole
 from ser_edge.emotions import EMOTIONS
+from ser_edge.exposure import Exposure
 from ser_edge.files import write_whole
 from ser_edge.folds import RANDOM, apart_from, divide, unheard_speakers
 from ser_edge.hardware import Hardware
@@ -105,6 +106,8 @@ class Training(lightning.LightningModule):
         What the training clips teach beside their labels.
     adversary : Adversary, optional
         Learns to tell the speakers; needs them in ``lessons``.
+    exposure : Exposure, optional
+        Puts sounds that are no speech among the clips.
     """
 
     def __init__(
@@ -117,13 +120,14 @@ class Training(lightning.LightningModule):
         sound: nn.Module | None = None,
         lessons: Lessons | None = None,
         adversary: Adversary | None = None,
+        exposure: Exposure | None = None,
     ) -> None:
         super().__init__()
         self.recipe = recipe
         self.net = net
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.history: list[dict[str, float]] = []
-        self._sound = sound
+        self._sound, self._exposure = sound, exposure
         self._lessons = lessons or Lessons()
         self._adversary = adversary
         self._steps = 1
@@ -192,8 +196,11 @@ class Training(lightning.LightningModule):
                     (pasted.labels if number < said else pasted.voices) @ whole(part)
                     for number, part in enumerate(parts)
                 ]
+            alone = None
+            if self._exposure:
+                images, parts[0], alone = self._exposure(images, parts[0])
             targets = torch.cat(parts, dim=1)  # what is mixed is mixed in all of them alike
-            images, targets = mixup(self._augment(images), targets, self.recipe.mixup)
+            images, targets = mixup(self._augment(images), targets, self.recipe.mixup, alone)
         parts = list(torch.split(targets, [part.shape[1] for part in parts], dim=1))
         pooled: torch.Tensor | None = None
         if self._adversary is None:
@@ -210,11 +217,16 @@ class Training(lightning.LightningModule):
         if self.recipe.distill:
             teachers = self._lessons.teachers
             taught = parts.pop(0) if teachers is None else teachers(images)
+            if alone is not None:  # a teacher may never have heard what is no speech
+                taught = taught.masked_fill(alone[:, None], 1 / len(EMOTIONS))
             apart = distance(logits, taught, self.recipe.distill_temperature)
             loss = (1 - self.recipe.distill) * loss + self.recipe.distill * apart
             self._log_mean("train/teacher_loss", apart)
         if self._adversary is not None and pooled is not None:
-            loss = loss + self._speaker_loss(self._adversary, pooled, parts.pop(0))
+            speakers = parts.pop(0)
+            if alone is not None:  # nobody speaks there
+                speakers = speakers.masked_fill(alone[:, None], 0.0)
+            loss = loss + self._speaker_loss(self._adversary, pooled, speakers)
         self._log_mean("train/loss", loss, prog_bar=True)
         return loss
 
@@ -445,15 +457,18 @@ def train(
     adversary = build_adversary(recipe, net, training)
     if adversary is not None:
         lessons = replace(lessons, speakers=speaker_numbers(training))
+    class_weights = _class_weights(training, recipe)
+    no_speech = outliers.pictures(_outliers_heard(recipe, len(batches)), recipe.image, recipe.seed)
     module = Training(
         recipe,
         net,
         scored.get("validation", ()),
-        _class_weights(training, recipe),
+        class_weights,
         data,
         sound,
         lessons,
         adversary,
+        Exposure(no_speech, recipe.unknowns, class_weights) if len(no_speech) else None,
     )
     if trainer.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
@@ -511,6 +526,7 @@ def train(
                 "corpora": sorted(
                     {clip.rows[0].corpus for clip in training}.union(*(b.corpora for b in before))
                 ),
+                "unknowns": {"share": recipe.unknowns, "pictures": len(no_speech)},
                 "parameters": sum(p.numel() for p in module.net.parameters()),
                 "hardware": {
                     **asdict(hardware),
@@ -597,6 +613,12 @@ def _babble(dataset: TrainingSounds, recipe: Recipe) -> torch.Tensor:
     for row, number in zip(bank, chosen, strict=True):
         row[:] = dataset[0, int(number)][0][:samples]
     return bank
+
+
+def _outliers_heard(recipe: Recipe, steps: int) -> int:
+    """Pictures of sounds that are no speech: no more than a run of so many steps an epoch hears."""
+    drawn = recipe.unknowns * recipe.batch_size * steps * recipe.epochs
+    return min(outliers.BANK, int(np.ceil(drawn)))
 
 
 def _class_weights(training: Sequence[Clip], recipe: Recipe) -> torch.Tensor:
