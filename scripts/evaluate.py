@@ -64,6 +64,14 @@ def main() -> int:
         help="recordings: for play buttons, --edge, and recipes that change the waveform",
     )
     parser.add_argument(
+        "--teacher",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUNS",
+        help="other evaluations: their network of a fold teaches that fold's (--distill)",
+    )
+    parser.add_argument(
         "--edge",
         action="store_true",
         help="export each fold to FP16 and INT8 and score it through the edge app",
@@ -151,6 +159,7 @@ def evaluate(options: argparse.Namespace) -> int:
         folds=options.folds,
         split=options.split,
         sounds=options.sounds,
+        teachers=options.teacher,
         classifier=classifier,
         hardware=hardware_of(options),
         progress=not options.quiet,

@@ -53,6 +53,8 @@ class Experiment:
         Further corpora to train on.
     start : str or None
         Earlier experiment whose networks are started from (``from`` in the file).
+    teachers : tuple of str
+        Earlier experiments whose networks teach, those of the same fold, of all their seeds.
     folds : tuple of str
     seeds : tuple of int
     not_run : str or None
@@ -66,6 +68,7 @@ class Experiment:
     images: str = SCORED
     also: tuple[str, ...] = ()
     start: str | None = None
+    teachers: tuple[str, ...] = ()
     folds: tuple[str, ...] = FOLDS
     seeds: tuple[int, ...] = (_FIRST_SEED,)
     not_run: str | None = None
@@ -88,7 +91,9 @@ class Job:
     out : Path
         Folder of all experiments.
     start : Path or None
-        Folder of the run that must be finished first, since this one starts from its network.
+        Folder of the run whose network this one starts from.
+    teachers : tuple of Path
+        Folders of the runs whose networks teach this one.
     """
 
     experiment: Experiment
@@ -96,6 +101,12 @@ class Job:
     fold: str
     out: Path
     start: Path | None = None
+    teachers: tuple[Path, ...] = ()
+
+    @property
+    def needs(self) -> tuple[Path, ...]:
+        """Runs that must be finished first."""
+        return (*(() if self.start is None else (self.start,)), *self.teachers)
 
     @property
     def folder(self) -> Path:
@@ -157,6 +168,7 @@ def read_experiments(path: Path, folds: Sequence[str] = FOLDS) -> tuple[Experime
             if experiment.name in found:
                 raise ValueError("there are two of this name")
             _check_start(experiment, found)
+            _check_teachers(experiment, found)
         except ValueError as error:
             raise ValueError(f"{path}: {name}: {error}") from None
         found[experiment.name] = experiment
@@ -164,7 +176,7 @@ def read_experiments(path: Path, folds: Sequence[str] = FOLDS) -> tuple[Experime
 
 
 def select(experiments: Sequence[Experiment], names: Iterable[str]) -> tuple[Experiment, ...]:
-    """The experiments of these names and those that they start from, in the given order.
+    """The experiments of these names and those that they need, in the given order.
 
     Raises
     ------
@@ -180,6 +192,7 @@ def select(experiments: Sequence[Experiment], names: Iterable[str]) -> tuple[Exp
             raise ValueError(f"there is no experiment {name!r}, but {', '.join(by_name)}")
         chosen.add(name)
         waiting += [start for start in [by_name[name].start] if start is not None]
+        waiting += by_name[name].teachers
     return tuple(experiment for experiment in experiments if experiment.name in chosen)
 
 
@@ -198,8 +211,22 @@ def jobs_of(experiments: Sequence[Experiment], out: Path) -> tuple[Job, ...]:
             fold if fold in base.folds else ALL,
         )
 
+    def teachers(experiment: Experiment, fold: str) -> tuple[Path, ...]:
+        return tuple(
+            _folder(out, name, seed, fold)
+            for name in experiment.teachers
+            for seed in by_name[name].seeds
+        )
+
     return tuple(
-        Job(experiment, seed, fold, out, start(experiment, seed, fold))
+        Job(
+            experiment,
+            seed,
+            fold,
+            out,
+            start(experiment, seed, fold),
+            teachers(experiment, fold),
+        )
         for experiment in experiments
         if experiment.not_run is None
         for seed in experiment.seeds
@@ -234,11 +261,13 @@ def _folder(out: Path, name: str, seed: int, fold: str) -> Path:
 
 
 def _data_yaml(experiment: Experiment) -> str:
-    values = {
+    values: dict[str, Any] = {
         "images": experiment.images,
         "also": list(experiment.also),
         "from": experiment.start,
     }
+    if experiment.teachers:
+        values["teachers"] = list(experiment.teachers)
     return yaml.safe_dump(values, sort_keys=False)
 
 
@@ -270,6 +299,7 @@ def _experiment(entry: Mapping[str, Any], folds: tuple[str, ...]) -> Experiment:
         images=_text(entry, "images", SCORED),
         also=tuple(_listed(entry, "also", str, ())),
         start=_text(entry, "from") if "from" in entry else None,
+        teachers=tuple(_listed(entry, "teachers", str, ())),
         folds=tuple(map(str, _listed(entry, "folds", (int, str), folds))),
         seeds=tuple(_listed(entry, "seeds", int, (_FIRST_SEED,))),
         not_run=_text(entry, "not_run") if "not_run" in entry else None,
@@ -331,6 +361,20 @@ def _check_start(experiment: Experiment, earlier: Mapping[str, Experiment]) -> N
             raise ValueError(
                 f"from is {base.name}, whose fold {ALL} has heard the actors that fold {fold} tests"
             )
+
+
+def _check_teachers(experiment: Experiment, earlier: Mapping[str, Experiment]) -> None:
+    """A fold is taught by networks of the same fold: others have heard whom it is scored on."""
+    if experiment.not_run is not None:
+        return
+    for name in experiment.teachers:
+        if name not in earlier:
+            raise ValueError(f"teachers has {name!r}, which is no experiment before it")
+        if earlier[name].not_run is not None:
+            raise ValueError(f"teachers has {name}, which is not run")
+        for fold in experiment.folds:
+            if fold not in earlier[name].folds:
+                raise ValueError(f"teachers has {name}, which has no fold {fold}")
 
 
 def _heard(experiment: Experiment, earlier: Mapping[str, Experiment]) -> Iterator[str]:

@@ -181,6 +181,8 @@ def command(job: Job, pictures: Mapping[Rendering, Path], places: Places) -> lis
         words += ["--sounds", *(places.data / corpus for corpus in experiment.corpora)]
     if job.start is not None:
         words += ["--from", job.start]
+    if job.teachers:
+        words += ["--teacher", *job.teachers]
     return list(map(str, words))
 
 
@@ -198,7 +200,7 @@ def _start(
     for job in list(waiting):
         if len(running.processes) + elsewhere >= at_once:
             return
-        if job.start is not None and not (job.start / METRICS).is_file():
+        if not all((needed / METRICS).is_file() for needed in job.needs):
             continue
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with open(job.log, "ab") as log:
@@ -244,11 +246,12 @@ def _cause(job: Job, status: int) -> str:
 
 
 def _possible(waiting: Sequence[Job], problems: list[Problem]) -> list[Job]:
-    """The runs whose start has not failed; adds a problem for each of the others."""
+    """The runs that need none that failed; adds a problem for each of the others."""
     possible = []
-    for job in waiting:  # what is started from stands earlier
-        if job.start in {problem.path for problem in problems}:
-            problems.append(Problem(job.folder, f"not run: {job.start} failed, its start"))
+    for job in waiting:  # what is needed stands earlier
+        failed = {problem.path for problem in problems}.intersection(job.needs)
+        if failed:
+            problems.append(Problem(job.folder, f"not run: {min(failed)} failed, which it needs"))
         else:
             possible.append(job)
     return possible

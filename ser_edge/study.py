@@ -99,6 +99,7 @@ def evaluate(
     folds: Sequence[str] = FOLDS,
     split: Literal["folds", "random", "both"] = "folds",
     sounds: Sequence[Path] = (),
+    teachers: Sequence[Path] = (),
     classifier: OpenClassifier | None = None,
     hardware: Hardware | None = None,
     progress: bool = True,
@@ -120,6 +121,9 @@ def evaluate(
         ``"random"`` trains the leaky split in place of the folds, ``"both"`` beside them.
     sounds : sequence of Path
         Folders of recordings, for training on waveforms, for the edge and for play buttons.
+    teachers : sequence of Path
+        Other evaluations, where the recipe distils: the network of a fold is taught by theirs of
+        the same fold.
     classifier : callable, optional
         ``edge_app.Classifier``: then every fold's network is exported to FP16 and INT8 and hears
         its test clips from the sound files.
@@ -167,6 +171,7 @@ def evaluate(
                 recipe,
                 fold,
                 sounds=sounds,
+                teachers=[run_folder(teacher, fold) for teacher in teachers],
                 hardware=hardware,
                 resume=True,
                 progress=progress,

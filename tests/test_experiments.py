@@ -239,6 +239,25 @@ def test_what_is_asked_for_alone_comes_with_its_start(bench):
     assert bench.ran() == ["a/fold-1", "a/fold-4", "b/fold-1", "b/fold-4"]
 
 
+def test_teachers_are_finished_first_and_told_by_fold_and_seed(bench):
+    bench.write(
+        {"name": "a", "seeds": [1, 2]},
+        {"name": "b"},
+        {"name": "pupil", "teachers": ["a", "b"], "recipe": {"distill": 0.5}},
+    )
+    assert bench.run("--only", "pupil", "--folds", 4).returncode == 0
+    calls = bench.calls()
+    told = calls[-1]
+    assert [call[1] for call in calls] == [
+        str(bench.out / name)
+        for name in ("a/fold-4", "a/seed-2/fold-4", "b/fold-4", "pupil/fold-4")
+    ]
+    first = told.index("--teacher") + 1
+    assert told[first : first + 3] == [
+        str(bench.out / name) for name in ("a/fold-4", "a/seed-2/fold-4", "b/fold-4")
+    ]
+
+
 def test_a_run_that_fails_does_not_stop_the_others(bench):
     bench.write({"name": "bad"}, {"name": "after", "from": "bad"}, {"name": "good"})
     done = bench.run()
@@ -252,7 +271,7 @@ def test_a_run_that_fails_does_not_stop_the_others(bench):
         and f"exit status 2: train.py: error: out of memory; all of it: {log}" in line
         for line in problems
     )
-    assert any("after/fold-1" in line and "failed, its start" in line for line in problems)
+    assert any("after/fold-1" in line and "failed, which it needs" in line for line in problems)
     assert rows(done.stdout)["bad"][4] == "0 of 2 runs done"
     assert bench.run().returncode == 1  # tried again
     assert bench.ran() == ["bad/fold-1", "bad/fold-4"]
@@ -391,6 +410,18 @@ def test_a_document_without_a_place_for_the_table_is_refused(bench, text):
             "b: from is a, which has no fold 4",
         ),
         (
+            [{"name": "b", "teachers": ["a"]}, {"name": "a"}],
+            "b: teachers has 'a', which is no experiment before it",
+        ),
+        (
+            [{"name": "a", "folds": [1]}, {"name": "b", "teachers": ["a"]}],
+            "b: teachers has a, which has no fold 4",
+        ),
+        (
+            [{"name": "a", "not_run": "x"}, {"name": "b", "teachers": ["a"]}],
+            "b: teachers has a, which is not run",
+        ),
+        (
             [{"name": "a", "folds": ["all"]}, {"name": "b", "from": "a"}],
             "b: from is a, whose fold all has heard the actors that fold 1 tests",
         ),
@@ -469,6 +500,6 @@ def test_what_was_begun_cannot_be_changed(bench, change, message):
 def test_the_list_that_is_shipped_can_be_read(monkeypatch):
     monkeypatch.chdir(ROOT)
     experiments = read_experiments(Path("configs/experiments.yaml"), ["1"])
-    assert [experiment.name for experiment in experiments][:3] == ["plain", "crop", "v2"]
+    assert [experiment.name for experiment in experiments][:3] == ["plain", "crop", "hop320"]
     assert set(CORPORA) >= {corpus for entry in experiments for corpus in entry.corpora}
     assert jobs_of(experiments, Path("out"))

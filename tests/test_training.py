@@ -557,7 +557,7 @@ def test_recipes_that_do_not_fit_name_the_file(tmp_path, text, message):
 
 
 def test_shipped_recipes_are_complete():
-    configs = [ROOT / "configs" / f"{name}.yaml" for name in ("compact", "student")]
+    configs = [ROOT / "configs" / f"{name}.yaml" for name in ("compact", "plain", "student")]
     for path in configs:
         recipe = Recipe.read(path)
         written, complete = training_yaml(path.read_text()), training_yaml(recipe.to_yaml())
