@@ -120,8 +120,7 @@ def run(
                 waiting = _possible([job for job in waiting if not job.done], running.problems)
                 for _ in finished:
                     after_each()
-                bar.n = len(jobs) - len(waiting) - len(running.processes)
-                bar.refresh()
+                bar.update(len(jobs) - len(waiting) - len(running.processes) - bar.n)
         finally:
             _stop(running.processes)
     return tuple(running.problems)

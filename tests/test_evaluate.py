@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import subprocess
@@ -507,3 +508,23 @@ def test_names_that_are_no_text_are_written_all_the_same(call, small_model, reco
     out = tmp_path / "heard"
     assert call("--unlabelled", recordings, "-m", small_model, "--out", out, "--quiet") == 0
     assert "caf\\\\xe9.wav" in (out / "answers.jsonl").read_text()
+
+
+def test_every_fold_is_taught_by_its_own_fold_of_another_evaluation(images, tmp_path, one_thread):
+    recipe = replace(RECIPE, epochs=1)
+    study.evaluate(images, tmp_path / "first", recipe, folds=["1", "2"], progress=False)
+    taught = replace(recipe, distill=0.5)
+    with pytest.raises(ValueError, match="distill"):
+        study.evaluate(images, tmp_path / "none", taught, folds=["1"], progress=False)
+    study.evaluate(
+        images, tmp_path / "second", taught, folds=["1", "2"], teachers=[tmp_path / "first"],
+        progress=False,
+    )  # fmt: skip
+    for fold in ("fold-1", "fold-2"):
+        weights = (tmp_path / "first" / fold / "weights.safetensors").read_bytes()
+        told = json.loads((tmp_path / "second" / fold / "metrics.json").read_text())["teachers"]
+        assert told == [f"{fold} {hashlib.sha256(weights).hexdigest()}"]
+        assert (
+            "train_teacher_loss"
+            in json.loads((tmp_path / "second" / fold / "metrics.json").read_text())["history"][0]
+        )
