@@ -143,7 +143,7 @@ def through_line(
         The loudest point is as bright as it was; black stays black.
     """
     some = Some(len(images), share, images.device)
-    if not len(some.index):
+    if not some.anywhere:  # not `some.index`: every process must draw what the others draw
         return images
     chosen = images[some.index]
     octave = torch.log2(torch.tensor(hertz, device=images.device) / 1000.0)
@@ -177,7 +177,7 @@ def add_noise(images: torch.Tensor, share: float, range_db: float) -> torch.Tens
     n, _, n_mels, frames = images.shape
     device = images.device
     some = Some(n, share, device)
-    if not len(some.index):
+    if not some.anywhere:  # not `some.index`: every process must draw what the others draw
         return images
     levels_a_decibel = 255.0 / range_db
     level = some.uniform(0.0, 0.6, 1, 1, 1) * range_db

@@ -80,6 +80,11 @@ class Some:
         self.index = chosen[here] - rank * n
         self._all, self._before = len(chosen), int((chosen < rank * n).sum())
 
+    @property
+    def anywhere(self) -> bool:
+        """Whether a row was chosen in any process."""
+        return self._all > 0
+
     def rows(self, draw: Callable[[int], torch.Tensor]) -> torch.Tensor:
         """Draw for the rows chosen in all processes, keep those of this one: ``(chosen, ...)``."""
         return draw(self._all)[self._before : self._before + len(self.index)]

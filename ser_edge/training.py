@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,13 +16,10 @@ import yaml
 from lightning.pytorch.accelerators import CUDAAccelerator
 from safetensors.torch import save as save_safetensors
 from torch import nn
-from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from ser_edge import evaluation, outliers
-from ser_edge.adversary import Adversary, build_adversary, ramp, speaker_numbers
-from ser_edge.augment import ImageAugment, mixup
-from ser_edge.copypaste import copypaste
+from ser_edge.adversary import build_adversary, speaker_numbers
 from ser_edge.dataset import (
     AllWindows,
     Clip,
@@ -34,17 +30,14 @@ from ser_edge.dataset import (
     load_clips,
     load_sounds,
 )
-from ser_edge.draws import whole
 from ser_edge.emotions import EMOTIONS
 from ser_edge.exposure import Exposure
 from ser_edge.files import write_whole
 from ser_edge.folds import RANDOM, apart_from, divide, unheard_speakers
 from ser_edge.hardware import Hardware
 from ser_edge.heritage import Heritage, heritage_of_run, refuse_leak
-from ser_edge.melimage import band_edges
-from ser_edge.muon import Muon
+from ser_edge.learner import Learner, Lessons
 from ser_edge.nets import build_net
-from ser_edge.nets.compact import CompactNet
 from ser_edge.nets.parallel import share_batch_norm, share_dropout
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
@@ -60,273 +53,10 @@ from ser_edge.scoring import (
     window_logits,
 )
 from ser_edge.softtargets import read_soft_targets
-from ser_edge.teaching import Teachers, distance, load_teachers, soften
+from ser_edge.teaching import load_teachers, soften
 from ser_edge.trainer import build_trainer, last_checkpoint, quiet
 
 _BABBLE_CLIPS: Final = 128
-_HISTORY: Final = (
-    "train/loss",
-    "train/teacher_loss",
-    "train/speaker_loss",
-    "train/speaker_accuracy",
-    "validation/uar",
-    "validation/nll",
-)
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """What training clips teach beside their labels.
-
-    ``teachers`` see the pictures that are trained on; ``soft`` are scores of the clips themselves,
-    ``float32 (clips, classes)``, by their numbers; ``speakers`` are ``int64 (clips,)``.
-    """
-
-    teachers: Teachers | None = None
-    soft: torch.Tensor | None = None
-    speakers: torch.Tensor | None = None
-
-
-class Training(lightning.LightningModule):
-    """One network in training: input, loss, schedule, validation figure.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    net : nn.Module
-    validation : sequence of Clip
-        Scored after every epoch.
-    class_weights : Tensor
-        ``float32 (classes,)``.
-    data : str
-        Fingerprint of the training clips; a run goes on only with the same.
-    sound : SoundPictures, optional
-        Makes pictures of waveforms; without it the batches are pictures.
-    lessons : Lessons, optional
-        What the training clips teach beside their labels.
-    adversary : Adversary, optional
-        Learns to tell the speakers; needs them in ``lessons``.
-    exposure : Exposure, optional
-        Puts sounds that are no speech among the clips.
-    """
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        net: nn.Module,
-        validation: Sequence[Clip],
-        class_weights: torch.Tensor,
-        data: str,
-        sound: nn.Module | None = None,
-        lessons: Lessons | None = None,
-        adversary: Adversary | None = None,
-        exposure: Exposure | None = None,
-    ) -> None:
-        super().__init__()
-        self.recipe = recipe
-        self.net = net
-        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.history: list[dict[str, float]] = []
-        self._sound, self._exposure = sound, exposure
-        self._lessons = lessons or Lessons()
-        self._adversary = adversary
-        self._steps = 1
-        self._augment = ImageAugment(
-            recipe.training_frames,
-            recipe.time_stretch,
-            recipe.freq_stretch,
-            recipe.shift,
-            recipe.line,
-            recipe.noise,
-            recipe.freq_mask,
-            recipe.time_mask,
-            tuple(band_edges(recipe.image)[1:-1].tolist()),
-            recipe.image.range_db,
-        )
-        self._validation = validation
-        self._logits: list[torch.Tensor] = []
-        self._data = data
-        self._lr = 0.0
-        self._seconds_before = 0.0
-        self._started = time.monotonic()
-        self.register_buffer("_class_weights", class_weights, persistent=False)
-
-    @property
-    def seconds(self) -> float:
-        """Wall clock of the fit, earlier attempts up to the checkpoints gone on from included."""
-        return self._seconds_before + time.monotonic() - self._started
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.net(images)
-        return logits
-
-    def on_fit_start(self) -> None:
-        self._started = time.monotonic()
-
-    def on_train_epoch_start(self) -> None:
-        # Every epoch has its own state of the generators: a run that goes on after a break draws
-        # what an unbroken one draws, and so does each of several processes.
-        seed = np.random.SeedSequence([self.recipe.seed, self.current_epoch])
-        torch.manual_seed(int(seed.generate_state(1)[0]))
-        if self.recipe.last_layer_only:
-            self.net.eval()  # the statistics of batch norm stay as they are
-
-    def training_step(self, batch: tuple[torch.Tensor, ...], _: int) -> torch.Tensor:
-        self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
-        numbers, labels = batch[-2:]
-        parts = [functional.one_hot(labels, len(EMOTIONS)).float()]
-        if self._lessons.soft is not None:
-            parts.append(self._lessons.soft.to(self.device)[numbers])
-        said = len(parts)  # what follows tells who speaks, not what
-        if self._adversary is not None and self._lessons.speakers is not None:
-            speakers = self._lessons.speakers.to(self.device)[numbers]
-            parts.append(self._adversary.targets(speakers))
-        with torch.autocast(self.device.type, enabled=False):  # pictures are made in full precision
-            images = self._sound(*batch[:2]) if self._sound else batch[0].float()
-            if self.recipe.copypaste:
-                pasted = copypaste(
-                    images,
-                    labels,
-                    self.recipe.copypaste,
-                    self.recipe.training_frames,
-                    self.recipe.image.range_db,
-                )
-                images = pasted.images
-                parts = [
-                    (pasted.labels if number < said else pasted.voices) @ whole(part)
-                    for number, part in enumerate(parts)
-                ]
-            alone = None
-            if self._exposure:
-                images, parts[0], alone = self._exposure(images, parts[0])
-            targets = torch.cat(parts, dim=1)  # what is mixed is mixed in all of them alike
-            images, targets = mixup(self._augment(images), targets, self.recipe.mixup, alone)
-        parts = list(torch.split(targets, [part.shape[1] for part in parts], dim=1))
-        pooled: torch.Tensor | None = None
-        if self._adversary is None:
-            logits = self(images)
-        else:
-            pooled = self._compact.pooled(images)
-            logits = self._compact.judge(pooled)
-        loss = functional.cross_entropy(
-            logits,
-            parts.pop(0),
-            weight=self._class_weights,  # type: ignore[arg-type]
-            label_smoothing=self.recipe.label_smoothing,
-        )
-        if self.recipe.distill:
-            teachers = self._lessons.teachers
-            taught = parts.pop(0) if teachers is None else teachers(images)
-            if alone is not None:  # a teacher may never have heard what is no speech
-                taught = taught.masked_fill(alone[:, None], 1 / len(EMOTIONS))
-            apart = distance(logits, taught, self.recipe.distill_temperature)
-            loss = (1 - self.recipe.distill) * loss + self.recipe.distill * apart
-            self._log_mean("train/teacher_loss", apart)
-        if self._adversary is not None and pooled is not None:
-            speakers = parts.pop(0)
-            if alone is not None:  # nobody speaks there
-                speakers = speakers.masked_fill(alone[:, None], 0.0)
-            loss = loss + self._speaker_loss(self._adversary, pooled, speakers)
-        self._log_mean("train/loss", loss, prog_bar=True)
-        return loss
-
-    def _speaker_loss(
-        self, adversary: Adversary, pooled: torch.Tensor, speakers: torch.Tensor
-    ) -> torch.Tensor:
-        strength = self.recipe.adversarial * ramp(self.global_step / self._steps)
-        told = adversary(pooled, strength)
-        loss = functional.cross_entropy(told, speakers)
-        right = (told.argmax(dim=1) == speakers.argmax(dim=1)).float().mean()
-        self._log_mean("train/speaker_loss", loss)
-        self._log_mean("train/speaker_accuracy", right)
-        return loss
-
-    @property
-    def _compact(self) -> CompactNet:
-        assert isinstance(self.net, CompactNet)  # build_adversary has seen to it
-        return self.net
-
-    def _log_mean(self, name: str, value: torch.Tensor, *, prog_bar: bool = False) -> None:
-        self.log(name, value, on_epoch=True, on_step=False, prog_bar=prog_bar, sync_dist=True)
-
-    def validation_step(self, pictures: torch.Tensor, _: int) -> None:
-        self._logits.append(self(pictures.float()).float().cpu())
-
-    def on_validation_epoch_end(self) -> None:
-        logits = torch.cat(self._logits).numpy()
-        self._logits.clear()
-        found = evaluation.figures(clip_predictions(logits, self._validation, "validation", ""))
-        # Each process scores all of it and finds the same: nothing to gather.
-        self.log("validation/uar", found["uar"], prog_bar=True)
-        self.log("validation/nll", found["nll"])
-
-    def on_train_epoch_end(self) -> None:
-        found = self.trainer.callback_metrics
-        self.history.append(
-            {
-                "epoch": self.current_epoch,
-                "lr": self._lr,
-                **{
-                    name.replace("/", "_"): round(float(found[name]), 6)
-                    for name in _HISTORY
-                    if name in found
-                },
-            }
-        )
-
-    def configure_optimizers(self) -> Any:
-        # Norms and biases are not decayed: that only moves the scale that batch norm undoes.
-        trained = [p for p in self.parameters() if p.requires_grad]
-        decayed = [p for p in trained if p.ndim > 1]
-        others = [p for p in trained if p.ndim <= 1]
-        optimizer: torch.optim.Optimizer
-        if self.recipe.optimizer == "muon":
-            # The last layer's matrix says what each emotion is, not a change of features.
-            last = [p for p in decayed if p.ndim == 2]
-            optimizer = Muon(
-                [
-                    {"params": [p for p in decayed if p.ndim > 2], "orthogonal": True},
-                    {"params": last},
-                    {"params": others, "weight_decay": 0.0},
-                ],
-                self.recipe.lr,
-                self.recipe.weight_decay,
-            )
-        else:
-            optimizer = torch.optim.AdamW(
-                [
-                    {"params": decayed, "weight_decay": self.recipe.weight_decay},
-                    {"params": others, "weight_decay": 0.0},
-                ],
-                lr=self.recipe.lr,
-            )
-        steps = self._steps = int(self.trainer.estimated_stepping_batches)
-        schedule: torch.optim.lr_scheduler.LRScheduler
-        if self.recipe.schedule == "one-cycle":
-            # Smith & Topin 2017, arXiv 1708.07120; momentum falls while the rate rises.
-            schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, self.recipe.lr, steps, pct_start=max(self.recipe.warmup, 1 / steps)
-            )
-            return _each_step(optimizer, schedule)
-        rise = max(1, round(self.recipe.warmup * steps))
-
-        def factor(step: int) -> float:
-            if step < rise:
-                return (step + 1) / rise
-            return 0.5 * (1 + float(np.cos(np.pi * (step - rise) / max(1, steps - rise))))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return _each_step(optimizer, schedule)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["recipe"] = self.recipe.to_yaml()  # text: loads with weights_only=True
-        checkpoint["data"] = self._data
-        checkpoint["history"] = self.history
-        checkpoint["seconds"] = self.seconds
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.history = checkpoint["history"]
-        self._seconds_before = checkpoint.get("seconds", 0.0)
 
 
 @dataclass(frozen=True)
@@ -459,7 +189,7 @@ def train(
         lessons = replace(lessons, speakers=speaker_numbers(training))
     class_weights = _class_weights(training, recipe)
     no_speech = outliers.pictures(_outliers_heard(recipe, len(batches)), recipe.image, recipe.seed)
-    module = Training(
+    module = Learner(
         recipe,
         net,
         scored.get("validation", ()),
@@ -572,10 +302,6 @@ def _lessons(
     targets = read_soft_targets(soft_targets)
     refuse_leak(soft_targets, targets.heritage, unheard)
     return Lessons(soft=soften(targets.of(training), temperature)), [targets.heritage]
-
-
-def _each_step(optimizer: Any, schedule: Any) -> dict[str, Any]:
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def _unfinished(out: Path, recipe: Recipe, data: str, *, resume: bool) -> Path | None:

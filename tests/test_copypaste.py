@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from conftest import ROOT, SMALL
-from ser_edge import training
+from ser_edge import learner, training
 from ser_edge.copypaste import copypaste, heard
 from ser_edge.corpora import CORPORA
 from ser_edge.emotions import EMOTIONS, emotion_index
@@ -107,11 +107,11 @@ def test_targets_follow_the_pictures(images, monkeypatch):
     """Labels stay, soft targets of like clips are averaged, speakers by their time."""
     seen = {}
 
-    def mixup(pictures: torch.Tensor, targets: torch.Tensor, alpha: float) -> tuple:
+    def mixup(pictures: torch.Tensor, targets: torch.Tensor, alpha: float, alone: None) -> tuple:
         seen["targets"] = targets
         return pictures, targets
 
-    monkeypatch.setattr(training, "mixup", mixup)
+    monkeypatch.setattr(learner, "mixup", mixup)
     from ser_edge.adversary import Adversary
     from ser_edge.nets import build_net
 
@@ -121,9 +121,9 @@ def test_targets_follow_the_pictures(images, monkeypatch):
     recipe = replace(RECIPE, copypaste=1.0, distill=0.5, adversarial=0.1)
     net = build_net(recipe)
     soft = torch.rand(3, len(EMOTIONS))
-    module = training.Training(
+    module = learner.Learner(
         recipe, net, (), torch.ones(8), "",
-        lessons=training.Lessons(soft=soft, speakers=torch.arange(3)),
+        lessons=learner.Lessons(soft=soft, speakers=torch.arange(3)),
         adversary=Adversary(net.classify.in_features, 3),
     )  # fmt: skip
     module.log = lambda *_, **__: None  # type: ignore[method-assign]

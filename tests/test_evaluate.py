@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from conftest import ROOT, SMALL, speechlike
-from ser_edge import edgescores, evaluation, runs, study, training
+from ser_edge import edgescores, evaluation, learner, runs, study, training
 from ser_edge.audio import AudioError
 from ser_edge.calibration import fit_calibration
 from ser_edge.corpora import CORPORA
@@ -239,14 +239,14 @@ def test_a_broken_off_run_goes_on_from_its_checkpoint(images, tmp_path, monkeypa
     """With the real training: the epoch before the break is not trained again."""
     epochs: list[int] = []
 
-    def counted(module: training.Training) -> None:
+    def counted(module: learner.Learner) -> None:
         epochs.append(module.current_epoch)
         if len(epochs) == 2:
             raise RuntimeError("out of memory\nand a long story")
 
-    start = training.Training.on_train_epoch_start
+    start = learner.Learner.on_train_epoch_start
     monkeypatch.setattr(
-        training.Training, "on_train_epoch_start", lambda self: (start(self), counted(self))[0]
+        learner.Learner, "on_train_epoch_start", lambda self: (start(self), counted(self))[0]
     )
 
     def run() -> study.Study:

@@ -16,7 +16,7 @@ import torchaudio
 from torch import nn
 
 from conftest import SMALL
-from ser_edge import training
+from ser_edge import learner, training
 from ser_edge.bundles import clip_features, find_bundle, load_bundle
 from ser_edge.corpora import CORPORA
 from ser_edge.emotions import EMOTIONS
@@ -173,9 +173,9 @@ def test_the_teacher_sees_what_the_pupil_sees():
 
     torch.manual_seed(0)
     pupil = Pupil(1, 8)
-    lessons = training.Lessons(Teachers([Spy()], 2.0))
+    lessons = learner.Lessons(Teachers([Spy()], 2.0))
     recipe = replace(PUPIL, mixup=1.0)
-    module = training.Training(recipe, pupil, (), torch.ones(8), "", lessons=lessons)
+    module = learner.Learner(recipe, pupil, (), torch.ones(8), "", lessons=lessons)
     module.log = lambda *_, **__: None  # type: ignore[method-assign]
     module._trainer = type("T", (), {"optimizers": [torch.optim.SGD(pupil.parameters(), 1.0)]})()
     batch = torch.randint(0, 256, (8, 1, *SMALL.shape), dtype=torch.uint8)

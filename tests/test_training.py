@@ -20,7 +20,7 @@ import torch
 from conftest import ROOT, SMALL
 from edge_app.models import ModelFiles
 from edge_app.runtime import Network
-from ser_edge import augment, export, training
+from ser_edge import augment, export, learner, training
 from ser_edge.corpora import CORPORA
 from ser_edge.dataset import (
     EpochBatches,
@@ -203,8 +203,8 @@ def test_killed_after_the_last_epoch_the_averaged_weights_are_kept(images, tmp_p
 
 
 def test_seconds_go_on_with_a_run():
-    def module() -> training.Training:
-        return training.Training(RECIPE, build_net(RECIPE), (), torch.ones(8), "")
+    def module() -> learner.Learner:
+        return learner.Learner(RECIPE, build_net(RECIPE), (), torch.ones(8), "")
 
     held: dict[str, Any] = {}
     module().on_save_checkpoint(held)
@@ -231,7 +231,8 @@ def test_a_damaged_checkpoint_is_named(images, tmp_path, damage):
 def test_two_processes_reach_what_one_reaches(images, tmp_path):
     """``torchrun`` on a CPU: the same figures, with everything random switched on."""
     config = tmp_path / "tiny.yaml"
-    values = {"epochs": 3, "mixup": 0.2, "dropout": 0.3, "noise": 0.5, "unknowns": 0.2}
+    values = {"epochs": 3, "mixup": 0.2, "dropout": 0.3, "noise": 0.2, "unknowns": 0.2}
+    values |= {"line": 0.2, "crop": 4.0}
     values["precision"] = "32-true"
     config.write_text(Recipe.from_dict({**training_yaml(RECIPE.to_yaml()), **values}).to_yaml())
     words = ["--fold", "1", "--config", config, "--accelerator", "cpu", "--quiet"]
@@ -421,14 +422,14 @@ def test_copies_in_a_run(images, make_ravdess, tmp_path, here):
 
 def test_sounds_that_are_no_speech_are_heard_beside_the_clips(images, tmp_path, monkeypatch):
     heard = []
-    call = training.Exposure.__call__
+    call = learner.Exposure.__call__
 
     def noted(self, pictures, targets):
         result = call(self, pictures, targets)
         heard.append((result, targets))
         return result
 
-    monkeypatch.setattr(training.Exposure, "__call__", noted)
+    monkeypatch.setattr(learner.Exposure, "__call__", noted)
     recipe = replace(RECIPE, epochs=5, unknowns=0.5)
     training.train(images, tmp_path / "run", recipe, "1", hardware=CPU, progress=False)
     assert len(heard) == 5
