@@ -120,7 +120,9 @@ def run(
                 waiting = _possible([job for job in waiting if not job.done], running.problems)
                 for _ in finished:
                     after_each()
-                bar.update(len(jobs) - len(waiting) - len(running.processes) - bar.n)
+                new = len(jobs) - len(waiting) - len(running.processes) - bar.n
+                if new:  # a log file would else get a line every look
+                    bar.update(new)
         finally:
             _stop(running.processes)
     return tuple(running.problems)

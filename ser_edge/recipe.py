@@ -66,6 +66,9 @@ class Recipe:
         0.0, "net compact: weight of unlearning who speaks (arXiv 1903.09606); 0 is off"
     )
     ema: float = _value(0.99, "decay a step of the averaged weights that are kept; 0 is off")
+    gate: int = _value(
+        0, "net compact: sounds that are no speech to fit a gate with after the training; 0: none"
+    )
     unknowns: float = _value(
         0.0, "share of a batch replaced by sounds that are no speech (arXiv 1812.04606); 0 is off"
     )
@@ -120,6 +123,7 @@ class Recipe:
             ("distill", 0 <= self.distill <= 1, "0 to 1"),
             ("distill_temperature", 0.1 <= self.distill_temperature <= 20, "0.1 to 20"),
             ("adversarial", 0 <= self.adversarial <= 10, "0 to 10"),
+            ("gate", 0 <= self.gate <= 100_000, "0 to 100000"),
             ("unknowns", 0 <= self.unknowns <= 0.5, "0 to 0.5"),
             ("ema", 0 <= self.ema < 1, "0 to below 1"),
             ("time_stretch", 0 <= self.time_stretch <= 0.5, "0 to 0.5"),

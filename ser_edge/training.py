@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from ser_edge import evaluation, outliers
 from ser_edge.adversary import build_adversary, speaker_numbers
+from ser_edge.augment import add_noise, through_line
 from ser_edge.dataset import (
     AllWindows,
     Clip,
@@ -34,10 +35,13 @@ from ser_edge.emotions import EMOTIONS
 from ser_edge.exposure import Exposure
 from ser_edge.files import write_whole
 from ser_edge.folds import RANDOM, apart_from, divide, unheard_speakers
+from ser_edge.gate import fit_gate
 from ser_edge.hardware import Hardware
 from ser_edge.heritage import Heritage, heritage_of_run, refuse_leak
 from ser_edge.learner import Learner, Lessons
+from ser_edge.melimage import band_edges
 from ser_edge.nets import build_net
+from ser_edge.nets.compact import CompactNet
 from ser_edge.nets.parallel import share_batch_norm, share_dropout
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
@@ -57,6 +61,9 @@ from ser_edge.teaching import load_teachers, soften
 from ser_edge.trainer import build_trainer, last_checkpoint, quiet
 
 _BABBLE_CLIPS: Final = 128
+_GATE_LINE: Final = 0.5
+_GATE_NOISE: Final = 0.5
+"""Shares of the pictures that the gate hears through another line, and with noise over them."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +232,7 @@ def train(
     # From the checkpoint, not from memory: a run broken off after its last epoch has only that.
     held = torch.load(last_checkpoint(out), weights_only=True, map_location="cpu")
     module.load_state_dict(held["state_dict"])
+    told_apart = _fit_gate(module.net, training, recipe)
     write_whole(out / WEIGHTS, save_safetensors(_contiguous(module.net)))
     predictions = [
         prediction
@@ -257,6 +265,7 @@ def train(
                     {clip.rows[0].corpus for clip in training}.union(*(b.corpora for b in before))
                 ),
                 "unknowns": {"share": recipe.unknowns, "pictures": len(no_speech)},
+                "gate": {"sounds": recipe.gate, "told_apart": told_apart},
                 "parameters": sum(p.numel() for p in module.net.parameters()),
                 "hardware": {
                     **asdict(hardware),
@@ -339,6 +348,22 @@ def _babble(dataset: TrainingSounds, recipe: Recipe) -> torch.Tensor:
     for row, number in zip(bank, chosen, strict=True):
         row[:] = dataset[0, int(number)][0][:samples]
     return bank
+
+
+def _fit_gate(net: nn.Module, training: Sequence[Clip], recipe: Recipe) -> float | None:
+    """Fit the gate that the recipe wants; the share that it tells rightly, None without one."""
+    if not recipe.gate:
+        return None
+    assert isinstance(net, CompactNet)  # build_net has seen to it
+    hertz = band_edges(recipe.image)[1:-1].tolist()
+
+    def change(pictures: torch.Tensor) -> torch.Tensor:
+        heard = through_line(pictures, _GATE_LINE, hertz, recipe.image.range_db)
+        return add_noise(heard, _GATE_NOISE, recipe.image.range_db)
+
+    others = outliers.pictures(recipe.gate, recipe.image, recipe.seed)
+    clips = np.concatenate([clip.images for clip in training])
+    return fit_gate(net, clips, others[:, 0], change, recipe.seed)
 
 
 def _outliers_heard(recipe: Recipe, steps: int) -> int:

@@ -589,6 +589,7 @@ def test_the_network_takes_bytes_and_is_small():
         {"context": 3},
         {"relative_plane": True},
         {"time_halvings": 2},
+        {"gate": 5},
         {"attention": True, "context": 2, "relative_plane": True, "time_halvings": 3},
     ],
 )

@@ -6,6 +6,8 @@ batch normalisation, ReLU, mean, maximum, matrix product.
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import nn
 
@@ -36,7 +38,11 @@ def build_compact(recipe: Recipe, classes: int) -> nn.Module:
         relative_plane=recipe.relative_plane,
         context=recipe.context,
         attention=recipe.attention,
+        gate=recipe.gate > 0,
     )
+
+
+_OPEN: Final = 10.0  # the sigmoid of it is 0.99995
 
 
 class _Residual(nn.Module):
@@ -121,6 +127,9 @@ class CompactNet(nn.Module):
         Convolutions over time after the bands are summed.
     attention : bool
         Moments are weighed by attention, not equally, before they are averaged.
+    gate : bool
+        Logits are multiplied by how likely there is speech at all, so that without any all scores
+        are the same. Open until :func:`ser_edge.gate.fit_gate` has fitted it; no training moves it.
 
     Notes
     -----
@@ -139,6 +148,7 @@ class CompactNet(nn.Module):
         relative_plane: bool = False,
         context: int = 0,
         attention: bool = False,
+        gate: bool = False,
     ) -> None:
         super().__init__()
         stem, *stages = (max(8, round(channels * width / 8) * 8) for channels in (24, 32, 64, 160))
@@ -165,6 +175,7 @@ class CompactNet(nn.Module):
         layers += [_Context(inputs, 2**number) for number in range(context)]
         self.features = nn.Sequential(*layers)
         self.attention = _Attention(inputs) if attention else None
+        self.gate = _open_gate(2 * inputs) if gate else None
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(2 * inputs, classes)
 
@@ -184,7 +195,15 @@ class CompactNet(nn.Module):
     def judge(self, pooled: torch.Tensor) -> torch.Tensor:
         """Features that :meth:`pooled` gives -> logits."""
         logits: torch.Tensor = self.classify(self.dropout(pooled))
-        return logits
+        return logits if self.gate is None else logits * torch.sigmoid(self.gate(pooled))
+
+
+def _open_gate(features: int) -> nn.Linear:
+    """A gate that lets everything through and is not trained with the rest."""
+    gate = nn.Linear(features, 1)
+    nn.init.zeros_(gate.weight)
+    nn.init.constant_(gate.bias, _OPEN)
+    return gate.requires_grad_(False)
 
 
 def _relative(levels: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,103 @@
+"""The gate: whether a picture holds speech at all, fitted after the network has learnt emotions.
+
+A network that knows eight emotions finds one in a fan, too. Teaching it the sounds that are no
+speech as it learns (outlier exposure, Hendrycks et al. 2019, arXiv 1812.04606) made it hear worse
+(docs/experiments.md). Its pooled features tell speech from the rest well enough for one linear
+layer, which is fitted when all else stays as it is: it can change no feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ser_edge.melimage import UInt8
+from ser_edge.nets.compact import CompactNet
+
+_L2: Final = 1e-3
+_STEPS: Final = 300
+_BATCH: Final = 64
+
+
+def fit_gate(
+    net: CompactNet,
+    clips: UInt8,
+    others: UInt8,
+    change: Callable[[torch.Tensor], torch.Tensor],
+    seed: int,
+) -> float:
+    """Fit the network's gate by logistic regression; both kinds weigh the same.
+
+    Parameters
+    ----------
+    net : CompactNet
+        With a gate; in evaluation mode afterwards.
+    clips, others : ndarray
+        ``uint8 (N, n_mels, frames)``: pictures of training clips, and of sounds that are no
+        speech.
+    change : callable
+        Augmentation, ``float32 (N, 1, n_mels, frames)`` to the same: each picture is heard as it is
+        and changed.
+    seed : int
+        Of the augmentation.
+
+    Returns
+    -------
+    float
+        Share of all these pictures that the gate then tells rightly.
+
+    Raises
+    ------
+    ValueError
+        The network has no gate, or one kind is missing.
+    """
+    if net.gate is None:
+        raise ValueError("the network has no gate")
+    if not len(clips) or not len(others):
+        raise ValueError(f"a gate is fitted on both: {len(clips)} clips, {len(others)} others")
+    net.eval()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        speech, rest = (_features(net, pictures, change) for pictures in (clips, others))
+    values = torch.cat([speech, rest])
+    truth = torch.cat([torch.ones(len(speech)), torch.zeros(len(rest))]).double()
+    share = torch.where(truth > 0, 0.5 / len(speech), 0.5 / len(rest))
+    mean = values.mean(dim=0)
+    scale = 1 / (values.std(dim=0) + 1e-6)
+    standard = (values - mean) * scale
+    weight = torch.zeros(values.shape[1], dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        told = functional.binary_cross_entropy_with_logits(
+            standard @ weight + bias, truth, weight=share, reduction="sum"
+        )
+        value = told + _L2 / 2 * weight.square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        right = ((standard @ weight + bias > 0) == (truth > 0)).double().mean()
+        net.gate.weight.copy_((weight * scale)[None])
+        net.gate.bias.copy_(bias - (mean * scale) @ weight)
+    return float(right)
+
+
+def _features(
+    net: CompactNet, pictures: UInt8, change: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Pooled features of pictures, as they are and changed, ``float64 (2 N, features)``."""
+    device = next(net.parameters()).device
+    found = []
+    for part in np.array_split(pictures, -(-len(pictures) // _BATCH)):
+        plain = torch.from_numpy(part)[:, None].float()
+        for heard in (plain, change(plain)):
+            found.append(net.pooled(heard.to(device)).double().cpu())
+    return torch.cat(found)

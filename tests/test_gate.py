@@ -1,0 +1,142 @@
+"""The gate: sounds that are no speech say nothing, speech what it said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import SMALL, speechlike
+from ser_edge import outliers, training
+from ser_edge.corpora import CORPORA
+from ser_edge.gate import fit_gate
+from ser_edge.hardware import Hardware
+from ser_edge.melimage import UInt8, mel_image
+from ser_edge.nets import build_net
+from ser_edge.nets.compact import CompactNet
+from ser_edge.recipe import Recipe
+from ser_edge.rendering import render
+from ser_edge.scoring import load_net
+
+RECIPE = Recipe(
+    name="tiny", width=0.25, epochs=1, batch_size=4, dropout=0.0, freq_mask=2, time_mask=10,
+    gate=60, precision="32-true", image=SMALL,
+)  # fmt: skip
+
+
+def as_it_is(pictures: torch.Tensor) -> torch.Tensor:
+    return pictures
+
+
+def voices(first: int, count: int) -> UInt8:
+    return np.stack(
+        [mel_image(speechlike(1.5, 16_000, seed=first + i), SMALL) for i in range(count)]
+    )
+
+
+def net_with_gate() -> CompactNet:
+    torch.manual_seed(0)
+    net = build_net(RECIPE).eval()
+    assert isinstance(net, CompactNet)
+    return net
+
+
+@torch.no_grad()
+def logits(net: CompactNet, pictures: UInt8) -> torch.Tensor:
+    return net(torch.from_numpy(pictures)[:, None].float())
+
+
+def test_an_unfitted_gate_is_open():
+    net = net_with_gate()
+    shut = replace(RECIPE, gate=0)
+    torch.manual_seed(0)
+    other = build_net(shut).eval()
+    net_state = {k: v for k, v in net.state_dict().items() if not k.startswith("gate.")}
+    other.load_state_dict(net_state)
+    pictures = voices(0, 3)
+    torch.testing.assert_close(logits(net, pictures), logits(other, pictures), rtol=1e-3, atol=1e-4)
+    assert not any(p.requires_grad for p in net.gate.parameters())
+
+
+def test_fitted_it_silences_what_is_no_speech_and_nothing_else():
+    net = net_with_gate()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    heard, unheard = voices(0, 40), voices(1000, 20)
+    others = outliers.pictures(120, SMALL, seed=1)[:, 0]
+    foreign = outliers.pictures(60, SMALL, seed=2)[:, 0]
+    open_logits = logits(net, unheard)
+    told = fit_gate(net, heard, others, as_it_is, seed=1)
+    assert told > 0.9
+    after = net.state_dict()
+    assert all(torch.equal(after[n], v) for n, v in before.items() if not n.startswith("gate."))
+    kept = logits(net, unheard).abs().sum(dim=1) / open_logits.abs().sum(dim=1)
+    assert kept.median() > 0.9
+    quiet = torch.softmax(logits(net, foreign), dim=1).amax(dim=1)
+    loud = torch.softmax(logits(net, unheard), dim=1).amax(dim=1)
+    assert quiet.median() < loud.median()
+    silenced = torch.sigmoid(
+        net.gate(net.pooled(torch.from_numpy(foreign)[:, None].float()))
+    ).detach()
+    assert (silenced < 0.5).float().mean() > 0.8
+
+
+def test_the_fit_repeats_and_leaves_the_generator_alone():
+    others = outliers.pictures(30, SMALL, seed=1)[:, 0]
+    found = []
+    state = torch.get_rng_state()
+    for _ in range(2):
+        net = net_with_gate()
+        torch.set_rng_state(state)
+        fit_gate(net, voices(0, 12), others, lambda x: x + 20 * torch.rand_like(x), seed=3)
+        assert torch.equal(torch.get_rng_state(), state)
+        found.append(net.gate.weight.clone())
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("clips", "others", "gate", "message"),
+    [(0, 3, 60, "0 clips, 3 others"), (3, 0, 60, "3 clips, 0 others"), (3, 3, 0, "has no gate")],
+)
+def test_what_cannot_be_fitted(clips, others, gate, message):
+    pictures = np.zeros((3, *SMALL.shape), np.uint8)
+    net = build_net(replace(RECIPE, gate=gate))
+    with pytest.raises(ValueError, match=message):
+        fit_gate(net, pictures[:clips], pictures[:others], as_it_is, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gate": -1}, "gate is -1, allowed: 0 to 100000"),
+        ({"net": "resnet18", "gate": 5}, "gate is 5, only net compact has one"),
+    ],
+)
+def test_recipes_without_sense(changes, message):
+    with pytest.raises(ValueError, match=message):
+        build_net(replace(RECIPE, **changes))
+
+
+def test_a_run_fits_its_gate_last(make_ravdess, tmp_path: Path):
+    corpus = make_ravdess(actors=(1, 2, 4, 9), emotions=(1, 5))
+    images = tmp_path / "images"
+    render(CORPORA["ravdess"].scan(corpus).utterances, images, SMALL, workers=1, progress=False)
+    made = {}
+    for name, recipe in (("with", RECIPE), ("without", replace(RECIPE, gate=0))):
+        training.train(
+            images, tmp_path / name, recipe, "1", hardware=Hardware("cpu"), progress=False
+        )
+        made[name] = load_net(tmp_path / name)[1].state_dict()
+    found = json.loads((tmp_path / "with" / "metrics.json").read_text())["gate"]
+    assert found["sounds"] == 60
+    assert 0.5 < found["told_apart"] <= 1
+    assert made["with"]["gate.weight"].any()
+    # The gate's own start draws random numbers, so the rest is alike, not equal; but learnt alone.
+    assert {n for n in made["with"] if not n.startswith("gate.")} == set(made["without"])
+    assert json.loads((tmp_path / "without" / "metrics.json").read_text())["gate"] == {
+        "sounds": 0,
+        "told_apart": None,
+    }
