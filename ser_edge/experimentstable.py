@@ -143,7 +143,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
     empty = (_NOTHING,) * (len(_COLUMNS) - len(head) - 1)
     if experiment.not_run is not None:
-        return (*head, f"no result: {experiment.not_run}", *empty)
+        return (*head, experiment.not_run, *empty)
     if len(row.runs) < row.wanted:
         return (*head, f"{len(row.runs)} of {row.wanted} runs done", *empty)
     nll = row.figure("validation", "nll")

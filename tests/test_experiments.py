@@ -358,7 +358,7 @@ def test_the_table_is_replaced_in_place(bench):
     ]  # fmt: skip
     assert found["far"][2:] == ["all", "1", "-", "-", "-", "0.62", "0.25"]
     assert found["part"][4] == "0 of 2 runs done"
-    assert (found["never"][0], found["never"][4]) == ("h", "no result: no time")
+    assert (found["never"][0], found["never"][4]) == ("h", "no time")
     assert bench.run("--only", "one", "far", "--table", document).returncode == 0
     assert document.read_text() == text
 
