@@ -126,6 +126,7 @@ def run(fold: str, names: list[str], history: int = 4) -> Run:
         training_clips=12,
         corpora=("ravdess",),
         parameters=1234567,
+        seconds=600.0,
         provenance=ORIGIN,
         history=tuple(Epoch(i, 2.0 / (i + 1), 0.1 * i, None, 1e-3) for i in range(history)),
         predictions=made,
