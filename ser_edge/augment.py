@@ -217,10 +217,7 @@ def mask(images: torch.Tensor, freq_mask: int, time_mask: int) -> torch.Tensor:
 
 
 def mixup(
-    images: torch.Tensor,
-    targets: torch.Tensor,
-    alpha: float,
-    alone: torch.Tensor | None = None,
+    images: torch.Tensor, targets: torch.Tensor, alpha: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mix each picture with its neighbour in the batch (Zhang et al. 2017, arXiv 1710.09412).
 
@@ -235,8 +232,6 @@ def mixup(
         ``float32 (N, classes)``.
     alpha : float
         Of the Beta distribution; 0 mixes nothing.
-    alone : Tensor, optional
-        ``bool (N,)``: pictures that are not mixed, nor are their neighbours.
     """
     if alpha == 0:
         return images, targets
@@ -247,8 +242,6 @@ def mixup(
     )
     share = (gamma[:, 0] / gamma.sum(dim=1).clamp(min=1e-12)).clamp(0, 1)
     other = torch.arange(n, device=images.device) ^ 1
-    if alone is not None:
-        share = share.masked_fill(alone | alone[other], 1.0)
     a = share.view(n, 1, 1, 1)
     b = share.view(n, 1)
     return a * images + (1 - a) * images[other], b * targets + (1 - b) * targets[other]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import lightning
@@ -16,11 +16,10 @@ from torch.nn import functional
 from ser_edge import evaluation
 from ser_edge.adversary import Adversary, ramp
 from ser_edge.augment import ImageAugment, mixup
-from ser_edge.copypaste import copypaste
+from ser_edge.copypaste import Pasted, copypaste
 from ser_edge.dataset import Clip
 from ser_edge.draws import whole
 from ser_edge.emotions import EMOTIONS
-from ser_edge.exposure import Exposure
 from ser_edge.melimage import band_edges
 from ser_edge.muon import Muon
 from ser_edge.nets.compact import CompactNet
@@ -51,6 +50,47 @@ class Lessons:
     speakers: torch.Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Targets:
+    """What the pictures of a batch teach; all ``float32``, a row a picture.
+
+    Attributes
+    ----------
+    emotions : Tensor
+        ``(N, classes)``.
+    taught : Tensor, optional
+        Soft scores of the clips, ``(N, classes)``.
+    speakers : Tensor, optional
+        Who speaks, ``(N, speakers)``.
+    """
+
+    emotions: torch.Tensor
+    taught: torch.Tensor | None = None
+    speakers: torch.Tensor | None = None
+
+    def pasted(self, clips: Pasted) -> Targets:
+        """Those of clips that were lengthened by one another."""
+        return Targets(
+            clips.labels @ whole(self.emotions),
+            None if self.taught is None else clips.labels @ whole(self.taught),
+            None if self.speakers is None else clips.voices @ whole(self.speakers),
+        )
+
+    def joined(self) -> torch.Tensor:
+        """All of them beside one another: what is mixed is mixed in all alike."""
+        return torch.cat(list(self._held().values()), dim=1)
+
+    def parted(self, joined: torch.Tensor) -> Targets:
+        """Undo :meth:`joined`."""
+        held = self._held()
+        parts = torch.split(joined, [part.shape[1] for part in held.values()], dim=1)
+        return replace(self, **dict(zip(held, parts, strict=True)))
+
+    def _held(self) -> dict[str, torch.Tensor]:
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
 class Learner(lightning.LightningModule):
     """One network in training: input, loss, schedule, validation figure.
 
@@ -70,8 +110,6 @@ class Learner(lightning.LightningModule):
         What the training clips teach beside their labels.
     adversary : Adversary, optional
         Learns to tell the speakers; needs them in ``lessons``.
-    exposure : Exposure, optional
-        Puts sounds that are no speech among the clips.
     """
 
     def __init__(
@@ -84,14 +122,13 @@ class Learner(lightning.LightningModule):
         sound: nn.Module | None = None,
         lessons: Lessons | None = None,
         adversary: Adversary | None = None,
-        exposure: Exposure | None = None,
     ) -> None:
         super().__init__()
         self.recipe = recipe
         self.net = net
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.history: list[dict[str, float]] = []
-        self._sound, self._exposure = sound, exposure
+        self._sound = sound
         self._lessons = lessons or Lessons()
         self._adversary = adversary
         self._steps = 1
@@ -137,35 +174,8 @@ class Learner(lightning.LightningModule):
 
     def training_step(self, batch: tuple[torch.Tensor, ...], _: int) -> torch.Tensor:
         self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
-        numbers, labels = batch[-2:]
-        parts = [functional.one_hot(labels, len(EMOTIONS)).float()]
-        if self._lessons.soft is not None:
-            parts.append(self._lessons.soft.to(self.device)[numbers])
-        said = len(parts)  # what follows tells who speaks, not what
-        if self._adversary is not None and self._lessons.speakers is not None:
-            speakers = self._lessons.speakers.to(self.device)[numbers]
-            parts.append(self._adversary.targets(speakers))
         with torch.autocast(self.device.type, enabled=False):  # pictures are made in full precision
-            images = self._sound(*batch[:2]) if self._sound else batch[0].float()
-            if self.recipe.copypaste:
-                pasted = copypaste(
-                    images,
-                    labels,
-                    self.recipe.copypaste,
-                    self.recipe.training_frames,
-                    self.recipe.image.range_db,
-                )
-                images = pasted.images
-                parts = [
-                    (pasted.labels if number < said else pasted.voices) @ whole(part)
-                    for number, part in enumerate(parts)
-                ]
-            alone = None
-            if self._exposure:
-                images, parts[0], alone = self._exposure(images, parts[0])
-            targets = torch.cat(parts, dim=1)  # what is mixed is mixed in all of them alike
-            images, targets = mixup(self._augment(images), targets, self.recipe.mixup, alone)
-        parts = list(torch.split(targets, [part.shape[1] for part in parts], dim=1))
+            images, targets = self._lesson(batch)
         pooled: torch.Tensor | None = None
         if self._adversary is None:
             logits = self(images)
@@ -174,25 +184,48 @@ class Learner(lightning.LightningModule):
             logits = self._compact.judge(pooled)
         loss = functional.cross_entropy(
             logits,
-            parts.pop(0),
+            targets.emotions,
             weight=self._class_weights,  # type: ignore[arg-type]
             label_smoothing=self.recipe.label_smoothing,
         )
         if self.recipe.distill:
             teachers = self._lessons.teachers
-            taught = parts.pop(0) if teachers is None else teachers(images)
-            if alone is not None:  # a teacher may never have heard what is no speech
-                taught = taught.masked_fill(alone[:, None], 1 / len(EMOTIONS))
+            taught = targets.taught if teachers is None else teachers(images)
+            assert taught is not None  # training has seen to it
             apart = distance(logits, taught, self.recipe.distill_temperature)
             loss = (1 - self.recipe.distill) * loss + self.recipe.distill * apart
             self._log_mean("train/teacher_loss", apart)
-        if self._adversary is not None and pooled is not None:
-            speakers = parts.pop(0)
-            if alone is not None:  # nobody speaks there
-                speakers = speakers.masked_fill(alone[:, None], 0.0)
-            loss = loss + self._speaker_loss(self._adversary, pooled, speakers)
+        if self._adversary is not None and pooled is not None and targets.speakers is not None:
+            loss = loss + self._speaker_loss(self._adversary, pooled, targets.speakers)
         self._log_mean("train/loss", loss, prog_bar=True)
         return loss
+
+    def _lesson(self, batch: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, Targets]:
+        """The pictures that a batch is learnt from, and what they teach."""
+        numbers, labels = batch[-2:]
+        targets = self._targets(numbers, labels)
+        images = self._sound(*batch[:2]) if self._sound else batch[0].float()
+        if self.recipe.copypaste:
+            pasted = copypaste(
+                images,
+                labels,
+                self.recipe.copypaste,
+                self.recipe.training_frames,
+                self.recipe.image.range_db,
+            )
+            images, targets = pasted.images, targets.pasted(pasted)
+        images, joined = mixup(self._augment(images), targets.joined(), self.recipe.mixup)
+        return images, targets.parted(joined)
+
+    def _targets(self, numbers: torch.Tensor, labels: torch.Tensor) -> Targets:
+        soft, speakers = self._lessons.soft, self._lessons.speakers
+        return Targets(
+            functional.one_hot(labels, len(EMOTIONS)).float(),
+            None if soft is None else soft.to(self.device)[numbers],
+            None
+            if speakers is None or self._adversary is None
+            else self._adversary.targets(speakers.to(self.device)[numbers]),
+        )
 
     def _speaker_loss(
         self, adversary: Adversary, pooled: torch.Tensor, speakers: torch.Tensor

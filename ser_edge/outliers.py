@@ -1,10 +1,9 @@
-"""Sounds that are no speech, for training: pictures of which a network should make nothing.
+"""Sounds that are no speech, as pictures: what the gate of a network learns to close for.
 
-Outlier exposure (Hendrycks, Mazeika and Dietterich 2019, arXiv 1812.04606): a network that is
-shown other things with the same target for all classes gives low scores to what it never saw, too,
-if those things were various enough. So the families here are broad, and what they make is mixed,
-coloured, put into rooms and over hiss. All of it is made by rule, and nothing is shared with
-:mod:`ser_edge.notspeech`: a network is not measured by the sounds that it was trained with.
+A gate closes for what it never saw, too, if what it was shown was various enough (Hendrycks,
+Mazeika and Dietterich 2019, arXiv 1812.04606). So the families here are broad, and what they make
+is mixed, coloured, put into rooms and over hiss. All of it is made by rule, and nothing is shared
+with :mod:`ser_edge.notspeech`: a network is not measured by the sounds that it was fitted with.
 """
 
 from __future__ import annotations
@@ -23,9 +22,6 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Complex128 = npt.NDArray[np.complex128]
 T = TypeVar("T")
-
-BANK: Final = 2000
-"""Pictures made at most; a network of our size hears each a few times."""
 
 _LONGEST: Final = 1.6  # windows: what is longer is cut, as the edge app cuts it
 _SHORTEST_SECONDS: Final = 0.4

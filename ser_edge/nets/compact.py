@@ -34,9 +34,6 @@ def build_compact(recipe: Recipe, classes: int) -> nn.Module:
         recipe.image.n_mels,
         recipe.width,
         recipe.dropout,
-        time_halvings=recipe.time_halvings,
-        relative_plane=recipe.relative_plane,
-        context=recipe.context,
         attention=recipe.attention,
         gate=recipe.gate > 0,
     )
@@ -48,7 +45,7 @@ _OPEN: Final = 10.0  # the sigmoid of it is 0.99995
 class _Residual(nn.Module):
     """Two 3 x 3 convolutions beside a shortcut (He et al. 2015, arXiv 1512.03385)."""
 
-    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int]) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
@@ -58,34 +55,13 @@ class _Residual(nn.Module):
             nn.BatchNorm2d(outputs),
         )
         self.shortcut: nn.Module = nn.Identity()
-        if stride != (1, 1) or inputs != outputs:
+        if stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.relu(self.body(x) + self.shortcut(x))
-
-
-class _Context(nn.Module):
-    """A convolution over five steps of time, ``dilation`` apart, beside a shortcut."""
-
-    def __init__(self, channels: int, dilation: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(
-                channels,
-                channels,
-                (1, 5),
-                padding=(0, 2 * dilation),
-                dilation=(1, dilation),
-                bias=False,
-            ),
-            nn.BatchNorm2d(channels),
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.body(x) + x)
 
 
 class _Attention(nn.Module):
@@ -117,14 +93,6 @@ class CompactNet(nn.Module):
         Multiplier of the channels 24, 32, 64, 160.
     dropout : float
         Share of the pooled features that is dropped in training.
-    time_halvings : int
-        How many of the four convolutions that halve the bands halve the time as well, the first
-        ones: 2 to 4.
-    relative_plane : bool
-        The network sees, beside the picture, how far each point lies from the clip's own average
-        spectrum: what a voice and a microphone add to every moment is not in it.
-    context : int
-        Convolutions over time after the bands are summed.
     attention : bool
         Moments are weighed by attention, not equally, before they are averaged.
     gate : bool
@@ -144,25 +112,20 @@ class CompactNet(nn.Module):
         width: float = 1.0,
         dropout: float = 0.3,
         *,
-        time_halvings: int = 4,
-        relative_plane: bool = False,
-        context: int = 0,
         attention: bool = False,
         gate: bool = False,
     ) -> None:
         super().__init__()
         stem, *stages = (max(8, round(channels * width / 8) * 8) for channels in (24, 32, 64, 160))
-        strides = [(2, 2 if number < time_halvings else 1) for number in range(1 + len(stages))]
-        self.relative_plane = relative_plane
         layers: list[nn.Module] = [
-            nn.Conv2d(2 if relative_plane else 1, stem, 3, strides[0], 1, bias=False),
+            nn.Conv2d(1, stem, 3, 2, 1, bias=False),
             nn.BatchNorm2d(stem),
             nn.ReLU(inplace=True),
         ]
         inputs = stem
-        for outputs, blocks, stride in zip(stages, (1, 2, 1), strides[1:], strict=True):
+        for outputs, blocks in zip(stages, (1, 2, 1), strict=True):
             for block in range(blocks):
-                layers.append(_Residual(inputs, outputs, stride if block == 0 else (1, 1)))
+                layers.append(_Residual(inputs, outputs, 2 if block == 0 else 1))
                 inputs = outputs
         # Where on the band axis something lies says much (pitch, formants): a learnt sum over the
         # bands, not a mean.
@@ -172,7 +135,6 @@ class CompactNet(nn.Module):
             nn.BatchNorm2d(inputs),
             nn.ReLU(inplace=True),
         ]
-        layers += [_Context(inputs, 2**number) for number in range(context)]
         self.features = nn.Sequential(*layers)
         self.attention = _Attention(inputs) if attention else None
         self.gate = _open_gate(2 * inputs) if gate else None
@@ -186,8 +148,6 @@ class CompactNet(nn.Module):
         """Features of whole pictures, ``(N, features)``, before any is dropped."""
         # Grey levels of speech pictures average about 60 with a deviation of about 60.
         x = (image - 60.0) * (1.0 / 60.0)
-        if self.relative_plane:
-            x = torch.cat([x, _relative(image * (1.0 / 60.0))], dim=1)
         x = self.features(x)
         mean = x.mean(dim=(2, 3)) if self.attention is None else self.attention(x)
         return torch.cat([mean, x.amax(dim=(2, 3))], dim=1)
@@ -204,11 +164,3 @@ def _open_gate(features: int) -> nn.Linear:
     nn.init.zeros_(gate.weight)
     nn.init.constant_(gate.bias, _OPEN)
     return gate.requires_grad_(False)
-
-
-def _relative(levels: torch.Tensor) -> torch.Tensor:
-    """Levels less their mean over time, for which loud moments count more; 0 in silence."""
-    loudness = levels.mean(dim=2, keepdim=True)
-    share = loudness / (loudness.sum(dim=3, keepdim=True) + 1e-3)
-    spectrum = (levels * share).sum(dim=3, keepdim=True)
-    return levels - spectrum
