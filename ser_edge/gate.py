@@ -13,13 +13,12 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch.nn import functional
 
+from ser_edge.linearhead import fit_linear
 from ser_edge.melimage import UInt8
 from ser_edge.nets.compact import CompactNet
 
 _L2: Final = 1e-3
-_STEPS: Final = 300
 _BATCH: Final = 64
 
 
@@ -64,30 +63,16 @@ def fit_gate(
         torch.manual_seed(seed)
         speech, rest = (_features(net, pictures, change) for pictures in (clips, others))
     values = torch.cat([speech, rest])
-    truth = torch.cat([torch.ones(len(speech)), torch.zeros(len(rest))]).double()
-    share = torch.where(truth > 0, 0.5 / len(speech), 0.5 / len(rest))
-    mean = values.mean(dim=0)
+    truth = torch.cat([torch.ones(len(speech)), torch.zeros(len(rest))]).long()
+    shares = torch.tensor([1 / len(rest), 1 / len(speech)], dtype=torch.float64)
     scale = 1 / (values.std(dim=0) + 1e-6)
-    standard = (values - mean) * scale
-    weight = torch.zeros(values.shape[1], dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        optimizer.zero_grad()
-        told = functional.binary_cross_entropy_with_logits(
-            standard @ weight + bias, truth, weight=share, reduction="sum"
-        )
-        value = told + _L2 / 2 * weight.square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    # The two classes' weights are plus and minus half the gate's: their squares sum to half of its.
+    head = fit_linear(values, scale, truth, shares, 2 * _L2, bias_l2=0.0, tolerance=1e-7)
     with torch.no_grad():
-        right = ((standard @ weight + bias > 0) == (truth > 0)).double().mean()
-        net.gate.weight.copy_((weight * scale)[None])
-        net.gate.bias.copy_(bias - (mean * scale) @ weight)
-    return float(right)
+        weight = head.weight.diff().T * scale
+        net.gate.weight.copy_(weight)
+        net.gate.bias.copy_(head.bias.diff() - weight @ head.mean)
+    return float((head(values).argmax(dim=1) == truth).double().mean())
 
 
 def _features(

@@ -1,4 +1,4 @@
-"""Features of clips -> emotions: multinomial logistic regression, and its cross-fitting."""
+"""Features of clips -> classes: multinomial logistic regression, and its cross-fitting."""
 
 from __future__ import annotations
 
@@ -28,39 +28,53 @@ class LinearHead:
         return (features.double() - self.mean) * self.scale @ self.weight + self.bias
 
 
-def fit_head(features: torch.Tensor, labels: torch.Tensor, l2: float) -> LinearHead:
-    """Fit by L-BFGS; nothing is random.
+def fit_linear(
+    values: torch.Tensor,
+    scale: torch.Tensor,
+    labels: torch.Tensor,
+    shares: torch.Tensor,
+    l2: float,
+    bias_l2: float,
+    tolerance: float,
+) -> LinearHead:
+    """Fit by L-BFGS until no slope is above ``tolerance``; nothing is random.
 
     Parameters
     ----------
-    features : Tensor
-        ``float (clips, size)``; each is standardised.
-    labels : Tensor
-        ``int64 (clips,)``: indices of emotions.
-    l2 : float
-        Half of it times the squared weights is added to the mean loss.
+    values, scale : Tensor
+        ``float64 (clips, size)``, and what they, less their mean, are multiplied by, ``(size,)``.
+    labels, shares : Tensor
+        ``int64 (clips,)``: indices of classes; how much a clip of each weighs, ``(classes,)``.
+    l2, bias_l2 : float
+        Half of them times the squared weights and biases is added to the mean loss.
     """
-    values = features.double()
     mean = values.mean(dim=0)
-    deviation = (values - mean).square().mean(dim=0).sqrt()
-    scale = torch.where(deviation > 0, 1 / deviation.clamp(min=1e-12), 0.0)
     standard = (values - mean) * scale
-    weight = torch.zeros(values.shape[1], len(EMOTIONS), dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(len(EMOTIONS), dtype=torch.float64, requires_grad=True)
+    weight = torch.zeros(values.shape[1], len(shares), dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(len(shares), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
-        [weight, bias], max_iter=_STEPS, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
+        [weight, bias], max_iter=_STEPS, tolerance_grad=tolerance, line_search_fn="strong_wolfe"
     )
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        # The biases' tiny share keeps an emotion that nobody speaks from falling for ever.
-        penalty = weight.square().sum() + 0.01 * bias.square().sum()
-        value = functional.cross_entropy(standard @ weight + bias, labels) + l2 / 2 * penalty
+        penalty = l2 * weight.square().sum() + bias_l2 * bias.square().sum()
+        value = functional.cross_entropy(standard @ weight + bias, labels, shares) + penalty / 2
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
     return LinearHead(mean, scale, weight.detach(), bias.detach())
+
+
+def fit_head(features: torch.Tensor, labels: torch.Tensor, l2: float) -> LinearHead:
+    """Emotions of ``float (clips, size)``; ``labels`` and ``l2`` as :func:`fit_linear` says."""
+    values = features.double()
+    deviation = (values - values.mean(dim=0)).square().mean(dim=0).sqrt()
+    scale = torch.where(deviation > 0, 1 / deviation.clamp(min=1e-12), 0.0)
+    alike = torch.ones(len(EMOTIONS), dtype=torch.float64)
+    # The biases' tiny share keeps an emotion that nobody speaks from falling for ever.
+    return fit_linear(values, scale, labels, alike, l2, bias_l2=0.01 * l2, tolerance=1e-6)
 
 
 def cross_fitted(

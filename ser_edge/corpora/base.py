@@ -123,7 +123,8 @@ class Corpus:
     Parameters
     ----------
     scan : callable
-        Folder -> :class:`Scan`.
+        Folder -> :class:`Scan`; raises ``ValueError`` if there is no such folder. Where names say
+        all, :func:`scan_names` with the corpus's parser.
     licence, citation : str
     languages : tuple of str
         ISO 639-1; empty if unknown.

@@ -11,10 +11,11 @@ Research only, on a signed licence. The speakers were asked for no intensity.
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ser_edge.corpora.base import Corpus, Scan, Utterance, emotion_of, scan_names
+from ser_edge.corpora.base import Corpus, Utterance, emotion_of, scan_names
 from ser_edge.emotions import CORPUS_EMOTIONS
 
 SPEAKERS: Final = 20
@@ -71,19 +72,8 @@ def parse(path: Path) -> Utterance:
     )
 
 
-def scan(root: Path) -> Scan:
-    """All ESD recordings below a folder, in any layout.
-
-    Raises
-    ------
-    ValueError
-        If ``root`` is not a folder.
-    """
-    return scan_names(root, parse)
-
-
 CORPUS: Final = Corpus(
-    scan,
+    partial(scan_names, parse=parse),
     licence="research only, on a signed licence",
     citation="Zhou et al. 2022, Speech Communication 137, doi 10.1016/j.specom.2021.11.006",
     languages=("zh", "en"),

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from ser_edge.corpora.base import Corpus, Scan, Sex, Utterance, emotion_of, scan_names
+from ser_edge.corpora.base import Corpus, Sex, Utterance, emotion_of, scan_names
 
 SPEAKERS: Final[Mapping[str, Sex]] = MappingProxyType(
     {
@@ -65,19 +66,8 @@ def parse(path: Path) -> Utterance:
     )
 
 
-def scan(root: Path) -> Scan:
-    """All nEMO recordings below a folder, in any layout.
-
-    Raises
-    ------
-    ValueError
-        If ``root`` is not a folder.
-    """
-    return scan_names(root, parse)
-
-
 CORPUS: Final = Corpus(
-    scan,
+    partial(scan_names, parse=parse),
     licence="CC BY-NC-SA 4.0",
     citation="Christop 2024, LREC-COLING, arXiv 2404.06292",
     languages=("pl",),

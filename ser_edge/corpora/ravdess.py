@@ -7,10 +7,11 @@ intensity, statement, repetition, actor. The scheme is that of the Zenodo record
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ser_edge.corpora.base import Corpus, Scan, Sex, Utterance, scan_names
+from ser_edge.corpora.base import Corpus, Sex, Utterance, scan_names
 from ser_edge.corpora.download import Archive
 from ser_edge.emotions import CORPUS_EMOTIONS
 
@@ -77,19 +78,8 @@ def parse(path: Path) -> Utterance:
     )
 
 
-def scan(root: Path) -> Scan:
-    """All RAVDESS recordings below a folder, speech and song, in any layout.
-
-    Raises
-    ------
-    ValueError
-        If ``root`` is not a folder.
-    """
-    return scan_names(root, parse)
-
-
 CORPUS: Final = Corpus(
-    scan,
+    partial(scan_names, parse=parse),
     licence="CC BY-NC-SA 4.0",
     citation="Livingstone & Russo 2018, PLOS ONE 13(5) e0196391, doi 10.1371/journal.pone.0196391",
     languages=("en",),

@@ -10,10 +10,11 @@ http://kahlan.eps.surrey.ac.uk/savee). Of each emotion there are sentences 1 to 
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ser_edge.corpora.base import Corpus, Scan, Utterance, emotion_of, scan_names
+from ser_edge.corpora.base import Corpus, Utterance, emotion_of, scan_names
 
 SPEAKERS: Final = ("DC", "JE", "JK", "KL")
 
@@ -55,19 +56,8 @@ def parse(path: Path) -> Utterance:
     )
 
 
-def scan(root: Path) -> Scan:
-    """All SAVEE recordings below a folder, flat or by speaker.
-
-    Raises
-    ------
-    ValueError
-        If ``root`` is not a folder.
-    """
-    return scan_names(root, parse)
-
-
 CORPUS: Final = Corpus(
-    scan,
+    partial(scan_names, parse=parse),
     licence="research, on registration",
     citation="Haq & Jackson 2010, Multimodal Emotion Recognition, in Machine Audition, "
     "doi 10.4018/978-1-61520-919-4.ch017",

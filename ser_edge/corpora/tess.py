@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from ser_edge.corpora.base import Corpus, Scan, Utterance, emotion_of, scan_names
+from ser_edge.corpora.base import Corpus, Utterance, emotion_of, scan_names
 from ser_edge.emotions import CORPUS_EMOTIONS
 
 SPEAKERS: Final[Mapping[str, str]] = MappingProxyType({"OAF": "oaf", "YAF": "yaf", "OA": "oaf"})
@@ -67,19 +68,8 @@ def parse(path: Path) -> Utterance:
     )
 
 
-def scan(root: Path) -> Scan:
-    """All TESS recordings below a folder, in any layout.
-
-    Raises
-    ------
-    ValueError
-        If ``root`` is not a folder.
-    """
-    return scan_names(root, parse)
-
-
 CORPUS: Final = Corpus(
-    scan,
+    partial(scan_names, parse=parse),
     licence="CC BY-NC-ND 4.0",
     citation="Pichora-Fuller & Dupuis 2020, Toronto emotional speech set, doi 10.5683/SP2/E8H2MF",
     languages=("en",),
