@@ -42,6 +42,11 @@ def main() -> int:
         "6's; random: divide clips at random (leaky); speakers: divide speakers at random",
     )
     parser.add_argument(
+        "--refit",
+        action="store_true",
+        help="train on the fold's validation speakers as well, once the recipe is chosen",
+    )
+    parser.add_argument(
         "--also",
         type=Path,
         nargs="+",
@@ -96,6 +101,7 @@ def main() -> int:
             options.out,
             recipe.from_options(options, base),
             options.fold,
+            refit=options.refit,
             also=options.also,
             sounds=options.sounds,
             start=options.start,

@@ -86,7 +86,7 @@ class Split:
     test: frozenset[str]
 
 
-def divide(heard: Sequence[T], fold: str, seed: int) -> Division[T]:
+def divide(heard: Sequence[T], fold: str, seed: int, *, refit: bool = False) -> Division[T]:
     """Divide what there is of a rendering for one fold.
 
     Parameters
@@ -97,6 +97,8 @@ def divide(heard: Sequence[T], fold: str, seed: int) -> Division[T]:
         One of :data:`FOLDS`.
     seed : int
         Of the divisions at random.
+    refit : bool
+        Train on whom a recipe is chosen by as well, once it is: there is no validation then.
 
     Returns
     -------
@@ -110,9 +112,15 @@ def divide(heard: Sequence[T], fold: str, seed: int) -> Division[T]:
     """
     if fold not in FOLDS:
         raise ValueError(f"fold is {fold!r}, allowed: {', '.join(FOLDS)}")
+    if refit and fold == ALL:
+        raise ValueError(f"fold {ALL} holds nobody back whom a refit could train on as well")
     if fold == RANDOM:
+        if refit:
+            raise ValueError(f"fold {RANDOM} is no fold to refit: its figure is not for choosing")
         return _divide_clips(heard, seed)
     split = split_speakers({row.speaker for row in heard}, fold, seed)
+    if refit:
+        split = Split(split.train | split.validation, frozenset(), split.test)
     return Division(
         tuple(row for row in heard if row.speaker in split.train),
         tuple(r for r in heard if r.speaker in split.validation and r.channel == "speech"),

@@ -40,7 +40,7 @@ from ser_edge.heritage import Heritage, heritage_of_run, refuse_leak
 from ser_edge.learner import Learner, Lessons
 from ser_edge.melimage import band_edges
 from ser_edge.nets import build_net
-from ser_edge.nets.compact import CompactNet
+from ser_edge.nets.compact import GATE, CompactNet
 from ser_edge.nets.parallel import share_batch_norm, share_dropout
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
@@ -83,6 +83,7 @@ def train(
     recipe: Recipe,
     fold: str,
     *,
+    refit: bool = False,
     also: Sequence[Path] = (),
     sounds: Sequence[Path] = (),
     start: Path | None = None,
@@ -107,6 +108,9 @@ def train(
     recipe : Recipe
     fold : str
         One of :data:`ser_edge.folds.FOLDS`; ``all`` has no validation and no test.
+    refit : bool
+        Train on the fold's validation speakers as well, once the recipe is chosen: only the test is
+        scored then.
     also : sequence of Path
         Further renderings to train on; their clips of speakers who are scored are left out.
     sounds : sequence of Path
@@ -136,7 +140,7 @@ def train(
     hardware = hardware or Hardware()
     rows = read_rows(images, recipe.image)
     wanted = set(recipe.channels.split("+"))
-    division = divide(rows, fold, recipe.seed)
+    division = divide(rows, fold, recipe.seed, refit=refit)
     training = [
         clip
         for folder, heard in (
@@ -245,6 +249,7 @@ def train(
         json.dumps(
             {
                 "fold": fold,
+                "refit": refit,
                 "leaky": fold == RANDOM,
                 "figures": found,
                 "weights": "last epoch" + (", averaged" if recipe.ema else ""),

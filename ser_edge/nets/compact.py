@@ -39,6 +39,9 @@ def build_compact(recipe: Recipe, classes: int) -> nn.Module:
     )
 
 
+GATE: Final = "gate."
+"""What the names of the gate's weights begin with."""
+
 _OPEN: Final = 10.0  # the sigmoid of it is 0.99995
 
 
