@@ -43,8 +43,10 @@ def main() -> int:
     )
     parser.add_argument(
         "--refit",
-        action="store_true",
-        help="train on the fold's validation speakers as well, once the recipe is chosen",
+        type=Path,
+        metavar="RUN",
+        help="train on the fold's validation speakers as well, once RUN, of the same recipe and "
+        "fold, has shown what it is worth on them: what it said of them is kept for calibration",
     )
     parser.add_argument(
         "--also",

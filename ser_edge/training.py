@@ -32,6 +32,7 @@ from ser_edge.dataset import (
     load_sounds,
 )
 from ser_edge.emotions import EMOTIONS
+from ser_edge.evaluation import ClipPrediction
 from ser_edge.files import write_whole
 from ser_edge.folds import RANDOM, apart_from, divide, unheard_speakers
 from ser_edge.gate import fit_gate
@@ -45,6 +46,7 @@ from ser_edge.nets.parallel import share_batch_norm, share_dropout
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_rows
+from ser_edge.runs import read_run
 from ser_edge.scoring import (
     CONFIG,
     EVAL_BATCH,
@@ -83,7 +85,7 @@ def train(
     recipe: Recipe,
     fold: str,
     *,
-    refit: bool = False,
+    refit: Path | None = None,
     also: Sequence[Path] = (),
     sounds: Sequence[Path] = (),
     start: Path | None = None,
@@ -108,9 +110,10 @@ def train(
     recipe : Recipe
     fold : str
         One of :data:`ser_edge.folds.FOLDS`; ``all`` has no validation and no test.
-    refit : bool
-        Train on the fold's validation speakers as well, once the recipe is chosen: only the test is
-        scored then.
+    refit : Path, optional
+        A finished run of the same recipe and fold. Once that has shown on the fold's validation
+        speakers what the recipe is worth, this one is trained on them as well; the validation
+        predictions kept are those of the earlier run.
     also : sequence of Path
         Further renderings to train on; their clips of speakers who are scored are left out.
     sounds : sequence of Path
@@ -135,12 +138,14 @@ def train(
     ------
     ValueError
         Rendering and recipe do not fit, no clip to train on, no such accelerator, a teacher has
-        heard who is scored, ``out`` is taken, or what lies there cannot be gone on with.
+        heard who is scored, ``out`` is taken, what lies there cannot be gone on with, or ``refit``
+        is of another recipe or fold.
     """
     hardware = hardware or Hardware()
     rows = read_rows(images, recipe.image)
     wanted = set(recipe.channels.split("+"))
-    division = divide(rows, fold, recipe.seed, refit=refit)
+    division = divide(rows, fold, recipe.seed, refit=refit is not None)
+    validated = () if refit is None else _validated(refit, recipe, fold)
     training = [
         clip
         for folder, heard in (
@@ -235,13 +240,17 @@ def train(
     told_apart = _fit_gate(module.net, training, recipe)
     write_whole(out / WEIGHTS, save_safetensors(_contiguous(module.net)))
     predictions = [
-        prediction
-        for part, clips in scored.items()
-        for prediction in clip_predictions(window_logits(module.net, clips), clips, part, fold)
+        *validated,
+        *(
+            prediction
+            for part, clips in scored.items()
+            for prediction in clip_predictions(window_logits(module.net, clips), clips, part, fold)
+        ),
     ]
     heard = {clip.speaker for clip in training}
     found = {
-        part: evaluation.figures([p for p in predictions if p.part == part]) for part in scored
+        part: evaluation.figures([p for p in predictions if p.part == part])
+        for part in dict.fromkeys(p.part for p in predictions)
     }
     write_whole(out / PREDICTIONS, evaluation.predictions_csv(predictions))
     write_whole(
@@ -249,7 +258,7 @@ def train(
         json.dumps(
             {
                 "fold": fold,
-                "refit": refit,
+                "refit_of": None if refit is None else heritage_of_run(refit).name,
                 "leaky": fold == RANDOM,
                 "figures": found,
                 "weights": "last epoch" + (", averaged" if recipe.ema else ""),
@@ -311,6 +320,17 @@ def _lessons(
     targets = read_soft_targets(soft_targets)
     refuse_leak(soft_targets, targets.heritage, unheard)
     return Lessons(soft=soften(targets.of(training), temperature)), [targets.heritage]
+
+
+def _validated(chosen: Path, recipe: Recipe, fold: str) -> tuple[ClipPrediction, ...]:
+    """What the run that a recipe was chosen by said of the validation clips."""
+    run = read_run(chosen, fold)
+    other = recipe.differences(Recipe.read(chosen / CONFIG))
+    if other:
+        raise ValueError(f"{chosen}: as what is refitted it has other {', '.join(other)}")
+    if not run.part("validation"):
+        raise ValueError(f"{chosen / PREDICTIONS}: no validation clip in it")
+    return run.part("validation")
 
 
 def _unfinished(out: Path, recipe: Recipe, data: str, *, resume: bool) -> Path | None:
