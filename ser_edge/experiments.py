@@ -16,7 +16,7 @@ import yaml
 
 from ser_edge.corpora import CORPORA
 from ser_edge.files import write_whole
-from ser_edge.folds import ALL
+from ser_edge.folds import ALL, RANDOM
 from ser_edge.recipe import Recipe
 from ser_edge.scoring import CONFIG, METRICS
 from ser_edge.study import FOLDS, begun, check_recipe, run_folder
@@ -29,7 +29,8 @@ SCORED: Final = "ravdess"
 """The corpus that folds 1 to 5 divide."""
 
 _BASE: Final = "configs/compact.yaml"
-_ALLOWED_FOLDS: Final = (*FOLDS, ALL)
+_ALLOWED_FOLDS: Final = (*FOLDS, ALL, RANDOM)
+_OF_A_REFIT: Final = ("refit", "name", "stage", "what", "folds")
 _FIRST_SEED: Final = 1
 
 
@@ -55,6 +56,9 @@ class Experiment:
         Earlier experiment whose networks are started from (``from`` in the file).
     teachers : tuple of str
         Earlier experiments whose networks teach, those of the same fold, of all their seeds.
+    refit : str or None
+        Earlier experiment of whom this is the refit: its recipe, start and teachers, and trained on
+        its validation speakers, too.
     folds : tuple of str
     seeds : tuple of int
     not_run : str or None
@@ -69,6 +73,7 @@ class Experiment:
     also: tuple[str, ...] = ()
     start: str | None = None
     teachers: tuple[str, ...] = ()
+    refit: str | None = None
     folds: tuple[str, ...] = FOLDS
     seeds: tuple[int, ...] = (_FIRST_SEED,)
     not_run: str | None = None
@@ -94,6 +99,8 @@ class Job:
         Folder of the run whose network this one starts from.
     teachers : tuple of Path
         Folders of the runs whose networks teach this one.
+    refit : Path or None
+        Folder of the run of which this one is the refit.
     """
 
     experiment: Experiment
@@ -102,11 +109,13 @@ class Job:
     out: Path
     start: Path | None = None
     teachers: tuple[Path, ...] = ()
+    refit: Path | None = None
 
     @property
     def needs(self) -> tuple[Path, ...]:
         """Runs that must be finished first."""
-        return (*(() if self.start is None else (self.start,)), *self.teachers)
+        single = (run for run in (self.start, self.refit) if run is not None)
+        return (*single, *self.teachers)
 
     @property
     def folder(self) -> Path:
@@ -164,7 +173,9 @@ def read_experiments(path: Path, folds: Sequence[str] = FOLDS) -> tuple[Experime
         try:
             if not isinstance(entry, dict):
                 raise ValueError("it should be a mapping")
-            experiment = _experiment(entry, tuple(folds))
+            experiment = (
+                _refit(entry, found) if "refit" in entry else _experiment(entry, tuple(folds))
+            )
             if experiment.name in found:
                 raise ValueError("there are two of this name")
             _check_start(experiment, found)
@@ -191,7 +202,8 @@ def select(experiments: Sequence[Experiment], names: Iterable[str]) -> tuple[Exp
         if name not in by_name:
             raise ValueError(f"there is no experiment {name!r}, but {', '.join(by_name)}")
         chosen.add(name)
-        waiting += [start for start in [by_name[name].start] if start is not None]
+        single = (by_name[name].start, by_name[name].refit)
+        waiting += [needed for needed in single if needed is not None]
         waiting += by_name[name].teachers
     return tuple(experiment for experiment in experiments if experiment.name in chosen)
 
@@ -226,6 +238,7 @@ def jobs_of(experiments: Sequence[Experiment], out: Path) -> tuple[Job, ...]:
             out,
             start(experiment, seed, fold),
             teachers(experiment, fold),
+            None if experiment.refit is None else _folder(out, experiment.refit, seed, fold),
         )
         for experiment in experiments
         if experiment.not_run is None
@@ -268,6 +281,8 @@ def _data_yaml(experiment: Experiment) -> str:
     }
     if experiment.teachers:
         values["teachers"] = list(experiment.teachers)
+    if experiment.refit is not None:
+        values["refit"] = experiment.refit
     return yaml.safe_dump(values, sort_keys=False)
 
 
@@ -284,9 +299,8 @@ def _check_data(job: Job) -> None:
 
 
 def _experiment(entry: Mapping[str, Any], folds: tuple[str, ...]) -> Experiment:
-    known = ["from" if field.name == "start" else field.name for field in fields(Experiment)] + [
-        "base"
-    ]
+    names = [field.name for field in fields(Experiment) if field.name != "refit"]
+    known = ["from" if name == "start" else name for name in names] + ["base"]
     unknown = sorted(set(map(str, entry)) - set(known))
     if unknown:
         raise ValueError(f"unknown {', '.join(unknown)}; known: {', '.join(known)}")
@@ -323,9 +337,39 @@ def _experiment(entry: Mapping[str, Any], folds: tuple[str, ...]) -> Experiment:
             value = getattr(experiment, key)
             shown = list(value) if isinstance(value, tuple) else repr(value)
             raise ValueError(f"{key} is {shown}, allowed: {allowed}")
+    _check_folds(experiment)
+    return experiment
+
+
+def _refit(entry: Mapping[str, Any], earlier: Mapping[str, Experiment]) -> Experiment:
+    """All of an earlier experiment but for who is trained on."""
+    unknown = sorted(set(map(str, entry)) - set(_OF_A_REFIT))
+    if unknown:
+        raise ValueError(f"a refit takes {', '.join(_OF_A_REFIT)}, not {', '.join(unknown)}")
+    chosen = _text(entry, "refit")
+    if chosen not in earlier:
+        raise ValueError(f"refit is {chosen!r}, which is no experiment before it")
+    folds = tuple(fold for fold in earlier[chosen].folds if fold in FOLDS)
+    refit = replace(
+        earlier[chosen],
+        name=_text(entry, "name"),
+        stage=_text(entry, "stage"),
+        what=" ".join(_text(entry, "what").split()),
+        refit=chosen,
+        folds=tuple(map(str, _listed(entry, "folds", (int, str), folds))),
+    )
+    if earlier[chosen].not_run is not None or not refit.folds or not set(refit.folds) <= set(folds):
+        raise ValueError(
+            f"folds to refit are those that {chosen} has: {', '.join(folds) or 'none'}"
+        )
+    return refit
+
+
+def _check_folds(experiment: Experiment) -> None:
     if experiment.images != SCORED and experiment.folds != (ALL,):
         raise ValueError(f"folds {', '.join(FOLDS)} divide {SCORED}: give folds: [{ALL}]")
-    return experiment
+    if RANDOM in experiment.folds and len(experiment.folds) > 1:
+        raise ValueError(f"fold {RANDOM} is leaky and stands alone: give folds: [{RANDOM}]")
 
 
 def _recipe(name: str, base: Path, changes: Any) -> Recipe:

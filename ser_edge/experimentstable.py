@@ -146,10 +146,13 @@ def _cells(row: Row) -> tuple[str, ...]:
         return (*head, experiment.not_run, *empty)
     if len(row.runs) < row.wanted:
         return (*head, f"{len(row.runs)} of {row.wanted} runs done", *empty)
-    nll = row.figure("validation", "nll")
+    # What a refit keeps of validation speakers is the word of the run before it.
+    uar, nll = (
+        None if experiment.refit else row.figure("validation", name) for name in ("uar", "nll")
+    )
     return (
         *head,
-        _shown(row.figure("validation", "uar")),
+        _shown(uar),
         _NOTHING if nll is None else f"{nll.mean:.3f}",
         _shown(row.figure("test", "uar")),
         f"{row.runs[0].parameters / 1e6:.2f}",

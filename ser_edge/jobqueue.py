@@ -184,6 +184,8 @@ def command(job: Job, pictures: Mapping[Rendering, Path], places: Places) -> lis
         words += ["--from", job.start]
     if job.teachers:
         words += ["--teacher", *job.teachers]
+    if job.refit is not None:
+        words += ["--refit", job.refit]
     return list(map(str, words))
 
 

@@ -258,6 +258,58 @@ def test_teachers_are_finished_first_and_told_by_fold_and_seed(bench):
     ]
 
 
+def test_a_refit_is_all_of_what_it_refits_but_for_who_is_heard(bench):
+    bench.write(
+        {"name": "a", "folds": [1, 4, "all"]},
+        {"name": "b", "from": "a", "teachers": ["a"], "recipe": {"distill": 0.5}},
+    )
+    path = bench.folder / "list.yaml"
+    refit = {"name": "c", "stage": "h", "what": "Again.", "refit": "b"}
+    path.write_text(path.read_text() + yaml.safe_dump([refit]))
+    assert bench.run("--only", "c").returncode == 0
+    calls = {str(Path(call[1]).relative_to(bench.out)): call for call in bench.calls()}
+    assert list(calls)[-4:] == ["b/fold-1", "b/fold-4", "c/fold-1", "c/fold-4"]
+    before, after = calls["b/fold-4"], calls["c/fold-4"]
+    assert "--refit" not in before
+    assert after[after.index("--refit") + 1] == str(bench.out / "b" / "fold-4")
+    for option in ("--from", "--teacher"):
+        assert after[after.index(option) + 1] == before[before.index(option) + 1]
+    configs = [(bench.out / name / "config.yaml").read_text() for name in ("b", "c")]
+    assert configs[0] == configs[1]
+    document = bench.folder / "table.md"
+    document.write_text(f"{BEGIN}\n{END}\n")
+    assert bench.run("--table", document).returncode == 0
+    cells = rows(document.read_text())
+    assert cells["c"][-5:-3] == ["-", "-"]
+    assert cells["c"][-3] == cells["b"][-3]
+    assert cells["b"][-5] != "-"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"refit": "z"}, "c: refit is 'z', which is no experiment before it"),
+        ({"refit": "a", "recipe": {}}, "c: a refit takes refit, name, stage, what, folds, not rec"),
+        ({"refit": "a", "folds": [2]}, "c: folds to refit are those that a has: 1"),
+        ({"refit": "far"}, "c: folds to refit are those that far has: none"),
+        ({"refit": "off"}, "c: folds to refit are those that off has: 1"),
+    ],
+)
+def test_a_bad_refit_is_named(bench, entry, message):
+    bench.write(
+        {"name": "a", "folds": [1]},
+        {"name": "far", "folds": ["all"]},
+        {"name": "off", "folds": [1], "not_run": "x"},
+    )
+    path = bench.folder / "list.yaml"
+    entry = {"name": "c", "stage": "h", "what": "Again.", **entry}
+    path.write_text(path.read_text() + yaml.safe_dump([entry]))
+    done = bench.run()
+    assert done.returncode == 2
+    assert f"list.yaml: {message}" in done.stderr
+    assert bench.ran() == []
+
+
 def test_a_run_that_fails_does_not_stop_the_others(bench):
     bench.write({"name": "bad"}, {"name": "after", "from": "bad"}, {"name": "good"})
     done = bench.run()
@@ -399,7 +451,8 @@ def test_a_document_without_a_place_for_the_table_is_refused(bench, text):
         ([{"name": "a", "also": "nemo"}], "a: also is 'nemo', it should be a list"),
         ([{"name": "a", "images": "iemocap"}], "a: images is 'iemocap', allowed: crema-d"),
         ([{"name": "a", "images": "nemo"}], "a: folds 1, 2, 3, 4, 5 divide ravdess: give folds"),
-        ([{"name": "a", "folds": [6]}], "a: folds is ['6'], allowed: 1, 2, 3, 4, 5, all"),
+        ([{"name": "a", "folds": [6]}], "a: folds is ['6'], allowed: 1, 2, 3, 4, 5, all, random"),
+        ([{"name": "a", "folds": [1, "random"]}], "a: fold random is leaky and stands alone"),
         ([{"name": "a", "folds": [1, "1"]}], "a: folds is [1, '1'], it should hold nothing twice"),
         ([{"name": "a", "seeds": []}], "a: seeds is [], allowed: 0 or more"),
         ([{"name": "a", "seeds": [True]}], "a: seeds is [True], it should be a list"),

@@ -65,6 +65,21 @@ def test_all_trains_on_twenty(heard):
     assert divide(heard, "all", seed=1).test == ()
 
 
+def test_a_refit_trains_on_the_validation_speakers_too(heard):
+    before, after = divide(heard, "1", seed=1), divide(heard, "1", seed=1, refit=True)
+    moved = {part.speaker for part in before.validation}
+    assert {part.speaker for part in after.train} == {part.speaker for part in before.train} | moved
+    assert {"speech", "song"} == {p.channel for p in after.train if p.speaker in moved}
+    assert after.validation == ()
+    assert after.test == before.test
+
+
+@pytest.mark.parametrize("fold", ["all", "random"])
+def test_what_cannot_be_refitted(fold, heard):
+    with pytest.raises(ValueError, match=f"fold {fold} "):
+        divide(heard, fold, seed=1, refit=True)
+
+
 @pytest.mark.parametrize("fold", ["0", "6", "7", "one", ""])
 def test_no_such_fold(fold, heard):
     with pytest.raises(ValueError, match=f"fold is '{fold}', allowed: 1, 2, 3, 4, 5"):

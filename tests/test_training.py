@@ -37,6 +37,7 @@ from ser_edge.melimage import band_edges
 from ser_edge.nets import build_net
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_index, render
+from ser_edge.runs import read_run
 from ser_edge.scoring import load_net
 from ser_edge.soundaugment import SoundPictures
 from ser_edge.soundstrengths import SoundStrengths
@@ -341,6 +342,76 @@ def test_a_start_of_another_network_is_refused(images, tmp_path, here):
     done = here("train.py", images, tmp_path / "run", "--fold", 1, "--from", tmp_path / "none")
     assert done.returncode == 2
     assert "config.yaml: No such file" in done.stderr
+
+
+def test_a_gate_is_fitted_anew_after_a_start_without_or_with_one(images, tmp_path):
+    training.train(images, tmp_path / "open", RECIPE, "1", hardware=CPU, progress=False)
+    gated = replace(RECIPE, gate=12)
+    for name, start in (("first", "open"), ("second", "first")):
+        training.train(
+            images,
+            tmp_path / name,
+            gated,
+            "1",
+            start=tmp_path / start,
+            hardware=CPU,
+            progress=False,
+        )
+    first, second = (load_net(tmp_path / name)[1].state_dict() for name in ("first", "second"))
+    assert not torch.equal(first["gate.weight"], second["gate.weight"])
+    training.train(
+        images, tmp_path / "none", RECIPE, "1", start=tmp_path / "first", hardware=CPU,
+        progress=False,
+    )  # fmt: skip
+    assert "gate.weight" not in load_net(tmp_path / "none")[1].state_dict()
+
+
+def test_a_refit_is_trained_on_who_it_was_chosen_by(images, tmp_path, here):
+    training.train(images, tmp_path / "chosen", RECIPE, "1", hardware=CPU, progress=False)
+    config = tmp_path / "tiny.yaml"
+    config.write_text(RECIPE.to_yaml())
+    words = ["--fold", "1", "--config", config, "--accelerator", "cpu"]
+    done = here("train.py", images, tmp_path / "refit", *words, "--refit", tmp_path / "chosen")
+    assert done.returncode == 0, done.stderr
+    chosen, refit = (
+        json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("chosen", "refit")
+    )
+    assert refit["speakers"] == {
+        "train": ["ravdess-02", "ravdess-04", "ravdess-09"],
+        "validation": [],
+        "test": ["ravdess-01"],
+    }
+    assert refit["training_clips"] == 9
+    assert refit["refit_of"].startswith("chosen")
+    assert chosen["refit_of"] is None
+    # What was said of the validation clips before they were trained on is kept for calibration.
+    before, after = (read_run(tmp_path / name, "1") for name in ("chosen", "refit"))
+    assert after.part("validation") == before.part("validation")
+    assert after.figures["validation"] == before.figures["validation"]
+    assert [p.utterance for p in after.part("test")] == [p.utterance for p in before.part("test")]
+    assert after.part("test") != before.part("test")
+
+
+@pytest.mark.parametrize(
+    ("fold", "changes", "message"),
+    [
+        ("1", {"lr": 0.5}, "chosen: as what is refitted it has other lr"),
+        ("2", {}, "chosen: a run of fold 1 lies there, not of fold 2"),
+        ("all", {}, "fold all holds nobody back"),
+    ],
+)
+def test_a_refit_of_something_else_is_refused(images, tmp_path, fold, changes, message):
+    training.train(images, tmp_path / "chosen", RECIPE, "1", hardware=CPU, progress=False)
+    if fold == "2":  # actors 10 and 3 are its test and its validation
+        index = images / "index.csv"
+        text = index.read_text().replace("ravdess-01", "ravdess-10")
+        index.write_text(text.replace("ravdess-09", "ravdess-03"))
+    with pytest.raises(ValueError, match=message):
+        training.train(
+            images, tmp_path / "run", replace(RECIPE, **changes), fold, refit=tmp_path / "chosen",
+            hardware=CPU, progress=False,
+        )  # fmt: skip
+    assert not (tmp_path / "run").exists()
 
 
 def test_further_renderings_are_trained_on_but_nobody_who_is_scored(images, tmp_path):
