@@ -47,7 +47,15 @@ data: $(DEV)/.done  ## download RAVDESS (CC BY-NC-SA 4.0, 430 MB) into data/ravd
 images: $(DEV)/.done  ## render DATA to mel images
 	$(DEV)/bin/python scripts/render.py $(DATA) $(IMAGES) --config configs/$(NAME).yaml
 
+STAGES := $(wildcard configs/$(NAME)-stages.yaml)
+
 train: $(DEV)/.done  ## train configs/NAME.yaml on five folds and on all actors, package models/NAME
+ifneq ($(STAGES),)
+	$(DEV)/bin/python scripts/experiments.py $(STAGES) $(dir $(DATA)) runs/$(NAME) \
+	  --images $(dir $(IMAGES)) --folds 1 2 3 4 5 all
+	$(DEV)/bin/python scripts/package_model.py models/$(NAME) --final runs/$(NAME)/$(NAME)/fold-all \
+	  --folds $(foreach fold,1 2 3 4 5,runs/$(NAME)/$(NAME)/fold-$(fold))
+else
 	$(DEV)/bin/python scripts/evaluate.py $(IMAGES) runs/$(NAME) --config configs/$(NAME).yaml \
 	  --sounds $(DATA)
 	test -f runs/$(NAME)/all/metrics.json || \
@@ -55,6 +63,7 @@ train: $(DEV)/.done  ## train configs/NAME.yaml on five folds and on all actors,
 	    --config configs/$(NAME).yaml --sounds $(DATA)
 	$(DEV)/bin/python scripts/package_model.py models/$(NAME) \
 	  --final runs/$(NAME)/all --folds $(foreach fold,1 2 3 4 5,runs/$(NAME)/fold-$(fold))
+endif
 
 export: $(DEV)/.done  ## models/NAME -> ir/NAME
 	scripts/export_ir.sh $(NAME) --images $(IMAGES)

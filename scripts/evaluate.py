@@ -7,8 +7,8 @@ report.html, one page that needs nothing else. A finished fold is not run again,
 on; the figures are those of all finished folds in the folder.
 
 examples:
-  scripts/evaluate.py images/ravdess runs/compact --config configs/compact.yaml
-  scripts/evaluate.py images/ravdess runs/compact --config configs/compact.yaml \\
+  scripts/evaluate.py images/ravdess runs/plain --config configs/plain.yaml
+  scripts/evaluate.py images/ravdess runs/plain --config configs/plain.yaml \\
       --sounds data/ravdess --split both --edge
   scripts/evaluate.py images/ravdess runs/wide --width 1.5 --seed 3 --folds 1 3
   scripts/evaluate.py --compare runs/compact runs/wide --out compare.html

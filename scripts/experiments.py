@@ -10,6 +10,7 @@ examples:
   scripts/experiments.py configs/experiments.yaml data runs/experiments --jobs 2 \\
       --table docs/experiments.md
   scripts/experiments.py configs/experiments.yaml data runs/experiments --only plain crop
+  scripts/experiments.py configs/compact-stages.yaml data runs/compact --folds 1
 
 exit status: 0 all well, 1 some run or recording failed, 2 wrong usage
 """
@@ -22,7 +23,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from ser_edge.folds import VALIDATION_ACTORS
+from ser_edge.folds import ALL, VALIDATION_ACTORS
 
 
 def main() -> int:
@@ -35,7 +36,7 @@ def main() -> int:
     parser.add_argument(
         "--folds",
         nargs="+",
-        choices=[*map(str, VALIDATION_ACTORS)],
+        choices=[*map(str, VALIDATION_ACTORS), ALL],
         default=[*map(str, VALIDATION_ACTORS)],
         metavar="N",
         help="of the experiments that name none (default: 1 2 3 4 5)",

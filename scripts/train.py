@@ -6,10 +6,10 @@ last.ckpt, metrics.json, predictions.csv and tensorboard/.
 
 examples:
   scripts/render.py data/ravdess images/ravdess
-  scripts/train.py images/ravdess runs/fold1 --fold 1 --config configs/compact.yaml
+  scripts/train.py images/ravdess runs/fold1 --fold 1 --config configs/plain.yaml
   scripts/train.py images/ravdess runs/wide --fold 1 --width 1.5 --epochs 100 --seed 3
   scripts/train.py images/ravdess runs/all --fold all
-  scripts/train.py images/ravdess runs/fold1 --fold 1 --config configs/compact.yaml --resume
+  scripts/train.py images/ravdess runs/fold1 --fold 1 --config configs/plain.yaml --resume
   scripts/train.py images/ravdess runs/dense --fold 1 --net densenet121 --no-pretrained
   scripts/train.py images/ravdess runs/pupil --fold 1 --teacher runs/a1 runs/b1 --distill 0.7
   scripts/train.py images/ravdess runs/voices --fold 1 --adversarial 0.1
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ser_edge import recipe
@@ -69,7 +70,8 @@ def main() -> int:
         dest="start",
         type=Path,
         metavar="MODEL",
-        help="start from the weights of this run or model folder, and from its recipe",
+        help="start from the weights of this run or model folder, and from its recipe without "
+        "its teachers",
     )
     parser.add_argument(
         "--teacher",
@@ -97,7 +99,9 @@ def main() -> int:
     from ser_edge.training import train  # torch takes seconds to import: not for --help
 
     try:
-        base = recipe.Recipe.read(options.start / "config.yaml") if options.start else None
+        base = None
+        if options.start:  # whoever taught it is not at hand
+            base = replace(recipe.Recipe.read(options.start / "config.yaml"), distill=0.0)
         result = train(
             options.images,
             options.out,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,13 @@ from ser_edge.scoring import CONFIG, METRICS, PREDICTIONS, WEIGHTS
 
 FIGURES: Final = "figures.md"
 
+_REFITTED: Final = (
+    "Each run was trained on all actors but its test actors and those of fold 6. The validation "
+    "clips of `predictions.csv`, which temperature and threshold come from, are those of an "
+    "earlier run of the same recipe that had not heard them.",
+    "",
+)
+
 
 def package(
     final: Path, folds: Sequence[Path], out: Path, calibration: Calibration | None = None
@@ -40,7 +48,7 @@ def package(
     folds : sequence of Path
         Runs with ``--fold N``, of the same recipe but for the seed.
     out : Path
-        ``models/<name>``; gets weights, recipe, predictions, ``metrics.json`` and ``figures.md``; a
+        ``models/<name>``, what the model is called; gets weights, recipe, predictions, ``metrics.json`` and ``figures.md``; a
         model card ``README.md`` in it is left alone.
     calibration : Calibration, optional
         To be used instead, where the validation clips are too few to fit one.
@@ -58,14 +66,18 @@ def package(
     if not folds:
         raise ValueError("no fold run: figures and calibration come from them")
     recipe, metrics = _read_run(final)
+    recipe = replace(recipe, name=out.name)
     if metrics["fold"] != "all":
         raise ValueError(f"{final}: trained for fold {metrics['fold']}, not with --fold all")
     runs = [(folder, *_read_run(folder)) for folder in folds]
     for folder, other, _ in runs:
-        different = recipe.differences(other)
+        different = recipe.differences(replace(other, name=out.name))
         if different:
             raise ValueError(f"{folder}: its recipe has other {', '.join(different)} than {final}")
     kinds = {found["fold"] for _, _, found in runs}
+    refits = {found.get("refit_of") is not None for _, _, found in runs}
+    if len(refits) > 1:
+        raise ValueError("some of the fold runs are refits, others not: give all of one kind")
     if len(kinds & {RANDOM, SPEAKERS}) and len(kinds) > 1:
         raise ValueError(f"folds {', '.join(sorted(kinds))}: their figures do not mean the same")
     by_fold: dict[str, dict[str, Any]] = {}
@@ -78,6 +90,7 @@ def package(
         by_fold[key] = {
             "figures": found["figures"]["test"],
             "speakers": found["speakers"],
+            "refit_of": found.get("refit_of"),
             "provenance": found["provenance"],
         }
     if calibration is None:
@@ -90,6 +103,7 @@ def package(
             "uar_sd": round(float(np.std(uars, ddof=1)), 4) if len(uars) > 1 else 0.0,
             "uar_by_run": dict(zip(by_fold, uars, strict=True)),
             "measured_on": _measured_on(kinds),
+            "refitted": refits == {True},
         },
         "calibration": {
             "temperature": calibration.temperature,
@@ -127,6 +141,7 @@ def figures_markdown(name: str, metrics: dict[str, Any]) -> str:
         f"{', '.join(metrics['corpora'])}. The weights are those of the last epoch, chosen before. "
         "Made by `scripts/package_model.py`; recompute them from `predictions.csv`.",
         "",
+        *(_REFITTED if summary["refitted"] else ()),
         f"**Mean UAR {summary['uar_mean']:.3f}, SD {summary['uar_sd']:.3f} over "
         f"{len(metrics['folds'])} runs.**",
         "",

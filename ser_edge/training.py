@@ -305,7 +305,8 @@ def _lessons(
     if recipe.distill and not teachers and soft_targets is None:
         raise ValueError(
             f"distill is {recipe.distill}, but there is neither a teacher nor a file of soft "
-            "targets; without them it should be 0"
+            "targets; without them it should be 0 (configs/compact-stages.yaml with "
+            "scripts/experiments.py trains the teachers first)"
         )
     if not recipe.distill and (teachers or soft_targets is not None):
         raise ValueError("distill is 0, with a teacher it should be above 0 to 1")
