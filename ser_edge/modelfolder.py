@@ -48,8 +48,8 @@ def package(
     folds : sequence of Path
         Runs with ``--fold N``, of the same recipe but for the seed.
     out : Path
-        ``models/<name>``, what the model is called; gets weights, recipe, predictions, ``metrics.json`` and ``figures.md``; a
-        model card ``README.md`` in it is left alone.
+        ``models/<name>``, and so the model is called; gets weights, recipe, predictions,
+        ``metrics.json`` and ``figures.md``; a model card ``README.md`` in it is left alone.
     calibration : Calibration, optional
         To be used instead, where the validation clips are too few to fit one.
 
