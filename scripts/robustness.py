@@ -42,7 +42,7 @@ def main() -> int:
         type=float,
         metavar="SHARE",
         help="of RUNS: share of the validation clips that the threshold turns into unknown "
-        "(default: 0.02, as in an evaluation)",
+        "(default: 0.05, as in an evaluation)",
     )
     parser.add_argument(
         "--only",

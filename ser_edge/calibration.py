@@ -11,7 +11,7 @@ from ser_edge.decision import Calibration, softmax
 from ser_edge.emotions import emotion_index
 from ser_edge.evaluation import ClipPrediction, negative_log_likelihood
 
-UNKNOWN_SHARE: Final = 0.02
+UNKNOWN_SHARE: Final = 0.05
 """Share of real validation clips that the threshold turns into "unknown"."""
 
 _TEMPERATURES: Final = (0.05, 20.0)
