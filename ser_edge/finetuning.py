@@ -27,6 +27,7 @@ from ser_edge.scoring import (
     load_net,
     window_logits,
 )
+from ser_edge.soundstrengths import SoundStrengths
 from ser_edge.training import train
 
 SPEAKERS_TO_DIVIDE: Final = 5
@@ -52,6 +53,8 @@ def fine_tuning_recipe(base: Recipe, name: str) -> Recipe:
         precision="auto",
         distill=0.0,  # its teachers heard other voices
         adversarial=0.0,  # there may be one voice alone, and it is to be known
+        copies=0,  # --also is a rendering, whose recordings need not be at hand
+        sound=SoundStrengths(),
     )
 
 

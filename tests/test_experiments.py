@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -556,3 +556,16 @@ def test_the_list_that_is_shipped_can_be_read(monkeypatch):
     assert [experiment.name for experiment in experiments][:3] == ["plain", "crop", "hop320"]
     assert set(CORPORA) >= {corpus for entry in experiments for corpus in entry.corpora}
     assert jobs_of(experiments, Path("out"))
+
+
+def test_the_stages_of_the_shipped_model_are_those_of_the_list(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    listed = {e.name: e for e in read_experiments(Path("configs/experiments.yaml"))}
+    stages = read_experiments(Path("configs/compact-stages.yaml"), ["1", "all"])
+    for stage in stages:
+        assert stage.folds == ("1", "all")
+        assert replace(stage, stage="", what="", folds=()) == replace(
+            listed[stage.name], stage="", what="", folds=()
+        )
+    shipped = Recipe.read(Path("models/compact/config.yaml"))
+    assert shipped == stages[-1].recipe == Recipe.read(Path("configs/compact.yaml"))

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from conftest import SMALL, Done, speechlike
+from conftest import ROOT, SMALL, Done, speechlike
 from edge_app import Classifier
 from ser_edge import training
 from ser_edge.corpora import CORPORA, own
 from ser_edge.dataset import load_clips, load_sounds
+from ser_edge.finetuning import fine_tuning_recipe
 from ser_edge.hardware import Hardware
 from ser_edge.modelfolder import package
 from ser_edge.recipe import Recipe
@@ -33,6 +34,13 @@ def labels(root: Path) -> dict[str, tuple[str, str]]:
     scan = CORPORA["own"].scan(root)
     assert not scan.problems
     return {u.name: (u.emotion, u.speaker) for u in scan.utterances}
+
+
+def test_the_shipped_recipe_is_made_fit_for_a_few_clips():
+    shipped = Recipe.read(ROOT / "models" / "compact" / "config.yaml")
+    recipe = fine_tuning_recipe(shipped, "anna")
+    assert (recipe.name, recipe.distill, recipe.copies, recipe.sound.any) == ("anna", 0, 0, False)
+    assert (recipe.image, recipe.gate, recipe.lr) == (shipped.image, shipped.gate, shipped.lr / 4)
 
 
 def test_a_folder_for_each_emotion(tmp_path):

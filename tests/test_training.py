@@ -410,6 +410,20 @@ def test_a_refit_of_something_else_is_refused(images, tmp_path, fold, changes, m
     assert not (tmp_path / "run").exists()
 
 
+def test_a_start_comes_with_its_recipe_but_without_its_teachers(images, tmp_path, here):
+    training.train(images, tmp_path / "first", RECIPE, "1", hardware=CPU, progress=False)
+    taught = replace(RECIPE, distill=0.5, lr=0.003)
+    training.train(
+        images, tmp_path / "pupil", taught, "1", teachers=[tmp_path / "first"], hardware=CPU,
+        progress=False,
+    )  # fmt: skip
+    words = ["--fold", 1, "--accelerator", "cpu", "--from", tmp_path / "pupil"]
+    done = here("train.py", images, tmp_path / "on", *words)
+    assert done.returncode == 0, done.stderr
+    recipe = Recipe.read(tmp_path / "on" / "config.yaml")
+    assert (recipe.distill, recipe.lr) == (0.0, 0.003)
+
+
 def test_further_renderings_are_trained_on_but_nobody_who_is_scored(images, tmp_path):
     training.train(
         images, tmp_path / "run", RECIPE, "1", also=[images], hardware=CPU, progress=False
