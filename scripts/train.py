@@ -89,6 +89,15 @@ def main() -> int:
         metavar="CSV",
         help="soft targets that scripts/teach.py wrote, in place of --teacher (with --distill)",
     )
+    parser.add_argument(
+        "--gate-speech",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="IMAGES",
+        help="renderings of other corpora whose clips the gate hears as speech too (with --gate): "
+        "without them it may turn strange microphones away",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with a run broken off")
     add_hardware_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -113,6 +122,7 @@ def main() -> int:
             start=options.start,
             teachers=options.teachers,
             soft_targets=options.targets,
+            gate_speech=options.gate_speech,
             hardware=hardware_of(options),
             resume=options.resume,
             progress=not options.quiet,

@@ -59,6 +59,8 @@ class Experiment:
     refit : str or None
         Earlier experiment of whom this is the refit: its recipe, start and teachers, and trained on
         its validation speakers, too.
+    speech : tuple of str
+        Further corpora that its gate hears as speech.
     folds : tuple of str
     seeds : tuple of int
     not_run : str or None
@@ -74,6 +76,7 @@ class Experiment:
     start: str | None = None
     teachers: tuple[str, ...] = ()
     refit: str | None = None
+    speech: tuple[str, ...] = ()
     folds: tuple[str, ...] = FOLDS
     seeds: tuple[int, ...] = (_FIRST_SEED,)
     not_run: str | None = None
@@ -283,6 +286,8 @@ def _data_yaml(experiment: Experiment) -> str:
         values["teachers"] = list(experiment.teachers)
     if experiment.refit is not None:
         values["refit"] = experiment.refit
+    if experiment.speech:
+        values["speech"] = list(experiment.speech)
     return yaml.safe_dump(values, sort_keys=False)
 
 
@@ -314,6 +319,7 @@ def _experiment(entry: Mapping[str, Any], folds: tuple[str, ...]) -> Experiment:
         also=tuple(_listed(entry, "also", str, ())),
         start=_text(entry, "from") if "from" in entry else None,
         teachers=tuple(_listed(entry, "teachers", str, ())),
+        speech=tuple(_listed(entry, "speech", str, ())),
         folds=tuple(map(str, _listed(entry, "folds", (int, str), folds))),
         seeds=tuple(_listed(entry, "seeds", int, (_FIRST_SEED,))),
         not_run=_text(entry, "not_run") if "not_run" in entry else None,
@@ -326,6 +332,7 @@ def _experiment(entry: Mapping[str, Any], folds: tuple[str, ...]) -> Experiment:
             set(experiment.also) <= set(CORPORA) - {experiment.images},
             f"other corpora than images, of {', '.join(CORPORA)}",
         ),
+        ("speech", set(experiment.speech) <= set(CORPORA), ", ".join(CORPORA)),
         (
             "folds",
             experiment.folds and set(experiment.folds) <= set(_ALLOWED_FOLDS),

@@ -19,6 +19,11 @@ from ser_edge.melimage import UInt8
 from ser_edge.nets.compact import CompactNet
 
 _L2: Final = 1e-3
+_SPEECH_WEIGHS: Final = 10.0
+"""How much more all speech weighs than all the rest: better a fan let in than a voice turned away.
+
+With 1, a gate fitted to RAVDESS alone turned away a fifth of nEMO and half of CREMA-D."""
+
 _BATCH: Final = 64
 
 
@@ -29,15 +34,14 @@ def fit_gate(
     change: Callable[[torch.Tensor], torch.Tensor],
     seed: int,
 ) -> float:
-    """Fit the network's gate by logistic regression; both kinds weigh the same.
+    """Fit the network's gate by logistic regression.
 
     Parameters
     ----------
     net : CompactNet
         With a gate; in evaluation mode afterwards.
     clips, others : ndarray
-        ``uint8 (N, n_mels, frames)``: pictures of training clips, and of sounds that are no
-        speech.
+        ``uint8 (N, n_mels, frames)``: pictures of speech, and of sounds that are none.
     change : callable
         Augmentation, ``float32 (N, 1, n_mels, frames)`` to the same: each picture is heard as it is
         and changed.
@@ -64,7 +68,7 @@ def fit_gate(
         speech, rest = (_features(net, pictures, change) for pictures in (clips, others))
     values = torch.cat([speech, rest])
     truth = torch.cat([torch.ones(len(speech)), torch.zeros(len(rest))]).long()
-    shares = torch.tensor([1 / len(rest), 1 / len(speech)], dtype=torch.float64)
+    shares = torch.tensor([1 / len(rest), _SPEECH_WEIGHS / len(speech)], dtype=torch.float64)
     scale = 1 / (values.std(dim=0) + 1e-6)
     # The two classes' weights are plus and minus half the gate's: their squares sum to half of its.
     head = fit_linear(values, scale, truth, shares, 2 * _L2, bias_l2=0.0, tolerance=1e-7)

@@ -148,13 +148,13 @@ def make_pictures(
     wanted: dict[Rendering, Path] = {}
     missing: list[Rendering] = []
     for job in jobs:
-        for corpus in job.experiment.corpora:
+        for corpus in (*job.experiment.corpora, *job.experiment.speech):
             rendering = (corpus, job.experiment.recipe.image)
             if rendering not in wanted:
                 wanted[rendering] = _folder(rendering, places.images)
                 if not _rendered(wanted[rendering], rendering[1]):
                     missing.append(rendering)
-            heard = job.experiment.recipe.sound.any
+            heard = job.experiment.recipe.sound.any and corpus in job.experiment.corpora
             if (heard or rendering in missing) and not (places.data / corpus).is_dir():
                 raise ValueError(f"{places.data / corpus}: {job} needs it, there is no such folder")
     problems: list[Problem] = []
@@ -184,6 +184,9 @@ def command(job: Job, pictures: Mapping[Rendering, Path], places: Places) -> lis
         words += ["--from", job.start]
     if job.teachers:
         words += ["--teacher", *job.teachers]
+    if experiment.speech:
+        rendered = (pictures[corpus, experiment.recipe.image] for corpus in experiment.speech)
+        words += ["--gate-speech", *rendered]
     if job.refit is not None:
         words += ["--refit", job.refit]
     return list(map(str, words))

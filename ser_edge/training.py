@@ -91,6 +91,7 @@ def train(
     start: Path | None = None,
     teachers: Sequence[Path] = (),
     soft_targets: Path | None = None,
+    gate_speech: Sequence[Path] = (),
     hardware: Hardware | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -124,6 +125,9 @@ def train(
         Runs or model folders whose mean scores are taught, where the recipe has ``distill``.
     soft_targets : Path, optional
         File of ``scripts/teach.py`` to be taught in place of teachers.
+    gate_speech : sequence of Path
+        Further renderings of speech that the recipe's gate opens for, without their labels; clips
+        of speakers who are scored are left out.
     hardware : Hardware, optional
     resume : bool
         Go on from the last finished epoch of a run that was broken off, if there is one.
@@ -161,6 +165,15 @@ def train(
     }
     if not training:
         raise ValueError(f"{images}: no clip of {recipe.channels} to train on")
+    if gate_speech and not recipe.gate:
+        raise ValueError("gate is 0: there is none to open for further speech")
+    voices = [
+        clip
+        for folder in gate_speech
+        for clip in load_clips(
+            folder, apart_from(read_rows(folder, recipe.image), division), recipe.image
+        )
+    ]
     lessons, taught_by = _lessons(
         recipe, training, teachers, soft_targets, unheard_speakers(division)
     )
@@ -237,7 +250,7 @@ def train(
     # From the checkpoint, not from memory: a run broken off after its last epoch has only that.
     held = torch.load(last_checkpoint(out), weights_only=True, map_location="cpu")
     module.load_state_dict(held["state_dict"])
-    told_apart = _fit_gate(module.net, training, recipe)
+    told_apart = _fit_gate(module.net, [*training, *voices], recipe)
     write_whole(out / WEIGHTS, save_safetensors(_contiguous(module.net)))
     predictions = [
         *validated,
@@ -264,7 +277,9 @@ def train(
                 "weights": "last epoch" + (", averaged" if recipe.ema else ""),
                 "started_from": before[-1].name if start else None,
                 "teachers": [teacher.name for teacher in taught_by],
-                "inherited_speakers": sorted({s for b in before for s in b.speakers} - heard),
+                "inherited_speakers": sorted(
+                    {s for b in before for s in b.speakers}.union(v.speaker for v in voices) - heard
+                ),
                 "speakers": {
                     "train": sorted(heard),
                     "validation": sorted({row.speaker for row in division.validation}),
@@ -274,7 +289,13 @@ def train(
                 "corpora": sorted(
                     {clip.rows[0].corpus for clip in training}.union(*(b.corpora for b in before))
                 ),
-                "gate": {"sounds": recipe.gate, "told_apart": told_apart},
+                "gate": {
+                    "sounds": recipe.gate,
+                    "speech": sorted({clip.rows[0].corpus for clip in (*training, *voices)})
+                    if recipe.gate
+                    else [],
+                    "told_apart": told_apart,
+                },
                 "parameters": sum(p.numel() for p in module.net.parameters()),
                 "hardware": {
                     **asdict(hardware),
@@ -371,7 +392,7 @@ def _babble(dataset: TrainingSounds, recipe: Recipe) -> torch.Tensor:
     return bank
 
 
-def _fit_gate(net: nn.Module, training: Sequence[Clip], recipe: Recipe) -> float | None:
+def _fit_gate(net: nn.Module, speech: Sequence[Clip], recipe: Recipe) -> float | None:
     """Fit the gate that the recipe wants; the share that it tells rightly, None without one."""
     if not recipe.gate:
         return None
@@ -383,7 +404,7 @@ def _fit_gate(net: nn.Module, training: Sequence[Clip], recipe: Recipe) -> float
         return add_noise(heard, _GATE_NOISE, recipe.image.range_db)
 
     others = outliers.pictures(recipe.gate, recipe.image, recipe.seed)
-    clips = np.concatenate([clip.images for clip in training])
+    clips = np.concatenate([clip.images for clip in speech])
     return fit_gate(net, clips, others[:, 0], change, recipe.seed)
 
 
