@@ -111,6 +111,7 @@ def package(
         },
         "corpora": metrics["corpora"],
         "teachers": metrics.get("teachers", []),
+        "gate": metrics.get("gate"),
         "inherited_speakers": metrics.get("inherited_speakers", []),
         "parameters": metrics["parameters"],
         "training_clips": metrics["training_clips"],
@@ -142,6 +143,7 @@ def figures_markdown(name: str, metrics: dict[str, Any]) -> str:
         "Made by `scripts/package_model.py`; recompute them from `predictions.csv`.",
         "",
         *(_REFITTED if summary["refitted"] else ()),
+        *_gate_lines(metrics["gate"]),
         f"**Mean UAR {summary['uar_mean']:.3f}, SD {summary['uar_sd']:.3f} over "
         f"{len(metrics['folds'])} runs.**",
         "",
@@ -187,6 +189,16 @@ def figures_markdown(name: str, metrics: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _gate_lines(gate: dict[str, Any] | None) -> list[str]:
+    if not gate or not gate["sounds"]:
+        return []
+    return [
+        f"The gate was fitted to {gate['sounds']} sounds that are no speech and to speech of "
+        f"{', '.join(gate['speech'])}, without labels.",
+        "",
+    ]
 
 
 def _labels_table(metrics: dict[str, Any]) -> list[str]:

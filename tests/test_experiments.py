@@ -211,7 +211,7 @@ def test_what_a_training_is_told(bench):
         {"name": "far", "images": "nemo", "folds": ["all"]},
         {
             "name": "near", "also": ["nemo"], "from": "far", "seeds": [2],
-            "recipe": {"sound": {"noise": 0.3}, "epochs": 7},
+            "recipe": {"sound": {"noise": 0.3}, "epochs": 7, "gate": 9}, "speech": ["nemo"],
         },
     )  # fmt: skip
     done = bench.run("--jobs", 2)
@@ -227,7 +227,7 @@ def test_what_a_training_is_told(bench):
         images / "ravdess", out / "near" / "seed-2" / "fold-1",
         "--config", out / "near" / "config.yaml", "--fold", 1, "--seed", 2, "--resume", "--quiet",
         "--also", images / "nemo", "--sounds", data / "ravdess", data / "nemo",
-        "--from", out / "far" / "fold-all", max(1, cores // 2),
+        "--from", out / "far" / "fold-all", "--gate-speech", images / "nemo", max(1, cores // 2),
     )]  # fmt: skip
     recipe = Recipe.read(out / "near" / "config.yaml")
     assert (recipe.epochs, recipe.sound.noise, recipe.image) == (7, 0.3, SMALL)
@@ -448,6 +448,7 @@ def test_a_document_without_a_place_for_the_table_is_refused(bench, text):
         ([{"name": "a", "recipe": {"sound": {"noise": 2}}}], "a: sound.noise is 2.0, allowed"),
         ([{"name": "a", "recipe": {"seed": 2}}], "a: seed is no part of recipe here: seeds"),
         ([{"name": "a", "also": ["ravdess"]}], "a: also is ['ravdess'], allowed: other corpora"),
+        ([{"name": "a", "speech": ["me"]}], "a: speech is ['me'], allowed: crema-d"),
         ([{"name": "a", "also": "nemo"}], "a: also is 'nemo', it should be a list"),
         ([{"name": "a", "images": "iemocap"}], "a: images is 'iemocap', allowed: crema-d"),
         ([{"name": "a", "images": "nemo"}], "a: folds 1, 2, 3, 4, 5 divide ravdess: give folds"),

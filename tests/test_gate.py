@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,12 +132,63 @@ def test_a_run_fits_its_gate_last(make_ravdess, tmp_path: Path):
         )
         made[name] = load_net(tmp_path / name)[1].state_dict()
     found = json.loads((tmp_path / "with" / "metrics.json").read_text())["gate"]
-    assert found["sounds"] == 60
+    assert (found["sounds"], found["speech"]) == (60, ["ravdess"])
     assert 0.5 < found["told_apart"] <= 1
     assert made["with"]["gate.weight"].any()
     # The gate's own start draws random numbers, so the rest is alike, not equal; but learnt alone.
     assert {n for n in made["with"] if not n.startswith("gate.")} == set(made["without"])
     assert json.loads((tmp_path / "without" / "metrics.json").read_text())["gate"] == {
         "sounds": 0,
+        "speech": [],
         "told_apart": None,
     }
+
+
+def test_a_gate_opens_for_voices_of_another_corpus_too(make_ravdess, tmp_path: Path, monkeypatch):
+    corpus = make_ravdess(actors=(1, 2, 4, 9), emotions=(1, 5))
+    images = tmp_path / "images"
+    render(CORPORA["ravdess"].scan(corpus).utterances, images, SMALL, workers=1, progress=False)
+    elsewhere = tmp_path / "nemo"
+    shutil.copytree(images, elsewhere)
+    index = elsewhere / "index.csv"
+    index.write_text(index.read_text().replace(",ravdess,", ",nemo,"))
+    heard = []
+
+    def noted(net, clips, *rest):
+        heard.append(len(clips))
+        return fit_gate(net, clips, *rest)
+
+    monkeypatch.setattr(training, "fit_gate", noted)
+    for name, more in (("alone", []), ("both", [elsewhere])):
+        training.train(
+            images, tmp_path / name, RECIPE, "1", gate_speech=more, hardware=Hardware("cpu"),
+            progress=False,
+        )  # fmt: skip
+    alone, both = heard
+    assert both == 2 * alone  # actors 2 and 4 again, never 1 and 9, who are scored
+    metrics = json.loads((tmp_path / "both" / "metrics.json").read_text())
+    assert metrics["gate"]["speech"] == ["nemo", "ravdess"]
+    assert metrics["training_clips"] == alone
+    nets = [load_net(tmp_path / name)[1].state_dict() for name in ("alone", "both")]
+    assert not torch.equal(nets[0].pop("gate.weight"), nets[1].pop("gate.weight"))
+    for state in nets:
+        state.pop("gate.bias")
+    assert all(torch.equal(value, nets[1][name]) for name, value in nets[0].items())
+
+
+def test_speech_for_a_gate_that_is_not_there(make_ravdess, tmp_path: Path):
+    corpus = make_ravdess(actors=(1, 2, 9), emotions=(1,))
+    images = tmp_path / "images"
+    render(CORPORA["ravdess"].scan(corpus).utterances, images, SMALL, workers=1, progress=False)
+    with pytest.raises(ValueError, match="gate is 0: there is none to open"):
+        training.train(images, tmp_path / "run", replace(RECIPE, gate=0), "1", gate_speech=[images])
+
+
+def test_a_voice_turned_away_weighs_more_than_a_fan_let_in():
+    """Where the two cannot be told apart, the gate stays open."""
+    net = net_with_gate()
+    mixed = np.concatenate([voices(0, 20), outliers.pictures(60, SMALL, seed=1)[:, 0]])
+    fit_gate(net, mixed, mixed, as_it_is, seed=1)
+    with torch.no_grad():
+        pooled = net.pooled(torch.from_numpy(mixed)[:, None].float())
+        assert (torch.sigmoid(net.gate(pooled)) > 0.8).all()
