@@ -138,6 +138,7 @@ class Learner(lightning.LightningModule):
             recipe.freq_stretch,
             recipe.shift,
             recipe.line,
+            recipe.telephone,
             recipe.noise,
             recipe.freq_mask,
             recipe.time_mask,

@@ -727,6 +727,26 @@ def test_a_line_has_limits_and_keeps_the_loudest_and_black(batch):
     assert torch.equal(augment.through_line(images, 0.0, hertz, 60.0), images)
 
 
+def test_a_telephone_leaves_its_band_and_the_loudest(batch):
+    hertz = band_edges(SMALL)[1:-1].tolist()
+    torch.manual_seed(3)
+    images = batch.repeat(50, 1, 1, 1)
+    heard = augment.through_telephone(images, 1.0, hertz, 60.0)
+    torch.testing.assert_close(heard.amax(dim=(1, 2, 3)), images.amax(dim=(1, 2, 3)))
+    assert torch.equal(heard[..., 40:], images[..., 40:])  # black stays black
+    change = (heard - images)[..., :40] * 60 / 255  # dB
+    inside = [row for row, centre in enumerate(hertz) if 450 <= centre <= 2900]
+    assert change[:, :, inside].std(dim=2).max() < 1e-3  # one gain for all of the band
+    relative = change - change[:, :, inside].mean(dim=2, keepdim=True)
+    for row, centre in enumerate(hertz):
+        if centre >= 6500:  # 0.7 octaves at 60 dB and more, as far as there is sound
+            assert ((relative[:, :, row] < -35) | (heard[:, :, row, :40] == 0)).all()
+    some = augment.through_telephone(images, 0.3, hertz, 60.0)
+    changed = (some != images).any(dim=(1, 2, 3)).float().mean()
+    assert 0.15 < changed < 0.45
+    assert torch.equal(augment.through_telephone(images, 0.0, hertz, 60.0), images)
+
+
 def test_noise_fills_pauses_and_only_adds(batch):
     noisy = augment.add_noise(batch, 1.0, 60.0)
     assert (noisy >= batch - 1e-3).all()
