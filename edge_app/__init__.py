@@ -5,7 +5,7 @@
 'angry'
 """
 
-from edge_app.answers import Prediction, WindowPrediction
+from edge_app.answers import Event, Prediction, Segment, WindowPrediction
 from edge_app.classifier import Classifier
 from edge_app.explanation import Explanation
 from edge_app.models import ModelError
@@ -18,10 +18,12 @@ __all__ = [
     "AudioError",
     "Classifier",
     "DeviceError",
+    "Event",
     "Explanation",
     "ModelError",
     "Prediction",
     "Profile",
     "ProfileError",
+    "Segment",
     "WindowPrediction",
 ]

@@ -18,12 +18,71 @@ class WindowPrediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
+        return _part(self)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch in which one emotion is heard: ``start`` and ``end`` in seconds, mean scores."""
+
+    start: float
+    end: float
+    emotion: str
+    confidence: float
+    scores: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return _part(self)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What the live path tells its sinks.
+
+    Parameters
+    ----------
+    kind : {"window", "segment", "change"}
+        A window, every hop; a segment that has ended; or, as soon as it is sure, that another
+        emotion has begun (``start`` is when, ``end`` is now).
+    start, end : float
+        Seconds of sound since listening began: counted in samples, so they never drift.
+    time : str
+        The wall clock at ``end``, ISO 8601 with its zone.
+    emotion : str
+        One of the model's labels, ``"unknown"``, or ``"silence"`` where nobody speaks.
+    confidence : float
+        The highest score, 0 to 1.
+    scores : dict
+        Label -> score, all labels, sums to 1.
+    source, device, model : str
+        The microphone or stream; OpenVINO's device; the model's name.
+    """
+
+    kind: str
+    start: float
+    end: float
+    time: str
+    emotion: str
+    confidence: float
+    scores: dict[str, float]
+    source: str
+    device: str
+    model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values in this order, ready for JSON."""
         return {
+            "kind": self.kind,
             "start": round(self.start, 3),
             "end": round(self.end, 3),
+            "time": self.time,
             "emotion": self.emotion,
             "confidence": round(self.confidence, 6),
             "scores": _rounded(self.scores),
+            "source": self.source,
+            "device": self.device,
+            "model": self.model,
         }
 
 
@@ -76,6 +135,16 @@ class Prediction:
             "profile": self.profile,
             "windows": [window.to_dict() for window in self.windows],
         }
+
+
+def _part(part: WindowPrediction | Segment) -> dict[str, Any]:
+    return {
+        "start": round(part.start, 3),
+        "end": round(part.end, 3),
+        "emotion": part.emotion,
+        "confidence": round(part.confidence, 6),
+        "scores": _rounded(part.scores),
+    }
 
 
 def _rounded(scores: dict[str, float]) -> dict[str, float]:

@@ -1,0 +1,85 @@
+"""What the commands share: exit statuses, options, and how a model or a sound is opened."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO, Final, NoReturn, TypeAlias
+
+from edge_app.classifier import Classifier
+from edge_app.models import DEFAULT_MODEL
+from edge_app.profiles import find_profile
+from edge_app.runtime import DeviceError
+from edge_app.sources import STANDARD_INPUT
+from ser_edge.audio import AudioError
+from ser_edge.manifest import PRECISIONS
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""What ``add`` of a command takes: argparse's collection of commands."""
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_INTERRUPTED: Final = 130
+
+
+def wrong_usage(options: argparse.Namespace, message: str) -> NoReturn:
+    """Say how the command is used and what is wrong, and end the program with 2."""
+    command: argparse.ArgumentParser = options.command
+    command.error(message)
+
+
+def add_profiles_option(command: argparse.ArgumentParser) -> None:
+    """``--profiles``."""
+    command.add_argument(
+        "--profiles",
+        type=Path,
+        metavar="DIR",
+        help="where profiles are (default: ser-edge/profiles in your configuration's folder)",
+    )
+
+
+def add_model_options(command: argparse.ArgumentParser) -> None:
+    """``--model``, ``--device``, ``--precision``."""
+    command.add_argument(
+        "-m", "--model", default=DEFAULT_MODEL, help=f"name or .xml (default: {DEFAULT_MODEL})"
+    )
+    command.add_argument(
+        "-d", "--device", default="CPU", help="CPU, GPU, NPU, MYRIAD, AUTO, ... (default: CPU)"
+    )
+    command.add_argument(
+        "--precision", choices=PRECISIONS, default="FP16", help="of a model given by name"
+    )
+
+
+def make_classifier(options: argparse.Namespace) -> Classifier:
+    """The classifier that the options ask for; what is wrong with them ends the program with 2."""
+    profile = getattr(options, "profile", None)
+    try:
+        return Classifier(
+            options.model,
+            options.device,
+            options.precision,
+            getattr(options, "labels", None),
+            None if profile is None else find_profile(profile, options.profiles),
+        )
+    except (ValueError, DeviceError) as error:  # ModelError is a ValueError
+        wrong_usage(options, str(error))  # exits with 2
+
+
+def source_of(name: str) -> str | BinaryIO:
+    """A name from :func:`edge_app.sources.expand` -> what the classifier takes.
+
+    Raises
+    ------
+    AudioError
+        A folder without sound, or a closed standard input.
+    """
+    if name == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise AudioError(name, "standard input is closed")
+        return sys.stdin.buffer
+    if os.path.isdir(name):
+        raise AudioError(name, "there is no sound in this folder")
+    return name

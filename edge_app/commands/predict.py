@@ -1,0 +1,92 @@
+"""``edge-app predict``: sounds -> emotions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from edge_app.classifier import Classifier
+from edge_app.commands.options import (
+    EXIT_FAILED,
+    EXIT_OK,
+    Commands,
+    add_model_options,
+    add_profiles_option,
+    make_classifier,
+    source_of,
+)
+from edge_app.runtime import DeviceError
+from edge_app.sinks import SINKS, Sink
+from edge_app.sources import expand
+from ser_edge.audio import AudioError
+from ser_edge.labels import GROUPINGS
+
+_DESCRIPTION: Final = """\
+Say which emotion is heard in sounds. One answer a sound; a sound that fails gives an error line
+and the rest goes on.
+
+examples:
+  edge-app predict clip.wav
+  edge-app predict recordings/ --format jsonl > answers.jsonl
+  edge-app predict 'calls/**/*.flac' --format csv --precision INT8
+  arecord -d 5 -f cd | edge-app predict -
+  edge-app predict -m ir/mine/FP16/mine.xml -d AUTO clip.ogg
+  edge-app predict --labels valence clip.wav         # negative, neutral or positive
+  edge-app predict --labels mine.txt clip.wav        # lines like: upset: sad angry fearful disgust
+  edge-app predict --profile anna clip.wav           # Anna speaks; edge-app enroll made her profile
+
+exit status: 0 all well, 1 some sound failed, 2 wrong usage (no such model, device or option)
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the program's."""
+    command = commands.add_parser(
+        "predict",
+        help="files, folders, globs, standard input -> emotions",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="sound, mel image (.png), folder (searched through), glob, or - for standard input",
+    )
+    add_model_options(command)
+    command.add_argument(
+        "--labels",
+        metavar="NAME|FILE",
+        help="coarser labels, whose scores are sums: "
+        + ", ".join(GROUPINGS)
+        + ", or a file with a line a group (default: the model's own)",
+    )
+    command.add_argument(
+        "--profile",
+        metavar="NAME|FILE",
+        help="of the person who speaks, made by edge-app enroll; or a .json (default: none)",
+    )
+    add_profiles_option(command)
+    command.add_argument("--format", choices=tuple(SINKS), default="table", help="(default: table)")
+    command.set_defaults(run=_run, command=command)
+
+
+def _run(options: argparse.Namespace) -> int:
+    classifier = make_classifier(options)
+    sink = SINKS[options.format](sys.stdout, classifier.labels)
+    return _predict_all(classifier, options.paths, sink)
+
+
+def _predict_all(classifier: Classifier, paths: Sequence[str], sink: Sink) -> int:
+    status = EXIT_OK
+    for name in expand(paths):
+        try:
+            answer = classifier.predict(source_of(name))
+        except (AudioError, DeviceError) as error:
+            sink.error(name, str(error))
+            status = EXIT_FAILED
+        else:
+            sink.answer(answer)
+    return status
