@@ -1,14 +1,19 @@
-"""Answers -> text on a stream, one writer a format. A new format is a class and a line below."""
+"""Answers -> text on a stream, one writer a format. A new format is a class and a line below.
+
+Events of the live path are written by :mod:`edge_app.eventlines`: they have no files and no errors.
+"""
 
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Protocol, TextIO
 
-from edge_app.answers import Prediction
+from edge_app.answers import Prediction, Segment, WindowPrediction
+from edge_app.texts import BAR, audacity_line, json_line, score_bar, three_best
+from ser_edge.emotions import UNKNOWN
 
 
 class Sink(Protocol):
@@ -34,7 +39,8 @@ class JsonLines:
         self._write({"file": file, "error": message})
 
     def _write(self, values: Mapping[str, object]) -> None:
-        print(json.dumps(values, allow_nan=False), file=self._out, flush=True)
+        self._out.write(json_line(values))
+        self._out.flush()
 
 
 class Csv:
@@ -66,22 +72,16 @@ class Csv:
 class Table:
     """For people: a line a sound, with a bar and the runner-up."""
 
-    _BAR = 20
-
     def __init__(self, out: TextIO, labels: tuple[str, ...]) -> None:
         self._out = out
-        self._width = max(map(len, (*labels, "unknown")))
+        self._width = max(map(len, (*labels, UNKNOWN)))
         self._begun = False
 
     def answer(self, prediction: Prediction) -> None:
         self._head()
-        ranked = sorted(prediction.scores.items(), key=lambda item: -item[1])
-        filled = round(prediction.confidence * self._BAR)
-        bar = "#" * filled + "." * (self._BAR - filled)
-        others = ", ".join(f"{label} {score:.0%}" for label, score in ranked[:3])
         print(
-            f"{prediction.emotion:<{self._width}}  {bar} {prediction.confidence:4.0%}  "
-            f"{prediction.duration:7.1f} s  {prediction.file}  ({others})",
+            f"{prediction.emotion:<{self._width}}  {score_bar(prediction.confidence)}  "
+            f"{prediction.duration:7.1f} s  {prediction.file}  {three_best(prediction.scores)}",
             file=self._out,
             flush=True,
         )
@@ -94,12 +94,35 @@ class Table:
         if not self._begun:
             self._begun = True
             print(
-                f"{'emotion':<{self._width}}  {'confidence':<{self._BAR + 5}}  {'length':>9}  file",
+                f"{'emotion':<{self._width}}  {'confidence':<{BAR + 5}}  {'length':>9}  file",
                 file=self._out,
             )
 
 
+class Audacity:
+    """Audacity's label track of one sound. Errors, for which it has no place, go to stderr."""
+
+    def __init__(self, out: TextIO, labels: tuple[str, ...]) -> None:
+        self._out = out
+
+    def answer(self, prediction: Prediction) -> None:
+        for part in stretches(prediction):
+            self._out.write(audacity_line(part.start, part.end, part.emotion))
+        self._out.flush()
+
+    def error(self, file: str, message: str) -> None:
+        print(f"error: {message}", file=sys.stderr)
+
+
+def stretches(prediction: Prediction) -> Sequence[WindowPrediction | Segment]:
+    """The parts of a sound that are labelled: its windows, which overlap."""
+    return prediction.windows
+
+
 SINKS: Final[Mapping[str, Callable[[TextIO, tuple[str, ...]], Sink]]] = MappingProxyType(
-    {"table": Table, "jsonl": JsonLines, "csv": Csv}
+    {"table": Table, "jsonl": JsonLines, "csv": Csv, "audacity": Audacity}
 )
 """Format -> function of (stream, labels)."""
+
+ONE_SOUND: Final = frozenset({"audacity"})
+"""Formats that do not say which sound an answer is for."""

@@ -12,7 +12,19 @@ import pytest
 
 from conftest import ROOT
 
-HEAVY = ("torch", "librosa", "numba", "scipy", "PIL", "lightning", "sklearn", "av", "yaml", "tqdm")
+HEAVY = (
+    "torch",
+    "librosa",
+    "numba",
+    "scipy",
+    "PIL",
+    "lightning",
+    "sklearn",
+    "av",
+    "yaml",
+    "tqdm",
+    "paho",
+)
 LOWER_ROOMS = (
     "emotions", "headers", "audio", "melimage", "decision", "labels", "profile", "manifest",
     "files",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from edge_app.classifier import Classifier
@@ -16,9 +17,10 @@ from edge_app.commands.options import (
     add_profiles_option,
     make_classifier,
     source_of,
+    wrong_usage,
 )
 from edge_app.runtime import DeviceError
-from edge_app.sinks import SINKS, Sink
+from edge_app.sinks import ONE_SOUND, SINKS, Sink
 from edge_app.sources import expand
 from ser_edge.audio import AudioError
 from ser_edge.labels import GROUPINGS
@@ -35,6 +37,7 @@ examples:
   edge-app predict -m ir/mine/FP16/mine.xml -d AUTO clip.ogg
   edge-app predict --labels valence clip.wav         # negative, neutral or positive
   edge-app predict --labels mine.txt clip.wav        # lines like: upset: sad angry fearful disgust
+  edge-app predict --format audacity talk.flac > talk.txt   # Audacity: File > Import > Labels
   edge-app predict --profile anna clip.wav           # Anna speaks; edge-app enroll made her profile
 
 exit status: 0 all well, 1 some sound failed, 2 wrong usage (no such model, device or option)
@@ -74,6 +77,8 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.format in ONE_SOUND and len(list(islice(expand(options.paths), 2))) > 1:
+        wrong_usage(options, f"--format {options.format} is for one sound: it names no files")
     classifier = make_classifier(options)
     sink = SINKS[options.format](sys.stdout, classifier.labels)
     return _predict_all(classifier, options.paths, sink)

@@ -1,0 +1,35 @@
+"""Pieces of text that answers (:mod:`edge_app.sinks`) and events are both written with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+SILENCE: Final = "silence"
+"""The emotion of an event where nobody speaks."""
+
+BAR: Final = 20
+"""Characters of a whole bar."""
+
+
+def score_bar(confidence: float) -> str:
+    """``"########............  38%"``."""
+    filled = round(confidence * BAR)
+    return "#" * filled + "." * (BAR - filled) + f" {confidence:4.0%}"
+
+
+def three_best(scores: Mapping[str, float]) -> str:
+    """``"(angry 38%, neutral 27%, disgust 10%)"``."""
+    ranked = sorted(scores.items(), key=lambda item: -item[1])[:3]
+    return "(" + ", ".join(f"{label} {score:.0%}" for label, score in ranked) + ")"
+
+
+def json_line(values: Mapping[str, object]) -> str:
+    """One JSON object and a line feed; ValueError where a number is not finite."""
+    return json.dumps(values, allow_nan=False) + "\n"
+
+
+def audacity_line(start: float, end: float, label: str) -> str:
+    """A line of an Audacity label file: two times in seconds and a text, between tabs."""
+    return f"{start:.6f}\t{end:.6f}\t{' '.join(label.split())}\n"
