@@ -145,7 +145,7 @@ class Mqtt:
         self._state_topic = f"{address.prefix}/state"
         self._state = json.dumps(nothing_yet(labels))
         self._changed = Condition()  # guards all that follows
-        self._connected = False
+        self._connected = self._closing = False
         self._problem: str | None = "not connected yet"
         self._acknowledged: set[int] = set()
         self._event: Event | None = None  # what is under way, and the numbers of its messages
@@ -197,6 +197,7 @@ class Mqtt:
         """Say that we are gone, and go."""
         with self._changed:
             connected = self._connected
+            self._closing = True
         farewell = False
         if connected:
             mid = self._publish(self._availability, OFFLINE, True)
@@ -296,7 +297,8 @@ class Mqtt:
     def _on_disconnect(self, *_: Any) -> None:
         with self._changed:
             if self._connected:  # else it was refused, and that says more
-                self._connected, self._problem = False, "the connection was lost"
+                self._connected = False
+                self._problem = None if self._closing else "the connection was lost"
             self._changed.notify_all()
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, *_: Any) -> None:

@@ -232,6 +232,7 @@ def test_state_follows_changes_and_events_are_those_asked_for(
     until(lambda: delivery.health()[0].waiting == 0)
     delivery.close(10)
     until(lambda: len(subscriber.on("home/kitchen/availability")) == 2)
+    assert delivery.health()[0].ok  # it was we who left
     sent = subscriber.on(f"home/kitchen/{every}")
     assert [message.values["start"] for message in sent] == events
     assert sent[0].values == event(events[0], every).to_dict()
