@@ -21,7 +21,7 @@ KINDS: Final = ("window", "segment", "change")
 """What ``every`` may be: the kinds of an :class:`~edge_app.answers.Event`."""
 
 WAITING_LIMIT: Final = 10_000
-"""Events that are kept for a sink that fails: about 10 MB, 83 minutes of windows every 0.5 s."""
+"""Events that are kept for a sink that fails: about 12 MB, 83 minutes of windows every 0.5 s."""
 
 DELAYS: Final = (0.5, 5.0)
 """Seconds until a sink that failed is tried again, at first and at most; doubled in between."""
@@ -283,7 +283,10 @@ class _Worker:
 
     def _tell(self, error: str | None) -> None:
         """Say what is new: it fails, it is well again, it lost events."""
-        name, dropped = self._sink.name, self._dropped
+        with self._changed:
+            if self._ended:  # all has been said
+                return
+            name, dropped = self._sink.name, self._dropped
         if error is not None and error not in self._told_errors:
             if not self._told_errors:
                 self._say(f"{name}: {error}; trying again, up to {_events(self._limit)} are kept")
