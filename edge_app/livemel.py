@@ -119,7 +119,7 @@ class LiveMel:
         AudioError
             No numbers, not one-dimensional, NaN or infinite.
         """
-        sound = self._checked(samples)
+        sound = self.checked(samples)
         if self._converter is not None and sound.size:
             sound = self._converter.resample_chunk(sound)
         yield from self._hops(sound)
@@ -137,7 +137,14 @@ class LiveMel:
             start = max(0, self._end - self.spec.window_samples)
             yield Hop(start, self._end, self._new_frames(), None)
 
-    def _checked(self, samples: npt.ArrayLike) -> Float32:
+    def checked(self, samples: npt.ArrayLike) -> Float32:
+        """Samples as ``float32 (n,)`` of full scale 1.0.
+
+        Raises
+        ------
+        AudioError
+            As :meth:`feed`.
+        """
         sound = np.asarray(samples)
         if sound.ndim != 1 or sound.dtype.kind not in "fi":
             raise AudioError(

@@ -19,7 +19,7 @@ Measured figures are in ``docs/live.md``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -118,8 +118,9 @@ class SpeechGate:
     until : float
         Seconds; up to here it is decided what is speech. Behind the frames by a fifth of a second,
         or by ``min_silence`` where speech may go on after a pause.
-    pending : bool
-        Whether something may become speech that is none so far.
+    speaking : bool
+        Whether somebody speaks at the end of what was heard, or may do so: too short a sound so
+        far, or a pause that may end.
 
     Examples
     --------
@@ -163,13 +164,8 @@ class SpeechGate:
         return self._time(self._told)
 
     @property
-    def pending(self) -> bool:
-        return not self._sure and (self._begun is not None or self._out_since is not None)
-
-    @property
     def speaking(self) -> bool:
-        """Whether somebody speaks now, or may go on after a pause."""
-        return self._sure
+        return self._begun is not None
 
     def feed(self, frames: Float32) -> tuple[Span, ...]:
         """Take frames in; give the speech that is sure by now and was not before.
@@ -193,7 +189,7 @@ class SpeechGate:
         out, movement = self._seen(rest[:, : count * self._frames])
         for stands_out, moved in zip(out.tolist(), movement.tolist(), strict=True):
             found += self._step(stands_out, moved)
-        return _joined(found)
+        return joined(found)
 
     def finish(self) -> tuple[Span, ...]:
         """The stream has ended: decide what was open."""
@@ -203,7 +199,7 @@ class SpeechGate:
         found = self._tell(end) if self._sure else []
         self._told = self._done
         self._sure, self._begun, self._out_since = False, None, None
-        return _joined(found)
+        return joined(found)
 
     # --------------------------------------------------------------------------- what is seen
 
@@ -274,12 +270,30 @@ class SpeechGate:
         return 0.0 if step == 0 else step * self._seconds + self._offset
 
 
-def merged(pieces: Sequence[Span]) -> tuple[Span, ...]:
-    """Pieces of speech that touch, put together; in their order."""
-    return _joined(list(pieces))
+def speech_of(
+    frames: Float32, spec: MelImageSpec, settings: GateSettings = GateSettings()
+) -> tuple[Span, ...]:
+    """Where somebody speaks in a whole sound.
+
+    Parameters
+    ----------
+    frames : ndarray
+        ``float32 (n_mels, n)`` in dB, from :func:`ser_edge.melimage.log_mel`.
+    spec : MelImageSpec
+        Of the frames.
+    settings : GateSettings
+
+    Returns
+    -------
+    tuple of Span
+        In their order.
+    """
+    gate = SpeechGate(spec, settings)
+    return joined([*gate.feed(frames), *gate.finish()])
 
 
-def _joined(pieces: list[Span]) -> tuple[Span, ...]:
+def joined(pieces: Iterable[Span]) -> tuple[Span, ...]:
+    """Pieces of speech in their order, those that touch put together."""
     found: list[Span] = []
     for piece in pieces:
         if found and piece.start <= found[-1].end:
