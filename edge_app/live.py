@@ -1,4 +1,4 @@
-"""A stream of sound -> events: a window every hop, changes as they are sure, segments as they end."""
+"""A stream of sound -> events: windows every hop, changes once they are sure, ended segments."""
 
 from __future__ import annotations
 
@@ -176,9 +176,7 @@ class Live:
             self.image = hop.image
             window = self._window(hop.image, start, end)
             yield self._event(WINDOW, window)
-        yield from self._events(
-            self._timeline.feed(window, speech, self._base + self._gate.until)
-        )
+        yield from self._events(self._timeline.feed(window, speech, self._base + self._gate.until))
 
     def _window(self, image: UInt8, start: float, end: float) -> WindowPrediction:
         spoken = sum(span.end - max(span.start, start) for span in self._speech)

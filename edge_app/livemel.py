@@ -107,7 +107,7 @@ class LiveMel:
         Parameters
         ----------
         samples : array_like
-            ``(n,)``, mono, at ``rate``: floats of full scale 1.0, or integers of their type's range.
+            ``(n,)``, mono, at ``rate``: floats of full scale 1.0, or integers of their range.
 
         Yields
         ------
@@ -151,12 +151,13 @@ class LiveMel:
                 self.name, f"shape {sound.shape} of {sound.dtype}, allowed: (samples,) of numbers"
             )
         if sound.dtype.kind == "i":
-            return sound.astype(np.float32) / np.float32(-float(np.iinfo(sound.dtype).min))
+            scale = np.float32(-float(np.iinfo(sound.dtype).min))
+            return np.asarray(sound.astype(np.float32) / scale)
         with np.errstate(over="ignore"):  # what becomes infinite is refused below
-            sound = sound.astype(np.float32)
-        if sound.size and not np.abs(sound).max() <= MAX_AMPLITUDE:
+            waveform: Float32 = sound.astype(np.float32)
+        if waveform.size and not np.abs(waveform).max() <= MAX_AMPLITUDE:
             raise AudioError(self.name, "it has NaN or infinite samples")
-        return sound
+        return waveform
 
     def _hops(self, sound: Float32) -> Iterator[Hop]:
         self.arrived += sound.size

@@ -4,17 +4,17 @@ It works on the log-mel frames that the network's picture is made of, so it cost
 no second model. Two things must be seen, each known from the literature:
 
 - Sound stands out from its background. The background of a band is the least that its smoothed
-  level was in the last three seconds: minimum statistics (Martin 2001, "Noise power spectral density
-  estimation based on optimal smoothing and minimum statistics"), with the long-term spectral
-  divergence of Ramirez et al. 2004 in mind.
+  level was in the last three seconds: minimum statistics (Martin 2001, "Noise power spectral
+  density estimation based on optimal smoothing and minimum statistics"), with the long-term
+  spectral divergence of Ramirez et al. 2004 in mind.
 - It goes up and down. Speech rises and falls some times a second in many bands at once; a fan, hum
   or rain does not, however loud it is. It is the idea of long-term signal variability (Ghosh,
   Tsiartas and Narayanan 2011). Here rises and falls are summed apart and the smaller sum counts, so
   that a fan that is switched on, which rises only, is not taken for a voice.
 
 Then hysteresis, a minimum of speech, a minimum of silence and padding, as in silero-vad. Music,
-clicks and other people's voices open it too: it is the first line, the model's "unknown" the second.
-Measured figures are in ``docs/live.md``.
+clicks and other people's voices open it too: it is the first line, the model's "unknown" the
+second. Measured figures are in ``docs/live.md``.
 """
 
 from __future__ import annotations

@@ -102,6 +102,24 @@ class _Sums:
         return self.scores / self.seconds
 
 
+@dataclass
+class _Open:
+    """The segment that has not ended. ``label`` is None until it is sure.
+
+    ``wanted`` is what may take over: for so many seconds, from there on, with these sums ``since``.
+    """
+
+    start: float
+    label: str | None
+    sums: _Sums
+    since: _Sums
+    smoothed: npt.NDArray[np.float64] | None = None
+    unsure: float = 0.0
+    wanted: str | None = None
+    wanted_for: float = 0.0
+    wanted_from: float = 0.0
+
+
 class Timeline:
     """Windows of a stream, one by one -> segments as they end.
 
@@ -137,7 +155,7 @@ class Timeline:
         self._speech: deque[Span] = deque()
         self._at = start  # told up to here
         self._announced: str | None = None
-        self._open(start, SILENCE)
+        self._begin(start, SILENCE)
 
     def feed(
         self, window: WindowPrediction | None, speech: Iterable[Span] = (), until: float = math.inf
@@ -181,7 +199,7 @@ class Timeline:
 
     @property
     def emotion(self) -> str | None:
-        return self._label
+        return self._open.label
 
     # ----------------------------------------------------------------------------- one window
 
@@ -201,9 +219,9 @@ class Timeline:
         for begin, stop in pieces:
             if begin > done:
                 turns += self._be_silent(done, now)
-            if self._label == SILENCE:
+            if self._open.label == SILENCE:
                 turns += self._close(begin)
-                self._open(begin, None)
+                self._begin(begin, None)
             if window is not None:
                 turns += self._vote(window, stop - begin)
             done = stop
@@ -213,9 +231,9 @@ class Timeline:
 
     def _be_silent(self, start: float, now: float) -> list[Turn]:
         turns: list[Turn] = []
-        if self._label != SILENCE:
+        if self._open.label != SILENCE:
             turns = self._close(start)
-            self._open(start, SILENCE)
+            self._begin(start, SILENCE)
         return turns + self._announce(now)
 
     def _vote(self, window: WindowPrediction, seconds: float) -> list[Turn]:
@@ -223,8 +241,8 @@ class Timeline:
         if window.emotion == SILENCE:  # the network was not asked
             return []
         scores = np.array([window.scores[label] for label in self.labels])
-        self._sums.add(scores, seconds)
-        self._since.add(scores, seconds)
+        self._open.sums.add(scores, seconds)
+        self._open.since.add(scores, seconds)
         heard = sum(
             max(0.0, min(span.end, window.end - LAG) - max(span.start, window.start))
             for span in self._speech
@@ -232,97 +250,92 @@ class Timeline:
         if heard < self.settings.min_speech:
             return []
         unsure = 1.0 if window.emotion == UNKNOWN else 0.0
-        if self._smoothed is None:
-            self._smoothed, self._unsure = scores, unsure
+        if self._open.smoothed is None:
+            self._open.smoothed, self._open.unsure = scores, unsure
         else:
             time = self.settings.smoothing
             share = 1.0 if time == 0 else 1.0 - math.exp(-seconds / time)
-            self._smoothed = self._smoothed + share * (scores - self._smoothed)
-            self._unsure += share * (unsure - self._unsure)
+            self._open.smoothed = self._open.smoothed + share * (scores - self._open.smoothed)
+            self._open.unsure += share * (unsure - self._open.unsure)
         candidate = self._candidate()
-        if candidate == self._label:
-            self._wanted = None
+        if candidate == self._open.label:
+            self._open.wanted = None
             return []
-        if candidate != self._wanted:
-            self._wanted, self._wanted_for = candidate, 0.0
-            self._wanted_from = (window.start + window.end) / 2
-            self._since = _Sums(seconds * scores, seconds)
-        self._wanted_for += seconds
+        if candidate != self._open.wanted:
+            self._open.wanted, self._open.wanted_for = candidate, 0.0
+            self._open.wanted_from = (window.start + window.end) / 2
+            self._open.since = _Sums(seconds * scores, seconds)
+        self._open.wanted_for += seconds
         # To the millisecond, so that ten hops of 0.1 s are a second.
-        if round(self._wanted_for, 3) < self.settings.min_duration:
+        if round(self._open.wanted_for, 3) < self.settings.min_duration:
             return []
         return self._take_over(window.end)
 
     def _candidate(self) -> str:
         """What the smoothed windows say, with hysteresis."""
-        assert self._smoothed is not None
+        assert self._open.smoothed is not None
         margin = self.settings.margin
-        known = self._label not in (None, UNKNOWN)
-        if self._label is None:
-            bound = 0.5
-        else:
-            bound = 0.5 + margin if known else 0.5 - margin
-        if self._unsure > bound:
+        known = self._open.label not in (None, UNKNOWN)
+        bound = 0.5
+        if self._open.label is not None:
+            bound += margin if known else -margin
+        if self._open.unsure > bound:
             return UNKNOWN
-        best = int(self._smoothed.argmax())
+        best = int(self._open.smoothed.argmax())
         if known:
-            label = str(self._label)
-            if self._smoothed[self.labels.index(label)] >= self._smoothed[best] - margin:
+            label = str(self._open.label)
+            if self._open.smoothed[self.labels.index(label)] >= self._open.smoothed[best] - margin:
                 return label
         return self.labels[best]
 
     def _take_over(self, now: float) -> list[Turn]:
-        assert self._wanted is not None
+        assert self._open.wanted is not None
         turns: list[Turn] = []
-        if self._label is None or self._wanted_from <= self._start:
-            self._label = self._wanted  # it was so from the beginning of the speech
+        before = self._open.wanted_from - self._open.start
+        if self._open.label is None or before <= 0 or before < self.settings.min_duration:
+            # It was so from the beginning of the speech: an early mistake leaves no fragment.
+            self._open.label = self._open.wanted
         else:
-            since, label = self._since, self._wanted
-            self._sums.scores -= since.scores
-            self._sums.seconds -= since.seconds
-            begin = min(self._wanted_from, self._at)
+            since, label = self._open.since, self._open.wanted
+            self._open.sums.scores -= since.scores
+            self._open.sums.seconds -= since.seconds
+            begin = min(self._open.wanted_from, self._at)
             turns = self._close(begin)
-            smoothed, unsure = self._smoothed, self._unsure
-            self._open(begin, label)
-            self._sums, self._smoothed, self._unsure = since, smoothed, unsure
-        self._wanted = None
+            smoothed, unsure = self._open.smoothed, self._open.unsure
+            self._begin(begin, label)
+            self._open.sums, self._open.smoothed, self._open.unsure = since, smoothed, unsure
+        self._open.wanted = None
         return turns + self._announce(now)
 
     # ---------------------------------------------------------------------------- one segment
 
-    def _open(self, start: float, label: str | None) -> None:
-        self._start, self._label = start, label
-        self._sums = _Sums(np.zeros(len(self.labels)))
-        self._since = _Sums(np.zeros(len(self.labels)))
-        self._smoothed: npt.NDArray[np.float64] | None = None
-        self._unsure = 0.0
-        self._wanted: str | None = None
-        self._wanted_for = 0.0
-        self._wanted_from = start
+    def _begin(self, start: float, label: str | None) -> None:
+        size = len(self.labels)
+        self._open = _Open(start, label, _Sums(np.zeros(size)), _Sums(np.zeros(size)))
 
     def _close(self, end: float) -> list[Turn]:
         """End the open segment."""
-        if end <= self._start:
+        if end <= self._open.start:
             return []
         turns: list[Turn] = []
-        if self._label is None:  # it was too short to be sure for long: the last word counts
-            self._label = UNKNOWN if self._wanted is None else self._wanted
+        if self._open.label is None:  # it was too short to be sure for long: the last word counts
+            self._open.label = UNKNOWN if self._open.wanted is None else self._open.wanted
             turns = self._announce(end)
         return [*turns, Turn(SEGMENT, self._segment(end))]
 
     def _announce(self, now: float) -> list[Turn]:
-        if self._label == self._announced:
+        if self._open.label == self._announced:
             return []
-        self._announced = self._label
+        self._announced = self._open.label
         return [Turn(CHANGE, self._segment(now))]
 
     def _segment(self, end: float) -> Segment:
-        assert self._label is not None
-        scores = self._sums.mean()
+        assert self._open.label is not None
+        scores = self._open.sums.mean()
         return Segment(
-            float(self._start),
+            float(self._open.start),
             float(end),
-            self._label,
+            self._open.label,
             float(scores.max()),
             dict(zip(self.labels, scores.tolist(), strict=True)),
         )

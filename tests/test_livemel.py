@@ -46,7 +46,9 @@ def chirps(seconds, rate, seed):
 )
 @pytest.mark.parametrize("hop", [0.5, 0.05, 2.5])
 def test_every_window_is_the_image_of_the_same_five_seconds(spec, hop):
-    sound = np.concatenate([speechlike(6.0, RATE, 3), np.zeros(9_000, np.float32), chirps(3, RATE, 1)])
+    sound = np.concatenate(
+        [speechlike(6.0, RATE, 3), np.zeros(9_000, np.float32), chirps(3, RATE, 1)]
+    )
     windows = [w for w in hops_of(LiveMel(spec, RATE, hop), sound, [1_234]) if w.image is not None]
     assert len(windows) > 2
     for window in windows:
@@ -175,7 +177,7 @@ def test_a_rate_that_is_not_allowed(rate):
 
 @pytest.mark.parametrize("hop", [0.0, -0.5, 0.51, 5.5, 0.013])
 def test_a_hop_that_is_not_allowed(hop):
-    with pytest.raises(ValueError, match="hop is .* allowed: multiples of 0.0125 s up to 5 s"):
+    with pytest.raises(ValueError, match=r"hop is .* allowed: multiples of 0.0125 s up to 5 s"):
         LiveMel(MelImageSpec(), RATE, hop)
 
 
