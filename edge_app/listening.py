@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -91,16 +92,15 @@ def level_of(samples: npt.NDArray[Any]) -> float:
     """RMS of a block in dB re full scale, -120 at the least."""
     if not samples.size:
         return _FLOOR_DB
-    values = samples.astype(np.float64)
-    if samples.dtype.kind == "i":
-        values /= -float(np.iinfo(samples.dtype).min)
-    return max(_FLOOR_DB, float(10.0 * np.log10(max(np.mean(np.square(values)), 1e-20))))
+    scale = -float(np.iinfo(samples.dtype).min) if samples.dtype.kind == "i" else 1.0
+    power = float(np.mean(np.square(samples.astype(np.float64) / scale)))
+    return max(_FLOOR_DB, 10.0 * math.log10(max(power, 1e-20)))
 
 
 @contextmanager
 def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     """Within the block SIGTERM and SIGINT set ``stop``; a second one ends the program at once."""
-    before = {}
+    before: dict[signal.Signals, Any] = {}
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.set()

@@ -15,8 +15,8 @@ import time
 import numpy as np
 import pytest
 import soundfile
-
 import standin_delivery
+
 from conftest import ROOT, SAMPLES, speechlike
 from edge_app.answers import Event
 from edge_app.cli import main
@@ -72,6 +72,14 @@ def wav(samples, rate=RATE, size=None, subtype=None, extra=b""):
 # ------------------------------------------------------------------------------- standard input
 
 
+def close(reader):
+    """Close a pipe that a thread may still read: else it would read the next one of that number."""
+    for thread in threading.enumerate():
+        if thread.name == "standard-input":
+            thread.join(30)
+    os.close(reader)
+
+
 def heard(data, rate=None, channels=1, pieces=(1_000,)):
     """All sound that standard input gives for these bytes."""
     reader, writer = os.pipe()
@@ -88,7 +96,7 @@ def heard(data, rate=None, channels=1, pieces=(1_000,)):
     try:
         items = list(source.items(threading.Event()))
     finally:
-        os.close(reader)
+        close(reader)
     assert not any(isinstance(item, Lost) for item in items)
     sound = np.concatenate([item.samples for item in items]) if items else np.empty(0)
     return sound, {item.rate for item in items}, source.status
@@ -168,6 +176,7 @@ def test_a_stop_ends_it_though_nothing_comes():
     threading.Timer(0.1, stop.set).start()
     assert list(source.items(stop)) == []
     os.close(writer)
+    close(reader)
 
 
 @pytest.mark.parametrize("options", [{"rate": 7_000}, {"rate": 16_000, "channels": 9}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_windows_segments_and_changes(classifier, talk):
     assert all(w.end - w.start == min(5.0, w.end) for w in windows)
     assert segments[0].start == 0.0
     assert segments[-1].end == pytest.approx(seconds)
-    for one, other in zip(segments, segments[1:], strict=False):
+    for one, other in itertools.pairwise(segments):
         assert one.end == other.start
     said = [segment.emotion for segment in segments]
     assert said[0] == said[-1] == SILENCE

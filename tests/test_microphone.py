@@ -1,4 +1,4 @@
-"""Microphones that vanish, come back under another number, overrun: with a stand-in for sounddevice.
+"""Microphones that vanish, come back under another number, overrun: a stand-in for sounddevice.
 
 No real microphone was there to try; PortAudio without devices was.
 """

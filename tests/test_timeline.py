@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -49,9 +51,7 @@ def random_case(seed):
         emotion = "unknown" if letter == "u" else max(scores, key=scores.__getitem__)
         if random.random() < 0.05:
             emotion = SILENCE
-        made.append(
-            WindowPrediction(max(0.0, end - 5), end, emotion, max(scores.values()), scores)
-        )
+        made.append(WindowPrediction(max(0.0, end - 5), end, emotion, max(scores.values()), scores))
     speech, at = [], float(random.exponential(2.0)) * (random.random() < 0.8)
     while at < count * hop:
         stop = at + 0.2 + float(random.exponential(4.0))
@@ -95,7 +95,7 @@ def test_segments_fill_the_time_and_are_silent_where_nobody_speaks(seed):
     segments = segments_of(made, speech, settings)
     assert segments[0].start == 0.0
     assert segments[-1].end == pytest.approx(made[-1].end)
-    for one, other in zip(segments, segments[1:], strict=False):
+    for one, other in itertools.pairwise(segments):
         assert one.end == other.start
         assert one.emotion != other.emotion
     for one in segments:
@@ -119,7 +119,7 @@ def test_changes_announce_the_segments(seed):
         turns += timeline.feed(one)
     turns += timeline.finish(made[-1].end)
     said = [turn.segment.emotion for turn in turns if turn.kind == CHANGE]
-    assert all(one != other for one, other in zip(said, said[1:], strict=False))
+    assert all(one != other for one, other in itertools.pairwise(said))
     announced = None
     for turn in turns:
         if turn.kind == CHANGE:
