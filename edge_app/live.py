@@ -150,7 +150,7 @@ class Live:
         """
         events = [event for hop in self._mel.finish() for event in self._hop(hop)]
         end = self.heard
-        turns = self._timeline.feed(None, self._moved(self._gate.finish()))
+        turns = self._timeline.feed(None, self._moved(self._gate.finish(end - self._base)))
         turns += self._timeline.finish(end)
         events += self._events(turns)
         self._begin()

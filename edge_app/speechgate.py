@@ -34,6 +34,7 @@ STEP_SECONDS: Final = 0.05
 
 _BANDS: Final = 16
 _SMOOTH_STEPS: Final = 3  # 150 ms: what a minimum is taken of
+_CUT_SECONDS: Final = 0.2  # speech so shortly before the end was cut off by it
 _STEADY_DB: Final = 2.5  # a band of steady Gaussian noise moves by less from step to step
 _OUT_DB: Final = 6.0  # a band this far above its background stands out
 
@@ -191,12 +192,25 @@ class SpeechGate:
             found += self._step(stands_out, moved)
         return joined(found)
 
-    def finish(self) -> tuple[Span, ...]:
-        """The stream has ended: decide what was open."""
-        end = self._done
+    def finish(self, end: float | None = None) -> tuple[Span, ...]:
+        """The stream has ended: decide what was open.
+
+        Parameters
+        ----------
+        end : float, optional
+            Seconds of sound; the last frames end a little before it. Speech that is cut off goes
+            up to it.
+
+        Returns
+        -------
+        tuple of Span
+        """
+        found: list[Span] = []
         if self._sure:
-            end = min(end, self._last + self._steps(self.settings.pad))
-        found = self._tell(end) if self._sure else []
+            found = self._tell(min(self._done, self._last + self._steps(self.settings.pad)))
+            if end is not None and self._done - self._last <= self._steps(_CUT_SECONDS):
+                last = found.pop() if found else Span(self.until, self.until)
+                found.append(Span(last.start, max(last.end, end)))
         self._told = self._done
         self._sure, self._begun, self._out_since = False, None, None
         return joined(found)

@@ -214,8 +214,7 @@ def test_a_signal_ends_it_with_the_open_segment_closed(talk, tmp_path, number):
     process = start("-", "--rate", RATE, "--sink", f"jsonl:{out}", "--name", "hall")
     process.stdin.write(talk[: 9 * RATE].tobytes())  # it ends amid speech
     process.stdin.flush()
-    wait_for(lambda: out.exists() and out.read_text().count("\n") >= 1)
-    time.sleep(1.0)
+    wait_for(lambda: heard_until(out) >= 9.0)
     begun = time.monotonic()
     process.send_signal(number)
     assert process.wait(timeout=30) == 0
@@ -228,6 +227,8 @@ def test_a_signal_ends_it_with_the_open_segment_closed(talk, tmp_path, number):
     assert lines[-2]["emotion"] != "silence"
     assert lines[-2]["end"] == pytest.approx(9.0, abs=0.6)
     assert process.stderr.read() == b""
+    process.stdout.close()
+    process.stderr.close()
 
 
 def test_kill_9_loses_the_open_segment_alone(talk, tmp_path):
@@ -240,13 +241,19 @@ def test_kill_9_loses_the_open_segment_alone(talk, tmp_path):
     wait_for(lambda: out.exists() and out.read_text().count("\n") > len(closed))
     process.kill()
     process.wait(timeout=10)
-    process.stdin.close()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        pipe.close()
     lines = [json.loads(line) for line in out.read_text().splitlines()]  # each line is whole
     for one, other in zip(lines, closed, strict=False):
         assert (one["start"], one["end"], one["emotion"]) == (
             other["start"], other["end"], other["emotion"],
         )  # fmt: skip
     assert len(lines) > len(closed)
+
+
+def heard_until(out):
+    seen = out.with_name(out.name + ".seen")
+    return float((seen.exists() and seen.read_text()) or 0.0)
 
 
 def wait_for(done, seconds=90.0):
@@ -306,7 +313,7 @@ def test_the_view_draws_over_itself_and_gives_the_cursor_back():
     assert all(len(line) <= 60 + len("\x1b[1m\x1b[0m") for line in lines)
     shown = "\n".join(lines)
     assert "USB mic, listening, 2 overruns" in shown
-    assert "angry  ####################" in shown
+    assert "angry    ####################" in shown
     assert "0:00:00.0 - 0:00:04.5  angry" in shown
     assert "segments so far: 1" in shown  # silence is none
 
@@ -333,7 +340,7 @@ def test_in_a_terminal_the_view_and_elsewhere_lines(talk):
         reader.start()
         process.stdin.write(talk.tobytes())
         process.stdin.close()
-        assert process.wait(timeout=120) == 0
+        assert process.wait(timeout=120) == 0, process.stderr.read()
         reader.join(10)
     text = shown.decode()
     assert text.rstrip().endswith("\x1b[?25h")

@@ -137,6 +137,17 @@ def test_after_a_reset_it_is_new():
     assert [*gate.feed(frames), *gate.finish()] == first
 
 
+def test_speech_that_is_cut_off_goes_to_the_end():
+    frames = log_mel(np.concatenate([np.zeros(RATE), speechlike(4, RATE)]), SPEC)
+    gate = SpeechGate(SPEC)
+    spans = joined([*gate.feed(frames), *gate.finish(5.0)])
+    assert spans[-1].end == 5.0
+    frames = log_mel(np.concatenate([np.zeros(RATE), speechlike(4, RATE), np.zeros(7_000)]), SPEC)
+    gate = SpeechGate(SPEC)
+    spans = joined([*gate.feed(frames), *gate.finish(5.4375)])
+    assert spans[-1].end < 5.3  # a pause so long was not cut off
+
+
 def test_pieces_that_touch_are_one():
     assert joined([Span(0, 1), Span(1, 2), Span(3, 4)]) == (Span(0, 2), Span(3, 4))
 
