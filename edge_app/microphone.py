@@ -174,12 +174,14 @@ class Microphone:
         if wanted is not None and wanted.isdigit():
             self._wanted = find(wanted, microphones(self._module)).name
         self._status = InputStatus(self._wanted or "default microphone", rate=rate)
-        self._queue: queue.Queue[npt.NDArray[np.int16]] = queue.Queue(
+        # None where sound had to be dropped.
+        self._queue: queue.Queue[npt.NDArray[np.int16] | None] = queue.Queue(
             round(QUEUE_SECONDS / BLOCK_SECONDS)
         )
         self._stream: Any = None
-        self._overruns = 0  # these three are counted by the driver's thread
+        self._overruns = 0  # these are counted by the driver's thread
         self._dropped = 0
+        self._dropping = False
         self._latest = 0.0
         self._say_overruns, self._say_dropped = 1, BLOCK_SECONDS / 2
 
@@ -216,12 +218,12 @@ class Microphone:
                             self._say(f"microphone found again: {device.name}, after {away:.1f} s")
                         self._set(state="listening", error=None)
                         delay, gone = FIRST_DELAY, None
+                    if samples is None:
+                        yield Lost("the program was too far behind")
+                        continue
                     heard += samples.size
-                    dropped = self._status.dropped
                     self._count(heard)
                     yield Sound(samples, self._rate or device.rate)
-                    if self._status.dropped > dropped:
-                        yield Lost("the program was too far behind")
                 self._close()
                 if reason:
                     gone = gone or self._clock()
@@ -274,10 +276,15 @@ class Microphone:
             self._overruns += 1
         # A copy in any case: the buffer is PortAudio's.
         mono = block.mean(axis=1).astype(np.int16) if block.shape[1] > 1 else block[:, 0].copy()
-        try:
-            self._queue.put_nowait(mono)
-        except queue.Full:
+        # Once too far behind, one long stretch is dropped, not a crumb here and there.
+        if self._dropping and self._queue.qsize() <= self._queue.maxsize // 2:
+            self._dropping = False
+            self._queue.put_nowait(None)
+        if self._dropping or self._queue.full():
+            self._dropping = True
             self._dropped += mono.size
+        else:
+            self._queue.put_nowait(mono)
 
     def _why_lost(self) -> str:
         quiet = self._clock() - self._latest

@@ -195,20 +195,22 @@ class StandardInput:
             return
         form, rest, left = found
         self._set(state="listening", rate=form.rate)
-        heard = 0
+        chunk, rest, heard = rest, b"", 0
         while not stop.is_set():
             if left is not None:
-                rest, left = rest[:left], left - len(rest[:left])
+                chunk = chunk[:left]
+                left -= len(chunk)
+            rest += chunk
             whole = len(rest) - len(rest) % form.frame_bytes
             if whole:
                 samples = form.mono(rest[:whole])
                 heard += len(samples)
                 self._set(heard=heard / form.rate)
                 yield Sound(samples, form.rate)
+            rest = rest[whole:]
             chunk = next(data, b"") if left is None or left > 0 else b""
             if not chunk:
                 break
-            rest = rest[whole:] + chunk
         self._set(state="ended")
 
     def _format(

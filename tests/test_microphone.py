@@ -269,9 +269,12 @@ def test_what_the_program_is_too_slow_for_is_counted_and_said(quick):
     assert isinstance(next(items), Sound)
     for number in range(305):  # 30.5 s while nobody takes any
         room.streams[0].speak(number)
-    taken = next(items)
-    assert isinstance(taken, Sound)
+    taken = [next(items) for _ in range(150)]
+    assert [item.samples[0] for item in taken] == list(range(150))
+    room.streams[0].speak(400)  # half of it is taken: there is room again
+    assert [next(items).samples[0] for _ in range(150)] == list(range(150, 300))
     assert isinstance(next(items), Lost)  # the sound does not join on
+    assert next(items).samples[0] == 400
     assert mic.status.dropped == pytest.approx(0.5)
     assert said == ["too slow: 0.5 s of sound dropped so far"]
     stop.set()
