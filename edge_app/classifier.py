@@ -245,6 +245,26 @@ class Classifier:
             offset=max(0.0, missing / 2) if spec.align == "center" else 0.0,
         )
 
+    def decide(self, image: UInt8) -> Decision:
+        """One mel image that holds speech -> the answer, with the profile and the labels.
+
+        Parameters
+        ----------
+        image : ndarray
+            ``uint8 (n_mels, frames)``.
+
+        Returns
+        -------
+        Decision
+            Its scores are in the order of ``labels``.
+
+        Raises
+        ------
+        DeviceError
+            As :meth:`predict`.
+        """
+        return self._decide([self._network.logits(image)], [1.0])
+
     def _hear(
         self,
         sound: str | os.PathLike[str] | BinaryIO | npt.NDArray[Any] | Sequence[float],

@@ -3,7 +3,7 @@
 from types import ModuleType
 from typing import Final
 
-from edge_app.commands import enroll, explain, predict, profiles
+from edge_app.commands import enroll, explain, listen, predict, profiles
 
-COMMANDS: Final[tuple[ModuleType, ...]] = (predict, explain, enroll, profiles)
+COMMANDS: Final[tuple[ModuleType, ...]] = (predict, listen, explain, enroll, profiles)
 """In the order of ``edge-app --help``; each has ``add(commands)``."""

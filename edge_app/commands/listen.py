@@ -1,0 +1,203 @@
+"""``edge-app listen``: a microphone or piped sound -> emotions, as they are heard."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import threading
+from typing import Any, Final
+
+from edge_app.classifier import Classifier
+from edge_app.commands.options import (
+    EXIT_FAILED,
+    EXIT_OK,
+    Commands,
+    add_model_options,
+    add_profiles_option,
+    make_classifier,
+    wrong_usage,
+)
+from edge_app.runtime import DeviceError
+from edge_app.sources import STANDARD_INPUT
+from ser_edge.audio import AudioError
+from ser_edge.labels import GROUPINGS
+
+_EVERY: Final = ("window", "segment", "change")
+_CLOSE_SECONDS: Final = 1.5  # for what the sinks still hold
+
+_DESCRIPTION: Final = """\
+Listen to a microphone, or to sound on standard input, and say which emotion is heard: from when to
+when, as soon as it is over. In a terminal it shows scores, level and segments as they come; into a
+pipe or a file it writes a line a segment. Ctrl-C or SIGTERM ends it.
+
+examples:
+  edge-app listen                                    # the default microphone
+  edge-app listen --list-mics
+  edge-app listen "USB Audio" --sink jsonl:heard.jsonl
+  edge-app listen 3 --every change --sink mqtt://broker.local/ser-edge
+  arecord -f S16_LE -r 16000 -t raw | edge-app listen - --rate 16000
+  edge-app listen - < interview.wav                  # a WAV says its rate itself
+  ffmpeg -loglevel error -rtsp_transport tcp -i rtsp://camera/stream -vn -ac 1 -ar 16000 \\
+    -f wav - | edge-app listen - --sink jsonl        # a camera; ffmpeg reads what there is
+
+A microphone that vanishes is looked for by its name until it is back. Raw sound is 16-bit, little
+endian. Nothing of the sound is kept.
+
+exit status: 0 ended or told to end, 1 the sound or the device failed, 2 wrong usage
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the program's."""
+    command = commands.add_parser(
+        "listen",
+        help="a microphone or standard input -> emotions as they are heard",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "source",
+        nargs="?",
+        metavar="SOURCE",
+        help="a microphone's name, part of it, or number; or - for standard input "
+        "(default: the default microphone)",
+    )
+    command.add_argument("--list-mics", action="store_true", help="list microphones and end")
+    command.add_argument(
+        "--rate", type=int, metavar="HZ", help="of raw sound; of a microphone: ask for this one"
+    )
+    command.add_argument(
+        "--channels", type=int, default=1, help="of raw sound on standard input (default: 1)"
+    )
+    command.add_argument("--name", help="what the source is called in what is written")
+    command.add_argument(
+        "--every",
+        choices=_EVERY,
+        default="segment",
+        help="write each window (every half second), segment or change (default: segment)",
+    )
+    command.add_argument(
+        "--sink",
+        action="append",
+        metavar="SINK",
+        help="where to: table, jsonl, csv, jsonl:PATH, csv:PATH, audacity:PATH, "
+        "mqtt://[user:password@]host[:port]/prefix; may be repeated "
+        "(default: the live view in a terminal, else table)",
+    )
+    command.add_argument("--no-view", action="store_true", help="no live view in a terminal either")
+    add_model_options(command)
+    command.add_argument(
+        "--labels",
+        metavar="NAME|FILE",
+        help="coarser labels, whose scores are sums: "
+        + ", ".join(GROUPINGS)
+        + ", or a file with a line a group (default: the model's own)",
+    )
+    command.add_argument(
+        "--profile", metavar="NAME|FILE", help="of the person who speaks, made by edge-app enroll"
+    )
+    add_profiles_option(command)
+    command.set_defaults(run=_run, command=command)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from edge_app.microphone import MicrophoneError
+
+    if options.list_mics:
+        return _list_mics(options)
+    sinks = list(options.sink or ())
+    # Sinks named without a place write to standard output, where the view would be.
+    taken = any(":" not in sink for sink in sinks)
+    view = sys.stdout.isatty() and not options.no_view and not taken
+    if not sinks and not view:
+        sinks = ["table"]
+    classifier = make_classifier(options)
+    try:
+        delivery = _open_sinks(sinks, classifier.labels, options.every)
+    except ValueError as error:
+        wrong_usage(options, str(error))
+    try:
+        return _listen(options, classifier, delivery, view)
+    except MicrophoneError as error:
+        print(f"{options.command.prog}: error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    finally:
+        delivery.close(timeout=_CLOSE_SECONDS)
+        for sink in delivery.health():
+            if not sink.ok or sink.dropped:
+                cause = f": {sink.error}" if sink.error else ""
+                print(
+                    f"{options.command.prog}: sink {sink.name}: {sink.written} written, "
+                    f"{sink.dropped} dropped{cause}",
+                    file=sys.stderr,
+                )
+
+
+def _listen(
+    options: argparse.Namespace, classifier: Classifier, delivery: Any, wanted: bool
+) -> int:
+    from edge_app.listening import listen, stopped_by_signals
+    from edge_app.liveview import LiveView
+
+    stop = threading.Event()
+    view: LiveView | None = None
+
+    def say(message: str) -> None:
+        text = f"{options.command.prog}: {message}"
+        if view is not None and sys.stderr is not None and sys.stderr.isatty():
+            view.say(text)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    source = _source(options, say)
+    with stopped_by_signals(stop):
+        if wanted:
+            title = f"{classifier.manifest.name} on {classifier.device}"
+            view = LiveView(sys.stdout, classifier.labels, title, lambda: source.status)
+        try:
+            listen(classifier, source, delivery.event, stop, name=options.name, watcher=view)
+        except (AudioError, DeviceError) as error:
+            say(f"error: {error}")
+            return EXIT_FAILED
+        finally:
+            if view is not None:
+                view.close()
+                view = None
+    return EXIT_OK
+
+
+def _source(options: argparse.Namespace, say: Any) -> Any:
+    try:
+        if options.source == STANDARD_INPUT:
+            from edge_app.soundinput import StandardInput
+
+            if sys.stdin is None:
+                wrong_usage(options, "standard input is closed")
+            return StandardInput(sys.stdin.fileno(), options.rate, options.channels)
+        from edge_app.microphone import Microphone
+
+        return Microphone(options.source, options.rate, say)
+    except ValueError as error:
+        wrong_usage(options, str(error))
+
+
+def _list_mics(options: argparse.Namespace) -> int:
+    from edge_app.microphone import MicrophoneError, microphones
+
+    try:
+        found = microphones()
+    except MicrophoneError as error:
+        print(f"{options.command.prog}: error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    for one in found:
+        channels = "1 channel" if one.channels == 1 else f"{one.channels} channels"
+        print(f"{one.number}: {one.name}, {channels}, {one.rate} Hz")
+    if not found:
+        print("no microphones")
+    return EXIT_OK
+
+
+def _open_sinks(specs: list[str], labels: tuple[str, ...], every: str) -> Any:
+    # By name: only this command needs the sinks, and some of them need a broker's library.
+    return importlib.import_module("edge_app.delivery").open_sinks(specs, labels, every)
