@@ -74,7 +74,7 @@ _ERRORS: Final = {
     401: ("the token is missing or wrong", "this server needs its token: ..."),
     408: ("the body came too slowly", "the file came too slowly, allowed: 60 s in all ..."),
     413: ("too large or too long", "the file is too large, allowed: up to 32 MB"),
-    415: ("not a type that is taken", "the file is text/html, allowed: audio/*, ..."),
+    415: ("not a type that is taken", "x.html: it is text/html, allowed: audio/*, ..."),
     422: ("not sound, or damaged", "x.wav: it is not sound that can be read here, allowed: ..."),
     429: ("too many requests from one address", "your address has 12 requests open, ..."),
     503: ("busy, stopping, or the device failed", "all 16 places are taken, try again ..."),

@@ -96,7 +96,7 @@ async def read_upload(
             "type",
         )
     else:
-        _check_type(kind)
+        _check_type(kind, "the body")
         upload = Upload()
         async for chunk in chunks:
             place.hold(len(chunk))
@@ -221,11 +221,11 @@ class _Form:
             return
         if self.upload is not None:
             raise RefusedError(422, f"the form has several fields {FIELD!r}, allowed: one", "form")
+        name = harmless_name(options.get(b"filename", b"").decode("utf-8", "replace"))
         kind, _ = parse_options_header(self._headers.get(b"content-type", b""))
-        _check_type(kind)
+        _check_type(kind, name)
         self.upload = self._current = Upload()
-        said = options.get(b"filename", b"").decode("utf-8", "replace")
-        self.upload.name = harmless_name(said)
+        self.upload.name = name
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._current is None:
@@ -246,10 +246,10 @@ def _said(kind: bytes) -> str:
     return kind.decode("latin-1")[:80] or "of no stated type"
 
 
-def _check_type(kind: bytes) -> None:
+def _check_type(kind: bytes, name: str) -> None:
     stated = kind.decode("latin-1").lower()
     if stated not in _TYPES and not stated.startswith("audio/"):
-        raise RefusedError(415, f"the file is {_said(kind)}, {_ALLOWED}", "type")
+        raise RefusedError(415, f"{name}: it is {_said(kind)}, {_ALLOWED}", "type")
 
 
 def _check_content(upload: Upload) -> None:
