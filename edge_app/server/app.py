@@ -301,7 +301,7 @@ def _add_pages(app: FastAPI, assets: dict[str, Asset]) -> None:
             return Response(status_code=304, headers=headers)
         return Response(asset.content, headers=headers)
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(request: Request) -> Response:
         return answer("index.html", request)
 

@@ -9,7 +9,7 @@ import { Table } from "./table.js";
 import { clock, percent, runnersUp, seconds, size, span, verdict } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
-const SHOWN_SECONDS = 60; // of a live chart
+const SHOWN_SECONDS = innerWidth < 600 ? 30 : 60; // of a live chart
 const WAITING_SECONDS = 5; // of sound that may wait for the network
 const TABS = ["file", "record", "live"];
 
@@ -182,10 +182,10 @@ async function showImage(part) {
     const blob = isPicture ? file : await api.image(file, name, part.start);
     $("mel-card").hidden = false;
     const { seconds: wide } = model.image;
-    mel.setTimes([0, 1, 2, 3, 4, 5].map((i) => `${seconds(part.start + (wide * i) / 5)}\u202fs`));
+    mel.setTimes([0, 1, 2, 3, 4, 5].map((i) => clock(part.start + (wide * i) / 5)));
     await mel.showBlob(blob);
-    $("mel-caption").textContent = `${clock(part.start)} – ${clock(part.start + wide)}, pitch upwards, brighter means less`
-      .replace("brighter means less", isDark() ? "brighter is louder" : "darker is louder");
+    $("mel-caption").textContent = `${clock(part.start)} – ${clock(part.start + wide)}, pitch upwards, `
+      + (isDark() ? "brighter is louder" : "darker is louder");
   } catch (error) {
     if (error.name !== "AbortError") fail(error.message);
   }
@@ -322,9 +322,9 @@ async function startLive(device = "") {
   clearResult("Live", "Listening …");
   mel.clear();
   $("mel-card").hidden = $("time-card").hidden = $("table-card").hidden = false;
-  $("mel-caption").textContent = `the last ${mine.wide = model.image.seconds} seconds`;
+  $("mel-caption").textContent = `the last ${model.image.seconds} seconds, pitch upwards`;
   const { seconds: wide } = model.image;
-  mel.setTimes([0, 1, 2, 3, 4, 5].map((i) => (i === 5 ? "now" : `−${seconds(wide * (1 - i / 5))}\u202fs`)));
+  mel.setTimes([0, 1, 2, 3, 4, 5].map((i) => (i === 5 ? "now" : `−${+seconds(wide * (1 - i / 5))}\u202fs`)));
   table.reset("Segments", "live");
   chart.show([], 0, SHOWN_SECONDS);
   say("Listening");
@@ -470,6 +470,10 @@ setInterval(async () => {
   }
 }, 15_000);
 
+if (matchMedia("(hover: none)").matches) { // a phone: there is nothing to drag from
+  $("drop-title").textContent = "Choose a recording";
+  $("drop-sub").textContent = "from this device";
+}
 api.takeTokenFromAddress();
 labelTheme();
 await meetServer();
