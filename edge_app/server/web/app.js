@@ -245,19 +245,18 @@ let recording = null;
 async function startRecording() {
   clearFailure();
   const longest = Math.min(limits?.sound_seconds ?? 60, 300);
-  const pieces = [];
-  const microphone = new Microphone((pcm, loudest) => {
-    pieces.push(pcm);
+  const mine = recording = { pieces: [], rate: 48_000 };
+  mine.microphone = new Microphone((pcm, loudest) => {
+    mine.pieces.push(pcm);
     voices.record.add(loudest);
-    const heard = pieces.length * pcm.length / recording.rate;
+    const heard = mine.pieces.length * pcm.length / mine.rate;
     $("record-clock").textContent = `${seconds(heard)} s`;
     if (heard >= longest) stopRecording();
   }, () => stopRecording());
-  recording = { microphone, pieces, rate: 48_000 };
   voices.record.clear();
   $("recorded").hidden = true;
   try {
-    recording.rate = await microphone.open();
+    mine.rate = await mine.microphone.open();
   } catch (error) {
     recording = null;
     fail(error.message);
