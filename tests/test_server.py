@@ -726,6 +726,33 @@ def test_sigterm_sends_the_open_segment_closes_the_stream_and_ends_well():
     assert "Traceback" not in errors
 
 
+def test_sigterm_does_not_wait_for_a_thread_that_never_ends():
+    code = (
+        "import sys, threading; from edge_app import Classifier;"
+        "wait = threading.Event().wait;"
+        "Classifier.predict = lambda *words: (print('begun', flush=True), wait());"
+        "from edge_app.cli import main; sys.exit(main(['serve', '--port', '0']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT,
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            host, port = process.stdout.readline().split()[0].split("/")[2].split(":")
+            sound = CLIP.read_bytes()
+            with socket.create_connection((host, int(port)), timeout=60) as raw:
+                head = f"{POST}\r\n{WAVE}\r\nHost: {host}\r\nContent-Length: {len(sound)}\r\n\r\n"
+                raw.sendall(head.encode() + sound)
+                assert process.stdout.readline() == "begun\n"
+                process.send_signal(signal.SIGTERM)
+                assert status_of(raw) == 503  # who waits is told
+                process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [

@@ -85,6 +85,7 @@ class Served:
     async def stop(self, seconds: float = 1.0) -> None:
         """Take nothing on any more, and end the streams well."""
         self.stopping = True
+        self.engine.begin_to_stop()
         await self.streams.stop(seconds)
         self.engine.stop()
 

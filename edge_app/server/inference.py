@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ from ser_edge import audio
 from ser_edge.melimage import UInt8, mel_image
 
 T = TypeVar("T")
+
+_LAST_SECONDS: Final = 0.5  # for answers that are almost there when the server stops
 
 
 class LiveLike(Protocol):
@@ -82,6 +84,7 @@ class Engine:
         # classifier is safe for several threads, this becomes contextlib.nullcontext().
         self._one_at_a_time = threading.Lock()
         self._jobs: set[_Job] = set()
+        self._stopping = asyncio.Event()
 
     async def predict(
         self, upload: Upload, place: Place, gone: Callable[[], Any] | None = None
@@ -126,8 +129,13 @@ class Engine:
         """Close the open segment of a stream."""
         return await self._hop(live.finish)
 
+    def begin_to_stop(self) -> None:
+        """Whoever waits for a file's answer gets it within half a second, or is told (503)."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """Take nothing on any more; what is being decoded stops within a block."""
+        self._stopping.set()
         for job in list(self._jobs):
             job.stopped.set()
         self._files.shutdown(wait=False, cancel_futures=True)
@@ -150,15 +158,20 @@ class Engine:
         future.add_done_callback(lambda _: self._jobs.discard(job))
         place.leave_after(future)
         answer = asyncio.wrap_future(future)
-        waits: set[asyncio.Future[Any]] = {answer}
+        end = asyncio.ensure_future(self._stopping.wait())
+        waits: set[asyncio.Future[Any]] = {answer, end}
         if gone is not None:
             waits.add(asyncio.ensure_future(gone()))
         try:
             await asyncio.wait(
                 waits, timeout=self._settings.answer_seconds, return_when=asyncio.FIRST_COMPLETED
             )
-            if answer.done():
+            if end.done():
+                await asyncio.wait({answer}, timeout=_LAST_SECONDS)
+            if answer.done() and not answer.cancelled():
                 return answer.result()
+            if end.done():
+                raise stopping()
             if any(wait.done() for wait in waits):
                 raise ClientGoneError
             raise _too_slow(self._settings)
