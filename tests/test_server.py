@@ -27,7 +27,7 @@ from websockets.sync.client import ClientConnection, connect
 from conftest import ROOT, SAMPLES, speechlike
 from edge_app import Classifier, DeviceError, Prediction
 from edge_app.cli import main
-from edge_app.server import inference, schemas
+from edge_app.server import inference, refusals, schemas
 from edge_app.server.limits import harmless_name
 from edge_app.server.settings import ServerSettings, is_loopback
 from serving import Running, StandInLive, form, serving
@@ -275,6 +275,18 @@ def test_too_large_is_refused_while_it_is_read(server):
         for _ in range(4 * 4 + 1):  # 256 kB over the limit, and more to come
             raw.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
         assert status_of(raw) == 413
+
+
+def test_a_refusal_does_not_linger_where_nothing_more_can_come(server, monkeypatch):
+    """The request is over at once, also where the client keeps its connection open."""
+    monkeypatch.setattr(refusals, "_LINGER_SECONDS", 600)
+    sent = b"no sound"
+    with blunt(server, POST, WAVE, f"Content-Length: {len(sent)}") as raw:
+        raw.sendall(sent)
+        assert status_of(raw) == 422
+        rest = b"x"
+        while rest:
+            rest = raw.recv(4096)  # up to the close
 
 
 def test_too_long_is_refused_while_it_is_decoded(server, monkeypatch):

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from edge_app.server.metrics import Metrics
 from edge_app.server.refusals import (
+    BODY_READ,
     AsgiApp,
     ErrorResponse,
     Message,
@@ -76,6 +77,12 @@ class Guard:
                 message = {**message, "headers": headers}
             await send(message)
 
+        async def noted() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body"):
+                scope[BODY_READ] = True
+            return message
+
         try:
             self._check_name(scope)
             self._check_page(scope)
@@ -86,7 +93,7 @@ class Guard:
                 await receive()  # its connect
             await ErrorResponse.of(refused)(scope, receive, with_headers)
             return
-        await self._app(scope, receive, with_headers)
+        await self._app(scope, noted, with_headers)
 
     def _check_name(self, scope: Scope) -> None:
         hosts = _values(scope, b"host")

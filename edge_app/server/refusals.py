@@ -13,6 +13,9 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+BODY_READ: Final = "ser_edge.body_read"
+"""Key of a scope whose body has come to its end: nothing is left to wait for."""
+
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 64 * 2**20
 
@@ -94,7 +97,7 @@ class ErrorResponse:
                 await send({"type": "websocket.close"})
                 return
         await send({"type": f"{kind}.start", "status": self.status, "headers": headers})
-        if scope["type"] == "http" and scope["method"] in ("POST", "PUT", "PATCH"):
+        if scope["type"] == "http" and not scope.get(BODY_READ):
             await send({"type": f"{kind}.body", "body": self.body, "more_body": True})
             await _drain(receive)
             await send({"type": f"{kind}.body", "body": b""})
