@@ -30,6 +30,9 @@ def test_the_wheel_holds_the_default_ir_the_licences_and_no_more(wheel):
     for precision in ("FP16", "INT8"):
         for suffix in ("xml", "bin"):
             assert f"edge_app/ir/compact/{precision}/compact.{suffix}" in names
+    web = {path.name for path in (ROOT / "edge_app" / "server" / "web").iterdir()}
+    assert {"index.html", "app.js", "style.css"} <= web
+    assert {f"edge_app/server/web/{name}" for name in web} <= set(names)
     assert any(name.endswith("licenses/LICENSE-WEIGHTS") for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {
         "edge_app",

@@ -3,7 +3,7 @@
 from types import ModuleType
 from typing import Final
 
-from edge_app.commands import enroll, explain, listen, predict, profiles
+from edge_app.commands import enroll, explain, listen, predict, profiles, serve
 
-COMMANDS: Final[tuple[ModuleType, ...]] = (predict, listen, explain, enroll, profiles)
+COMMANDS: Final[tuple[ModuleType, ...]] = (predict, listen, serve, explain, enroll, profiles)
 """In the order of ``edge-app --help``; each has ``add(commands)``."""

@@ -1,0 +1,214 @@
+"""``edge-app serve``: a page, an HTTP interface and a WebSocket around a classifier."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_app.commands.options import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    Commands,
+    add_model_options,
+    add_profiles_option,
+    make_classifier,
+    wrong_usage,
+)
+
+if TYPE_CHECKING:
+    from edge_app.server.settings import ServerSettings
+
+TOKEN_VARIABLE: Final = "SER_EDGE_TOKEN"
+
+_DESCRIPTION: Final = f"""\
+Serve a page in the browser, an HTTP interface and a WebSocket: files, recordings and live sound
+-> emotions. Nothing that is sent is kept, and nothing is fetched from elsewhere.
+
+examples:
+  edge-app serve --open                               # this machine alone: http://127.0.0.1:8000/
+  edge-app serve --host 0.0.0.0 --port 8080           # whoever has the token, which is printed
+  {TOKEN_VARIABLE}=... edge-app serve --host 0.0.0.0 --allow-host box.example.org
+  edge-app serve --host 0.0.0.0 --certificate box.pem --key box.key   # https: microphones of others
+  curl -F file=@clip.wav http://127.0.0.1:8000/v1/predict
+  curl --data-binary @clip.wav -H 'Content-Type: audio/wav' http://127.0.0.1:8000/v1/predict
+
+Everything else: docs/server.md.
+
+exit status: 0 it was told to stop, 1 the port cannot be had, 2 wrong usage
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the program's."""
+    command = commands.add_parser(
+        "serve",
+        help="a page, HTTP and WebSocket: files and live sound -> emotions",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
+    )
+    command.add_argument(
+        "--port", type=int, default=8000, help="0 takes a free one (default: 8000)"
+    )
+    command.add_argument("--open", action="store_true", help="open the page in the browser")
+    add_model_options(command)
+    command.add_argument(
+        "--labels", metavar="NAME|FILE", help="coarser labels, as predict --labels"
+    )
+    command.add_argument(
+        "--profile", metavar="NAME|FILE", help="of the person who speaks, as predict --profile"
+    )
+    add_profiles_option(command)
+    who = command.add_argument_group("who may come in")
+    who.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"holds the token that clients must say (default: ${TOKEN_VARIABLE}; where --host "
+        "leaves this machine and there is none, one is made and printed)",
+    )
+    who.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name that clients call this machine by; may be repeated",
+    )
+    who.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="a further page that may send sounds, such as https://panel.local; may be repeated",
+    )
+    who.add_argument("--certificate", type=Path, metavar="PEM", help="serve https")
+    who.add_argument("--key", type=Path, metavar="PEM", help="of the certificate")
+    much = command.add_argument_group("how much is taken on")
+    for name, kind, default, text in (
+        ("--max-upload", float, 32.0, "MB of one file"),
+        ("--max-seconds", float, 600.0, "length of one sound"),
+        ("--at-once", int, 16, "files at the same time; the rest gets 503"),
+        ("--per-client", int, 12, "as many of those from one address; the rest gets 429"),
+        ("--streams", int, 4, "WebSockets at the same time"),
+        ("--workers", int, 2, "threads that decode and classify"),
+    ):
+        much.add_argument(name, type=kind, default=default, help=f"{text} (default: {default:g})")
+    command.set_defaults(run=_run, command=command)
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        from edge_app.server.app import create_app
+        from edge_app.server.running import bind, run
+        from edge_app.server.settings import is_loopback
+    except ModuleNotFoundError as error:
+        wrong_usage(options, f"this needs the extra serve: pip install 'ser-edge[serve]' ({error})")
+    if not 0 <= options.port <= 65535:
+        wrong_usage(options, f"--port is {options.port}, allowed: 0 to 65535")
+    if (options.certificate is None) != (options.key is None):
+        wrong_usage(options, "--certificate and --key go together")
+    if options.certificate is not None:
+        _check_certificate(options)
+    token = _token(options)
+    made = token is None and not is_loopback(options.host)
+    settings = _settings(options, secrets.token_urlsafe(18) if made else token)
+    try:
+        listening = bind(options.host, options.port)
+    except OSError as error:
+        print(
+            f"{options.command.prog}: error: cannot listen on {options.host} port {options.port}: "
+            f"{error.strerror or error}",
+            file=sys.stderr,
+        )
+        return EXIT_FAILED
+    with listening:
+        classifier = make_classifier(options)
+        logging.basicConfig(
+            level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+        )
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        url = _url(options, listening.getsockname()[1])
+        secret = f"#token={settings.token}" if settings.token else ""
+
+        def started() -> None:
+            shown = secret if made else ""  # one's own token is not for the log
+            print(
+                f"{url}{shown}  (model {classifier.manifest.name} on {classifier.device}; "
+                "Ctrl-C stops)",
+                flush=True,
+            )
+            if options.open:
+                import webbrowser
+
+                webbrowser.open(url + secret)
+
+        ended = run(
+            create_app(classifier, settings), listening, options.certificate, options.key, started
+        )
+    return EXIT_INTERRUPTED if ended == signal.SIGINT else EXIT_OK
+
+
+def _check_certificate(options: argparse.Namespace) -> None:
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.certificate, options.key)
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        wrong_usage(
+            options,
+            f"--certificate {str(options.certificate)!r} with --key {str(options.key)!r}: "
+            f"{error.strerror if isinstance(error, OSError) else error}",
+        )
+
+
+def _token(options: argparse.Namespace) -> str | None:
+    if options.token_file is not None:
+        try:
+            return str(options.token_file.read_text(encoding="utf-8")).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            wrong_usage(options, f"--token-file {str(options.token_file)!r}: {error}")
+    return os.environ.get(TOKEN_VARIABLE, "").strip() or None
+
+
+def _settings(options: argparse.Namespace, token: str | None) -> ServerSettings:
+    from edge_app.server.settings import ServerSettings
+
+    values: dict[str, Any] = {
+        "upload_bytes": round(options.max_upload * 2**20),
+        "sound_seconds": options.max_seconds,
+    }
+    values["held_bytes"] = max(128 * 2**20, values["upload_bytes"])
+    try:
+        return ServerSettings(
+            host=options.host,
+            token=token,
+            names=tuple(options.allow_host),
+            origins=tuple(origin.rstrip("/") for origin in options.allow_origin),
+            at_once=options.at_once,
+            per_client=options.per_client,
+            streams=options.streams,
+            workers=options.workers,
+            **values,
+        )
+    except (ValueError, OverflowError) as error:
+        wrong_usage(options, str(error))
+
+
+def _url(options: argparse.Namespace, port: int) -> str:
+    host = options.host
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostname()
+    if ":" in host:
+        host = f"[{host}]"
+    scheme = "http" if options.certificate is None else "https"
+    return f"{scheme}://{host}:{port}/"

@@ -1,0 +1,6 @@
+"""The server: HTTP, WebSocket and a page around a classifier. Needs the extra ``serve``.
+
+``refusals`` (what is refused, and how) <- ``settings``, ``limits`` (places, bytes, names),
+``metrics`` <- ``uploads`` (a body -> a file in memory), ``inference`` (the threads) <- ``streams``
+(one WebSocket) <- ``guard`` (who may come in), ``app`` (the routes) <- ``running`` (uvicorn, stop).
+"""

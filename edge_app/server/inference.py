@@ -1,0 +1,257 @@
+"""The threads that decode and classify, so that the event loop never waits for either."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import io
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Final, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_app.answers import Event, Prediction
+from edge_app.classifier import Classifier
+from edge_app.server.limits import Place
+from edge_app.server.refusals import ClientGoneError, RefusedError
+from edge_app.server.settings import ServerSettings
+from edge_app.server.uploads import Upload
+from ser_edge import audio
+from ser_edge.melimage import UInt8, mel_image
+
+T = TypeVar("T")
+
+_LAST_SECONDS: Final = 0.5  # for answers that are almost there when the server stops
+
+
+class LiveLike(Protocol):
+    """What a stream needs of :class:`edge_app.live.Live`."""
+
+    image: UInt8 | None
+
+    def feed(self, samples: npt.NDArray[np.int16]) -> list[Event]:
+        """Mono samples -> what is heard."""
+
+    def finish(self) -> list[Event]:
+        """Close the open segment."""
+
+
+MakeLive = Callable[[Classifier, int, str], LiveLike]
+"""A classifier, a rate in Hz, the name of a source -> something that listens."""
+
+
+def make_live(classifier: Classifier, rate: int, source: str) -> LiveLike:
+    """The real one, with its own settings."""
+    # By name, since it is imported only where there is a stream.
+    live: LiveLike = importlib.import_module("edge_app.live").Live(classifier, rate, source)
+    return live
+
+
+class _Job:
+    """One sound on its way through a thread."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.end = time.monotonic() + settings.answer_seconds
+        self.stopped = threading.Event()
+
+
+class Engine:
+    """A classifier and the threads that ask it.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    settings : ServerSettings
+    live : function
+        Makes what listens to a stream.
+    """
+
+    def __init__(
+        self, classifier: Classifier, settings: ServerSettings, live: MakeLive = make_live
+    ) -> None:
+        self.classifier = classifier
+        self._settings = settings
+        self._live = live
+        self._files = ThreadPoolExecutor(settings.workers, "file")
+        # Streams have threads of their own: a hop must not wait behind files that are decoded.
+        self._hops = ThreadPoolExecutor(min(4, max(1, settings.streams)), "stream")
+        # THE ONE PLACE that keeps threads from asking the classifier at the same time. Once the
+        # classifier is safe for several threads, this becomes contextlib.nullcontext().
+        self._one_at_a_time = threading.Lock()
+        self._jobs: set[_Job] = set()
+        self._stopping = asyncio.Event()
+
+    async def predict(
+        self, upload: Upload, place: Place, gone: Callable[[], Any] | None = None
+    ) -> Prediction:
+        """Answer a sound or a mel image.
+
+        Parameters
+        ----------
+        upload : Upload
+        place : Place
+            Given back when the thread is done.
+        gone : coroutine function, optional
+            Returns when the client has hung up.
+
+        Raises
+        ------
+        AudioError, DeviceError
+            As :meth:`edge_app.Classifier.predict`.
+        RefusedError
+            413 too long, 503 took too long.
+        ClientGoneError
+            It hung up; the work is dropped.
+        """
+        return await self._run(lambda job: self._predict(upload, job), place, gone)
+
+    async def image(
+        self, upload: Upload, start: float, place: Place, gone: Callable[[], Any] | None = None
+    ) -> bytes:
+        """The mel image of the window that begins nearest to ``start`` seconds, as PNG."""
+        return await self._run(lambda job: self._image(upload, start, job), place, gone)
+
+    async def open_stream(self, rate: int, source: str) -> LiveLike:
+        """Something that listens to a stream."""
+        return await self._hop(lambda: self._live(self.classifier, rate, source))
+
+    async def feed(self, live: LiveLike, pcm: bytes) -> list[Event]:
+        """Signed 16-bit little-endian mono PCM -> what is heard."""
+        samples = np.frombuffer(pcm, dtype="<i2").astype(np.int16)
+        return await self._hop(lambda: live.feed(samples))
+
+    async def finish(self, live: LiveLike) -> list[Event]:
+        """Close the open segment of a stream."""
+        return await self._hop(live.finish)
+
+    def begin_to_stop(self) -> None:
+        """Whoever waits for a file's answer gets it within half a second, or is told (503)."""
+        self._stopping.set()
+
+    def stop(self) -> None:
+        """Take nothing on any more; what is being decoded stops within a block."""
+        self._stopping.set()
+        for job in list(self._jobs):
+            job.stopped.set()
+        self._files.shutdown(wait=False, cancel_futures=True)
+        self._hops.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is still at work on a file."""
+        return bool(self._jobs)
+
+    async def _run(
+        self, work: Callable[[_Job], T], place: Place, gone: Callable[[], Any] | None
+    ) -> T:
+        job = _Job(self._settings)
+        try:
+            future: Future[T] = self._files.submit(work, job)
+        except RuntimeError:  # shut down meanwhile
+            raise stopping() from None
+        self._jobs.add(job)
+        future.add_done_callback(lambda _: self._jobs.discard(job))
+        place.leave_after(future)
+        answer = asyncio.wrap_future(future)
+        end = asyncio.ensure_future(self._stopping.wait())
+        waits: set[asyncio.Future[Any]] = {answer, end}
+        if gone is not None:
+            waits.add(asyncio.ensure_future(gone()))
+        try:
+            await asyncio.wait(
+                waits, timeout=self._settings.answer_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if end.done():
+                await asyncio.wait({answer}, timeout=_LAST_SECONDS)
+            if answer.done() and not answer.cancelled():
+                return answer.result()
+            if end.done():
+                raise stopping()
+            if any(wait.done() for wait in waits):
+                raise ClientGoneError
+            raise _too_slow(self._settings)
+        finally:
+            job.stopped.set()
+            for wait in waits:
+                wait.cancel()
+
+    async def _hop(self, work: Callable[[], T]) -> T:
+        def alone() -> T:
+            with self._one_at_a_time:
+                return work()
+
+        try:
+            future = self._hops.submit(alone)
+        except RuntimeError:  # shut down meanwhile
+            raise stopping() from None
+        return await asyncio.wrap_future(future)
+
+    def _predict(self, upload: Upload, job: _Job) -> Prediction:
+        name = upload.name
+        if upload.is_picture:
+            picture = Upload(upload.getvalue())
+            picture.name = f"{name}.png"  # by its name the classifier knows a picture
+            with self._one_at_a_time:
+                answer = _renamed(lambda: self.classifier.predict(picture), name)
+            return replace(answer, file=name)
+        rate = self.classifier.manifest.spec.sample_rate
+        waveform = self._decode(upload, job)
+        with self._one_at_a_time:
+            answer = _renamed(lambda: self.classifier.predict(waveform, rate), name)
+        return replace(answer, file=name)
+
+    def _image(self, upload: Upload, start: float, job: _Job) -> bytes:
+        from PIL import Image
+
+        spec = self.classifier.manifest.spec
+        windows = audio.windows([self._decode(upload, job)], spec.window_samples, spec.hop_samples)
+        window = min(windows, key=lambda w: abs(w.start / spec.sample_rate - start))
+        file = io.BytesIO()
+        Image.fromarray(mel_image(window.waveform, spec)).save(file, "PNG")
+        return file.getvalue()
+
+    def _decode(self, upload: Upload, job: _Job) -> audio.Float32:
+        """The whole sound, unless it turns out too long, too slow, or nobody waits any more."""
+        rate = self.classifier.manifest.spec.sample_rate
+        most = self._settings.sound_seconds
+        blocks: list[audio.Float32] = []
+        samples = 0
+        for block in audio.read_blocks(upload, rate):
+            if job.stopped.is_set():
+                raise ClientGoneError
+            if time.monotonic() > job.end:
+                raise _too_slow(self._settings)
+            samples += block.size
+            if samples > most * rate:
+                raise RefusedError(
+                    413, f"{upload.name}: it is too long, allowed: up to {most:g} s", "length"
+                )
+            blocks.append(block)
+        return np.concatenate(blocks)
+
+
+def _renamed(work: Callable[[], Prediction], name: str) -> Prediction:
+    try:
+        return work()
+    except audio.AudioError as error:
+        raise audio.AudioError(name, error.cause) from None
+
+
+def _too_slow(settings: ServerSettings) -> RefusedError:
+    return RefusedError(
+        503,
+        f"it took longer than {settings.answer_seconds:g} s, which is the most that is allowed; "
+        "try a shorter sound, or later",
+        "time",
+        retry_after=5,
+    )
+
+
+def stopping() -> RefusedError:
+    """The server is about to end."""
+    return RefusedError(503, "the server is stopping", "stopping", retry_after=10)

@@ -1,0 +1,104 @@
+"""What OpenAPI says of bodies and answers. ``tests/test_server.py`` holds it to real answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+_SCORES: Final = {
+    "neutral": 0.06,
+    "calm": 0.02,
+    "happy": 0.1,
+    "sad": 0.04,
+    "angry": 0.61,
+    "fearful": 0.06,
+    "disgust": 0.08,
+    "surprised": 0.03,
+}
+_WINDOW: Final = {
+    "start": 0.0,
+    "end": 3.2,
+    "emotion": "angry",
+    "confidence": 0.61,
+    "scores": _SCORES,
+}
+
+PREDICTION: Final[Mapping[str, Any]] = {
+    "file": "clip.wav",
+    "emotion": "angry",
+    "confidence": 0.61,
+    "scores": _SCORES,
+    "duration": 3.2,
+    "device": "CPU",
+    "model": "compact",
+    "profile": None,
+    "windows": [_WINDOW],
+}
+
+NO_TRANSCRIPTION: Final = "this server does not write down what is said yet"
+NO_INTERPRETATION: Final = "this server has no language model yet"
+
+PROCESSED: Final[Mapping[str, Any]] = {
+    "Emotion Probabilities": _SCORES,
+    "Transcription": None,
+    "Transcription Reason": NO_TRANSCRIPTION,
+    "LLM Interpretation": None,
+    "LLM Interpretation Reason": NO_INTERPRETATION,
+}
+
+DESCRIPTION: Final = """\
+Which emotion a voice sounds like, from a small network that learnt from actors. It guesses how a
+voice sounds; it does not know how anybody feels. Not for decisions about people.
+
+`WS /v1/stream?rate=16000` (OpenAPI cannot say it): send signed 16-bit little-endian mono PCM in
+binary messages of any length, and the text `end` to finish; get one JSON object an event, `kind`
+window, segment or change. With `&image=1` a window is followed by a binary message, the mel image
+that the network saw (rows of `image.frames` bytes, lowest band first; sizes in `GET /v1/models`).
+
+Every error is `{"error": "what is wrong, and what is allowed"}`.
+"""
+
+_BINARY: Final = {"type": "string", "format": "binary"}
+FORM_BODY: Final[Mapping[str, Any]] = {
+    "multipart/form-data": {
+        "schema": {"type": "object", "required": ["file"], "properties": {"file": _BINARY}}
+    }
+}
+RAW_BODY: Final[Mapping[str, Any]] = {
+    "audio/*": {"schema": _BINARY},
+    "image/png": {"schema": _BINARY},
+    "application/octet-stream": {"schema": _BINARY},
+}
+
+_ERRORS: Final = {
+    401: ("the token is missing or wrong", "this server needs its token: ..."),
+    408: ("the body came too slowly", "the file came too slowly, allowed: 60 s in all ..."),
+    413: ("too large or too long", "the file is too large, allowed: up to 32 MB"),
+    415: ("not a type that is taken", "x.html: it is text/html, allowed: audio/*, ..."),
+    422: ("not sound, or damaged", "x.wav: it is not sound that can be read here, allowed: ..."),
+    429: ("too many requests from one address", "your address has 12 requests open, ..."),
+    503: ("busy, stopping, or the device failed", "all 16 places are taken, try again ..."),
+}
+
+
+def json_answer(example: Mapping[str, Any], description: str) -> dict[str, Any]:
+    """OpenAPI's words for a JSON answer with an example."""
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": {"type": "object"}, "example": dict(example)}},
+    }
+
+
+def sound_answers(ok: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's words for all answers of a route that takes a sound."""
+    errors: dict[int | str, dict[str, Any]] = {
+        status: json_answer({"error": example}, description)
+        for status, (description, example) in _ERRORS.items()
+    }
+    return {200: dict(ok), **errors}
+
+
+def request_body(*kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenAPI's words for what a route takes."""
+    content = {kind: schema for each in kinds for kind, schema in each.items()}
+    return {"requestBody": {"required": True, "content": content}}
