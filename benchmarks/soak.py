@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from edge_app import Classifier
+from edge_app.answers import SILENCE
 from edge_app.live import Live
-from edge_app.timeline import SILENCE
 from ser_edge import audio
 from ser_edge.files import write_whole
 from ser_edge.provenance import provenance

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+SILENCE: Final = "silence"
+"""The emotion of an event where nobody speaks."""
 
 
 @dataclass(frozen=True)

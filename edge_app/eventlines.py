@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from edge_app.answers import Event
-from edge_app.texts import SILENCE, audacity_line, json_line, score_bar, three_best
+from edge_app.answers import SILENCE, Event
+from edge_app.texts import audacity_line, json_line, score_bar, three_best
 from ser_edge.emotions import UNKNOWN
 
 

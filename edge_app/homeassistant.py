@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from edge_app.texts import SILENCE
+from edge_app.answers import SILENCE
 from ser_edge import __version__
 from ser_edge.emotions import UNKNOWN
 

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 import numpy.typing as npt
 
-from edge_app.answers import Event, Segment, WindowPrediction
+from edge_app.answers import SILENCE, Event, Segment, WindowPrediction
 from edge_app.classifier import Classifier
 from edge_app.livemel import Hop, LiveMel
 from edge_app.speechgate import GateSettings, Span, SpeechGate
-from edge_app.timeline import SILENCE, Timeline, TimelineSettings, Turn
+from edge_app.timeline import Timeline, TimelineSettings, Turn
 from ser_edge.melimage import UInt8
 
 WINDOW = "window"

@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, TextIO
 
-from edge_app.answers import Event
+from edge_app.answers import SILENCE, Event
 from edge_app.live import WINDOW, Live
 from edge_app.soundinput import InputStatus
-from edge_app.timeline import SEGMENT, SILENCE
+from edge_app.timeline import SEGMENT
 from ser_edge.emotions import UNKNOWN
 
 _SHOWN_SEGMENTS: Final = 6

@@ -6,9 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-SILENCE: Final = "silence"
-"""The emotion of an event where nobody speaks."""
-
 BAR: Final = 20
 """Characters of a whole bar."""
 

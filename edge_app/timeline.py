@@ -20,12 +20,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.answers import Segment, WindowPrediction
+from edge_app.answers import SILENCE, Segment, WindowPrediction
 from edge_app.speechgate import Span
 from ser_edge.emotions import UNKNOWN
-
-SILENCE: Final = "silence"
-"""The emotion where nobody speaks."""
 
 SEGMENT: Final = "segment"
 CHANGE: Final = "change"

@@ -10,9 +10,10 @@ import pytest
 
 from conftest import SAMPLES, speechlike
 from edge_app import Classifier
+from edge_app.answers import SILENCE
 from edge_app.live import Live, LiveSettings
 from edge_app.speechgate import SpeechGate, joined
-from edge_app.timeline import SILENCE, segments_of
+from edge_app.timeline import segments_of
 from ser_edge import audio
 from ser_edge.audio import AudioError
 from ser_edge.melimage import log_mel, mel_image

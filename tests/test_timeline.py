@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from edge_app.answers import WindowPrediction
+from edge_app.answers import SILENCE, WindowPrediction
 from edge_app.speechgate import Span
-from edge_app.timeline import CHANGE, LAG, SEGMENT, SILENCE, Timeline, TimelineSettings, segments_of
+from edge_app.timeline import CHANGE, LAG, SEGMENT, Timeline, TimelineSettings, segments_of
 
 LABELS = ("calm", "happy", "angry")
 

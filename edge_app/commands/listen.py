@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 import threading
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_app.classifier import Classifier
 from edge_app.commands.options import (
@@ -22,6 +21,9 @@ from edge_app.runtime import DeviceError
 from edge_app.sources import STANDARD_INPUT
 from ser_edge.audio import AudioError
 from ser_edge.labels import GROUPINGS
+
+if TYPE_CHECKING:
+    from edge_app.delivery import Delivery
 
 _EVERY: Final = ("window", "segment", "change")
 _CLOSE_SECONDS: Final = 1.5  # for what the sinks still hold
@@ -82,7 +84,7 @@ def add(commands: Commands) -> None:
         action="append",
         metavar="SINK",
         help="where to: table, jsonl, csv, jsonl:PATH, csv:PATH, audacity:PATH, "
-        "mqtt://[user:password@]host[:port]/prefix; may be repeated "
+        "mqtt[s]://[user@]host[:port]/prefix (docs/sinks.md: where the password goes); repeatable "
         "(default: the live view in a terminal, else table)",
     )
     command.add_argument("--no-view", action="store_true", help="no live view in a terminal either")
@@ -102,6 +104,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from edge_app.delivery import open_sinks
     from edge_app.microphone import MicrophoneError
 
     if options.list_mics:
@@ -114,7 +117,7 @@ def _run(options: argparse.Namespace) -> int:
         sinks = ["table"]
     classifier = make_classifier(options)
     try:
-        delivery = _open_sinks(sinks, classifier.labels, options.every)
+        delivery = open_sinks(sinks, classifier.labels, options.every)
     except ValueError as error:
         wrong_usage(options, str(error))
     try:
@@ -123,19 +126,11 @@ def _run(options: argparse.Namespace) -> int:
         print(f"{options.command.prog}: error: {error}", file=sys.stderr)
         return EXIT_FAILED
     finally:
-        delivery.close(timeout=_CLOSE_SECONDS)
-        for sink in delivery.health():
-            if not sink.ok or sink.dropped:
-                cause = f": {sink.error}" if sink.error else ""
-                print(
-                    f"{options.command.prog}: sink {sink.name}: {sink.written} written, "
-                    f"{sink.dropped} dropped{cause}",
-                    file=sys.stderr,
-                )
+        delivery.close(timeout=_CLOSE_SECONDS)  # it says itself what was not written
 
 
 def _listen(
-    options: argparse.Namespace, classifier: Classifier, delivery: Any, wanted: bool
+    options: argparse.Namespace, classifier: Classifier, delivery: Delivery, wanted: bool
 ) -> int:
     from edge_app.listening import listen, stopped_by_signals
     from edge_app.liveview import LiveView
@@ -196,8 +191,3 @@ def _list_mics(options: argparse.Namespace) -> int:
     if not found:
         print("no microphones")
     return EXIT_OK
-
-
-def _open_sinks(specs: list[str], labels: tuple[str, ...], every: str) -> Any:
-    # By name: only this command needs the sinks, and some of them need a broker's library.
-    return importlib.import_module("edge_app.delivery").open_sinks(specs, labels, every)
