@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import importlib.util
 import json
 import os
 import random
@@ -289,9 +288,7 @@ async def afterwards(target: Target, tally: Tally) -> None:
 async def load(target: Target, clients: int, seconds: float, seed: int) -> dict[str, Any]:
     """All clients at once -> the report."""
     tally = Tally()
-    kinds: dict[Any, Any] = dict(KINDS)
-    if importlib.util.find_spec("edge_app.live") is not None:
-        kinds[stream] = (1, frozenset({101}))
+    kinds: dict[Any, Any] = {**KINDS, stream: (1, frozenset({101}))}
     await target.ask("POST", "/v1/predict", SOUNDS[0].read_bytes())  # warm
     before = await memory(target)
     end = time.monotonic() + seconds

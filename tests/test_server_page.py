@@ -23,7 +23,7 @@ import soundfile
 from conftest import ROOT, SAMPLES
 from edge_app import Classifier
 from ser_edge import audio
-from serving import Running, StandInLive, serving
+from serving import Running, serving
 
 CLIP = next(path for path in SAMPLES if path.name == "woman-soft-slow.flac")
 LONG = next(path for path in SAMPLES if path.name == "man-long.ogg")
@@ -42,12 +42,9 @@ def server(classifier: Classifier) -> Iterator[Running]:
 
 
 def live() -> Any:
-    """The real live path where it is here, else the stand-in."""
-    from importlib.util import find_spec
-
     from edge_app.server.inference import make_live
 
-    return StandInLive if find_spec("edge_app.live") is None else make_live
+    return make_live
 
 
 @pytest.fixture(scope="module")

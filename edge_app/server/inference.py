@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import io
 import threading
 import time
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from edge_app.answers import Event, Prediction
 from edge_app.classifier import Classifier
+from edge_app.live import Live
 from edge_app.server.limits import Place
 from edge_app.server.refusals import ClientGoneError, RefusedError
 from edge_app.server.settings import ServerSettings
@@ -47,9 +47,7 @@ MakeLive = Callable[[Classifier, int, str], LiveLike]
 
 def make_live(classifier: Classifier, rate: int, source: str) -> LiveLike:
     """The real one, with its own settings."""
-    # By name, since it is imported only where there is a stream.
-    live: LiveLike = importlib.import_module("edge_app.live").Live(classifier, rate, source)
-    return live
+    return Live(classifier, rate, source)
 
 
 class _Job:
