@@ -3,7 +3,15 @@
 from types import ModuleType
 from typing import Final
 
-from edge_app.commands import enroll, explain, predict, profiles
+from edge_app.commands import bench, devices, embed, enroll, explain, predict, profiles
 
-COMMANDS: Final[tuple[ModuleType, ...]] = (predict, explain, enroll, profiles)
+COMMANDS: Final[tuple[ModuleType, ...]] = (
+    predict,
+    explain,
+    embed,
+    enroll,
+    profiles,
+    devices,
+    bench,
+)
 """In the order of ``edge-app --help``; each has ``add(commands)``."""
