@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -95,7 +96,7 @@ class Network:
     embedding : bool
         Give the embedding, too.
     patience : float
-        Seconds after which a device that does not answer has hung.
+        Seconds after which a device that does not answer has hung; the CPU never has.
 
     Raises
     ------
@@ -267,7 +268,8 @@ class _Engine:
         self._shape = shape
         self._classes = len(manifest.labels)
         self._outputs = 2 if plan.embedding else 1
-        self._patience = plan.patience
+        # The CPU is where this program runs itself: it may be busy, it does not hang.
+        self._patience = math.inf if device == "CPU" else plan.patience
         self.compiled = _compile(core, model, device, plan)
         # One more waits where the device takes only one at a time, so that it never does.
         self.streams = _optimal(self.compiled)

@@ -7,8 +7,8 @@ import json
 import textwrap
 from typing import Final
 
+from edge_app import devices
 from edge_app.commands.options import EXIT_OK, Commands
-from edge_app.devices import list_devices, new_core, runtime_version
 from edge_app.runtime import cache_folder
 
 _DESCRIPTION: Final = """\
@@ -37,18 +37,18 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    core, _ = new_core()
-    devices, cache = list_devices(core), cache_folder()
+    core, _ = devices.new_core()
+    found, cache = devices.list_devices(core), cache_folder()
     if options.json:
-        found = {
-            "openvino": runtime_version(),
+        answer = {
+            "openvino": devices.runtime_version(),
             "cache": None if cache is None else str(cache),
-            "devices": [device.to_dict() for device in devices],
+            "devices": [device.to_dict() for device in found],
         }
-        print(json.dumps(found, indent=2))
+        print(json.dumps(answer, indent=2))
         return EXIT_OK
-    width = max(len(device.name) for device in devices)
-    for device in devices:
+    width = max(len(device.name) for device in found)
+    for device in found:
         if device.here:
             precisions = ", ".join(device.precisions) or "precisions unknown"
             print(f"{device.name:<{width}}  {device.full_name or 'ready'}  ({precisions})")
@@ -57,9 +57,13 @@ def _run(options: argparse.Namespace) -> int:
             text = f"not here: {device.missing}"
             print(
                 textwrap.fill(
-                    text, 100, initial_indent=f"{device.name:<{width}}  ", subsequent_indent=indent
+                    text,
+                    100,
+                    break_on_hyphens=False,
+                    initial_indent=f"{device.name:<{width}}  ",
+                    subsequent_indent=indent,
                 )
             )
             print(f"{indent}OpenVINO says: {device.problem}")
-    print(f"OpenVINO {runtime_version()}, compiled models in {cache or 'no folder'}")
+    print(f"OpenVINO {devices.runtime_version()}, compiled models in {cache or 'no folder'}")
     return EXIT_OK
