@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,11 +95,10 @@ def test_reading_ahead_gives_the_same_and_its_errors():
             closed.append(True)
 
     assert list(read_ahead(source(False), 2)) == list(range(20))
-    got = []
+    damaged = read_ahead(source(True), 2)
+    assert [next(damaged) for _ in range(10)] == list(range(10))
     with pytest.raises(AudioError, match="it is damaged"):
-        for item in read_ahead(source(True), 2):
-            got.append(item)
-    assert got == list(range(10))
+        next(damaged)
     early = read_ahead(source(False), 2)
     for _ in range(6):
         next(early)
@@ -136,15 +136,19 @@ def test_a_long_sound_is_heard_as_window_by_window(classifier, tmp_path, rate):
 
 
 def test_memory_does_not_grow_with_length(tmp_path):
-    """A quarter of an hour at 48 kHz, 170 MB as floats, in a process of its own."""
+    """Ten minutes at 48 kHz, 115 MB as floats, in a process of its own."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("needs Linux's /proc")
     sound = (speechlike(30.0, 48_000) * 32767).astype(np.int16)
     with soundfile.SoundFile(tmp_path / "a.wav", "w", 48_000, 1, "PCM_16") as file:
-        for _ in range(30):
+        for _ in range(20):
             file.write(sound)
     code = (
-        "import resource, sys; from edge_app.cli import main\n"
+        "import re, sys; from edge_app.cli import main\n"
         "status = main(sys.argv[1:])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)\n"
+        # Not ru_maxrss: that remembers the process which was forked.
+        "status_file = open('/proc/self/status').read()\n"
+        "print(re.search(r'VmHWM:\\s+(\\d+) kB', status_file)[1], file=sys.stderr)\n"
         "sys.exit(status)"
     )
     done = subprocess.run(
@@ -154,8 +158,8 @@ def test_memory_does_not_grow_with_length(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
-    assert answer["duration"] == 900
-    assert len(answer["windows"]) == 359
+    assert answer["duration"] == 600
+    assert len(answer["windows"]) == 239
     assert int(done.stderr) <= 200 * 1024
 
 
@@ -194,9 +198,10 @@ def test_what_opening_says_is_an_answer_too(classifier):
 
 def test_stopping_early_ends_a_long_sound(classifier, tmp_path):
     soundfile.write(tmp_path / "a.wav", speechlike(20.0, 16_000), 16_000)
+    noise = np.random.default_rng(1).normal(0, 0.01, 960_000).astype(np.float32)
     with soundfile.SoundFile(tmp_path / "long.wav", "w", 16_000, 1, "PCM_16") as file:
-        for _ in range(30):
-            file.write(speechlike(60.0, 16_000))
+        for _ in range(60):
+            file.write(noise)
     answers = classifier.predict_all([tmp_path / "a.wav", tmp_path / "long.wav"])
     next(answers)
     answers.close()
