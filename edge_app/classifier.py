@@ -149,7 +149,7 @@ class Classifier:
         self.profile = profile
         if profile is not None:
             _check_profile(profile, files.manifest)
-        self._lock = threading.Lock()
+        self._lock, self._drawing = threading.Lock(), threading.Lock()
         self._embedder: Network | None = None
 
         def network(embedding: bool) -> Network:
@@ -503,7 +503,7 @@ class Classifier:
             return picture.image
 
         # While the device works on some windows, the next are decoded and drawn.
-        with closing(network.run(map(noted, pictures(blocks, spec)))) as running:
+        with closing(network.run(map(noted, pictures(blocks, spec, self._drawing)))) as running:
             outputs = list(running)
         return _Heard(name, outputs, speech_weights(levels), spans, images)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,11 @@ class Picture:
     levels: Float32
 
 
-def pictures(blocks: Iterable[Float32], spec: MelImageSpec) -> Iterator[Picture]:
+def pictures(
+    blocks: Iterable[Float32],
+    spec: MelImageSpec,
+    drawing: AbstractContextManager[object] | None = None,
+) -> Iterator[Picture]:
     """Windows of 5 s every 2.5 s, the last flush with the end; a shorter sound has one.
 
     The same windows as :func:`ser_edge.audio.windows`, the same pictures as
@@ -50,11 +55,16 @@ def pictures(blocks: Iterable[Float32], spec: MelImageSpec) -> Iterator[Picture]
     blocks : iterable of ndarray
         Consecutive ``float32 (n,)`` blocks, mono, at ``spec.sample_rate``.
     spec : MelImageSpec
+    drawing : context manager, optional
+        Entered for each picture while it is drawn, and left while ``blocks`` decode: a lock that
+        threads share. Drawing is many short calls of NumPy, each of which lets go of Python's
+        lock and takes it again; threads that draw at once spend their time handing it over.
 
     Yields
     ------
     Picture
     """
+    drawing = nullcontext() if drawing is None else drawing
     length, hop = spec.window_samples, spec.hop_samples
     sound = _Tail()
     frames, loudness = _Frames(spec, sound), _Levels(spec, sound)
@@ -62,17 +72,17 @@ def pictures(blocks: Iterable[Float32], spec: MelImageSpec) -> Iterator[Picture]
     for block in blocks:
         sound.append(block)
         while sound.end >= start + length:
-            yield Picture(
-                start, start + length, quantize(frames.window(start), spec), loudness.window(start)
-            )
+            with drawing:
+                image, heard = quantize(frames.window(start), spec), loudness.window(start)
+            yield Picture(start, start + length, image, heard)
             start += hop
         sound.forget(min(start, sound.end - length))
     last = max(0, sound.end - length)
     if sound.end > 0 and last != start - hop:  # else the last window is out already
         waveform = sound.part(last, sound.end)
-        yield Picture(
-            last, sound.end, mel_image(waveform, spec), levels(waveform, spec.sample_rate)
-        )
+        with drawing:
+            image, heard = mel_image(waveform, spec), levels(waveform, spec.sample_rate)
+        yield Picture(last, sound.end, image, heard)
 
 
 class _Tail:
