@@ -31,6 +31,13 @@ PATIENCE_SECONDS: Final = 30.0
 
 _LOOK_MS: Final = 200  # how often a wait looks whether it should end; Ctrl-C waits as long
 
+_FIRST_TENSOR: Final = threading.Lock()
+"""Held while tensors are first looked at.
+
+OpenVINO's bindings (pybind11) set up their access to NumPy at the first look at any tensor, and two
+threads that take that look at once wait for each other for ever, one with Python's lock in its
+hand. Seen on 2026.4.1, one start in twenty."""
+
 _LOG: Final = logging.getLogger("edge_app")
 
 
@@ -275,6 +282,9 @@ class _Engine:
         self.streams = _optimal(self.compiled)
         self._requests = _Requests([self._request() for _ in range(max(2, self.streams))])
         self._lost: str | None = None
+        with _FIRST_TENSOR:
+            first = self._request()
+            _ = first.get_input_tensor(0).data, first.get_output_tensor(0).data
 
     @property
     def device(self) -> str:

@@ -122,6 +122,9 @@ class _Request:
             raise RuntimeError("Exception from src/x.cpp:1:\n\nNC_ERROR: device lost\n")
         return bool(self._real.wait_for(milliseconds))
 
+    def get_input_tensor(self, number: int) -> Any:
+        return self._real.get_input_tensor(number)
+
     def get_output_tensor(self, number: int) -> _Tensor:
         data = np.array(self._real.get_output_tensor(number).data)
         if self._wrong and self._fault.how in ("nan", "inf"):

@@ -335,6 +335,25 @@ def test_many_threads_ask_at_once(images, expected, hint):
     assert wrong == []
 
 
+def test_threads_may_be_the_first_to_ask():
+    """OpenVINO's bindings hang where the first look at a tensor is taken by two threads at once."""
+    code = (
+        "import threading, numpy as np\n"
+        "from edge_app.models import find_model; from edge_app.runtime import Network\n"
+        "network, start = Network(find_model('compact'), 'CPU', None), threading.Barrier(4)\n"
+        "image = np.zeros((80, 395), np.uint8)\n"
+        "def ask(): start.wait(); print(network.logits(image).size)\n"
+        "threads = [threading.Thread(target=ask) for _ in range(4)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["8"] * 4
+
+
 def test_one_who_stops_reading_gives_its_requests_back(images, expected):
     found = network("CPU")
     for _ in range(5):
