@@ -36,7 +36,7 @@ Sound: TypeAlias = "str | os.PathLike[str] | BinaryIO | npt.NDArray[Any] | Seque
 Name = TypeVar("Name")
 
 _BLOCKS_AHEAD: Final = 2  # of 2 MB: decoded while the ones before are heard
-_MOST_WORKERS: Final = 2  # threads that decode sounds; more would wait for Python's lock
+_MOST_WORKERS: Final = 4  # threads that hear sounds, each with up to 30 MB of its own
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Classifier:
         self.profile = profile
         if profile is not None:
             _check_profile(profile, files.manifest)
-        self._lock, self._drawing = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
         self._embedder: Network | None = None
 
         def network(embedding: bool) -> Network:
@@ -235,7 +235,7 @@ class Classifier:
         opened : callable, optional
             Name -> what :meth:`predict` takes; may raise AudioError. Called in a thread.
         workers : int, optional
-            Threads, as a rule two, of one core one. With 0, the caller's alone.
+            Threads, as a rule one a core and at most 4. With 0, the caller's alone.
         progress : callable, optional
             Called with a name and the seconds of it that were heard, from any thread.
 
@@ -503,7 +503,7 @@ class Classifier:
             return picture.image
 
         # While the device works on some windows, the next are decoded and drawn.
-        with closing(network.run(map(noted, pictures(blocks, spec, self._drawing)))) as running:
+        with closing(network.run(map(noted, pictures(blocks, spec)))) as running:
             outputs = list(running)
         return _Heard(name, outputs, speech_weights(levels), spans, images)
 

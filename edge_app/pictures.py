@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,11 +38,7 @@ class Picture:
     levels: Float32
 
 
-def pictures(
-    blocks: Iterable[Float32],
-    spec: MelImageSpec,
-    drawing: AbstractContextManager[object] | None = None,
-) -> Iterator[Picture]:
+def pictures(blocks: Iterable[Float32], spec: MelImageSpec) -> Iterator[Picture]:
     """Windows of 5 s every 2.5 s, the last flush with the end; a shorter sound has one.
 
     The same windows as :func:`ser_edge.audio.windows`, the same pictures as
@@ -55,16 +50,11 @@ def pictures(
     blocks : iterable of ndarray
         Consecutive ``float32 (n,)`` blocks, mono, at ``spec.sample_rate``.
     spec : MelImageSpec
-    drawing : context manager, optional
-        Entered for each picture while it is drawn, and left while ``blocks`` decode: a lock that
-        threads share. Drawing is many short calls of NumPy, each of which lets go of Python's
-        lock and takes it again; threads that draw at once spend their time handing it over.
 
     Yields
     ------
     Picture
     """
-    drawing = nullcontext() if drawing is None else drawing
     length, hop = spec.window_samples, spec.hop_samples
     sound = _Tail()
     frames, loudness = _Frames(spec, sound), _Levels(spec, sound)
@@ -72,16 +62,14 @@ def pictures(
     for block in blocks:
         sound.append(block)
         while sound.end >= start + length:
-            with drawing:
-                image, heard = quantize(frames.window(start), spec), loudness.window(start)
+            image, heard = quantize(frames.window(start), spec), loudness.window(start)
             yield Picture(start, start + length, image, heard)
             start += hop
         sound.forget(min(start, sound.end - length))
     last = max(0, sound.end - length)
     if sound.end > 0 and last != start - hop:  # else the last window is out already
         waveform = sound.part(last, sound.end)
-        with drawing:
-            image, heard = mel_image(waveform, spec), levels(waveform, spec.sample_rate)
+        image, heard = mel_image(waveform, spec), levels(waveform, spec.sample_rate)
         yield Picture(last, sound.end, image, heard)
 
 
