@@ -36,7 +36,7 @@ Sound: TypeAlias = "str | os.PathLike[str] | BinaryIO | npt.NDArray[Any] | Seque
 Name = TypeVar("Name")
 
 _BLOCKS_AHEAD: Final = 2  # of 2 MB: decoded while the ones before are heard
-_MOST_WORKERS: Final = 4  # threads that hear sounds, each with up to 30 MB of its own
+_MOST_WORKERS: Final = 4  # threads that hear sounds, each some 15 MB for a long one
 
 
 @dataclass(frozen=True)
