@@ -1,9 +1,12 @@
-"""What the edge app answers: the same object from command line, Python and, later, the server."""
+"""What the edge app answers: the same object from command line, Python and server."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 SILENCE: Final = "silence"
 """The emotion of an event where nobody speaks."""
@@ -138,6 +141,44 @@ class Prediction:
             "profile": self.profile,
             "windows": [window.to_dict() for window in self.windows],
         }
+
+
+@dataclass(frozen=True, eq=False)
+class WindowEmbedding:
+    """The embedding of one window: ``start`` and ``end`` in seconds, ``vector`` ``float32 (n,)``.
+
+    ``speech`` is the share of speech in it, 0 to 1: its weight in the sound's mean.
+    """
+
+    start: float
+    end: float
+    speech: float
+    vector: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """What the network's last layer looks at, for one sound.
+
+    Parameters
+    ----------
+    file : str
+        Path or name of the sound.
+    vector : ndarray
+        ``float32 (features,)``, the mean over its windows, weighted as their logits are.
+    duration : float
+        Seconds.
+    device, model : str
+        As in :class:`Prediction`.
+    windows : tuple of WindowEmbedding
+    """
+
+    file: str
+    vector: npt.NDArray[np.float32]
+    duration: float
+    device: str
+    model: str
+    windows: tuple[WindowEmbedding, ...]
 
 
 def _part(part: WindowPrediction | Segment) -> dict[str, Any]:

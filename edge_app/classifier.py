@@ -3,49 +3,83 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.answers import Prediction, WindowPrediction
+from edge_app.ahead import Stopped, cores, in_order, read_ahead
+from edge_app.answers import Embedding, Prediction, WindowEmbedding, WindowPrediction
+from edge_app.devices import DeviceError
 from edge_app.explanation import Explanation, find_spot, occlude
 from edge_app.models import DEFAULT_MODEL, find_model
+from edge_app.pictures import Picture, pictures
 from edge_app.profiles import find_profile
-from edge_app.runtime import Network, cache_folder
+from edge_app.runtime import Network, Output, cache_folder
 from ser_edge import audio
 from ser_edge.audio import AudioError
 from ser_edge.decision import Decision, decide, pool, speech_weights
 from ser_edge.emotions import EMOTIONS
 from ser_edge.labels import Grouping, find_grouping
 from ser_edge.manifest import Manifest
-from ser_edge.melimage import UInt8, mel_image
+from ser_edge.melimage import UInt8
 from ser_edge.profile import Profile
+
+Sound: TypeAlias = "str | os.PathLike[str] | BinaryIO | npt.NDArray[Any] | Sequence[float]"
+"""What can be heard: a path, a binary file object, or a waveform (with its rate)."""
+
+Name = TypeVar("Name")
+
+_BLOCKS_AHEAD: Final = 2  # of 2 MB: decoded while the ones before are heard
+_MOST_WORKERS: Final = 4  # threads that hear sounds, each some 15 MB for a long one
 
 
 @dataclass(frozen=True)
 class _Heard:
-    """A sound's windows: logits, shares of speech, start and end in seconds, pictures if kept."""
+    """A sound's windows: outputs, shares of speech, start and end in seconds, pictures if kept."""
 
     name: str
-    logits: Sequence[npt.NDArray[np.float32]]
+    outputs: Sequence[Output]
     weights: npt.NDArray[np.float64]
     spans: Sequence[tuple[float, float]]
     images: Sequence[UInt8]
 
+    @property
+    def logits(self) -> list[npt.NDArray[np.float32]]:
+        return [output.logits for output in self.outputs]
+
+    @property
+    def device(self) -> str:
+        """All that ran a window of it, in their order: a fallback may have taken over midway."""
+        names = (name for output in self.outputs for name in output.device.split(","))
+        return ",".join(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class _Hearing:
+    """What goes along with hearing one sound."""
+
+    keep_images: bool = False
+    stop: threading.Event | None = None
+    progress: Callable[[float], None] | None = None
+
 
 class Classifier:
     """Hears emotions. Make one and keep it: compiling the network is the slow part.
+
+    Any number of threads may ask it at once.
 
     Parameters
     ----------
     model : str or path
         A model's name, or the ``.xml`` of an IR.
     device : str
-        OpenVINO device, ``CPU``, ``GPU``, ``NPU``, ``MYRIAD``, ``AUTO``, ...
+        OpenVINO device, ``CPU``, ``GPU``, ``NPU``, ``MYRIAD``, ``AUTO``, ``AUTO:NPU,CPU``, ...
     precision : {"FP16", "INT8"}
         Which IR a name means.
     labels : str, path or Grouping, optional
@@ -55,6 +89,14 @@ class Classifier:
     profile : str, path or Profile, optional
         Of the person who speaks (:mod:`ser_edge.profile`): its name, a ``.json``, or one made in
         Python. What the model says of that voice on average is taken off its logits.
+    hint : {"latency", "throughput"}
+        One answer as soon as can be (a microphone), or as many as can be in all (many or long
+        sounds).
+    threads : int, optional
+        Of the CPU, at most, for the network.
+    fallback : str, optional
+        Device that takes over, for good, when ``device`` is not there, fails, hangs or gives
+        scores that are not finite. Answers name it; the log ``edge_app`` says it once.
 
     Attributes
     ----------
@@ -71,7 +113,8 @@ class Classifier:
         The device is not there or refuses the model.
     ValueError
         Labels that there are not, or a file that is no grouping of the model's labels; a profile
-        that there is not (ProfileError), or that was made with another model.
+        that there is not (ProfileError), or that was made with another model; a hint, threads or
+        a fallback that make no sense.
 
     Examples
     --------
@@ -87,6 +130,10 @@ class Classifier:
         precision: str = "FP16",
         labels: str | os.PathLike[str] | Grouping | None = None,
         profile: str | os.PathLike[str] | Profile | None = None,
+        *,
+        hint: str = "latency",
+        threads: int | None = None,
+        fallback: str | None = None,
     ) -> None:
         if labels is not None and not isinstance(labels, Grouping):
             labels = find_grouping(labels)
@@ -102,8 +149,32 @@ class Classifier:
         self.profile = profile
         if profile is not None:
             _check_profile(profile, files.manifest)
-        self._network = Network(files, device, cache_folder())
-        self.device = self._network.device
+        self._lock = threading.Lock()
+        self._embedder: Network | None = None
+
+        def network(embedding: bool) -> Network:
+            return Network(
+                files,
+                device,
+                cache_folder(),
+                hint=hint,
+                threads=threads,
+                fallback=fallback,
+                embedding=embedding,
+            )
+
+        self._make_network = network
+        self._network = network(False)
+
+    @property
+    def device(self) -> str:
+        """OpenVINO device that runs the network now: AUTO may change it, a fallback does."""
+        return self._network.device
+
+    @property
+    def network(self) -> Network:
+        """The network itself: mel images in, logits out, for whoever makes the images."""
+        return self._network
 
     def __repr__(self) -> str:
         spec = self.manifest.spec
@@ -115,7 +186,7 @@ class Classifier:
 
     def predict(
         self,
-        sound: str | os.PathLike[str] | BinaryIO | npt.NDArray[Any] | Sequence[float],
+        sound: Sound,
         rate: int | None = None,
     ) -> Prediction:
         """The emotion of one sound.
@@ -141,11 +212,156 @@ class Classifier:
         ValueError
             A waveform without its rate, or a rate with something else.
         """
-        return self._answer(self._hear(sound, rate))
+        return self._answer(self._hear(self._network, sound, rate))
+
+    def predict_all(
+        self,
+        names: Iterable[Name],
+        opened: Callable[[Name], Sound] | None = None,
+        *,
+        workers: int | None = None,
+        progress: Callable[[Name, float], None] | None = None,
+    ) -> Generator[tuple[Name, Prediction | AudioError | DeviceError], None, None]:
+        """The emotions of many sounds, in their order; one that fails does not stop the rest.
+
+        Some sounds are decoded ahead by threads while the network runs, so that all cores have
+        work. Memory grows with neither their number nor their lengths, but for the windows of the
+        answers that wait for their turn.
+
+        Parameters
+        ----------
+        names : iterable
+            Paths or file objects; anything at all with ``opened``.
+        opened : callable, optional
+            Name -> what :meth:`predict` takes; may raise AudioError. Called in a thread.
+        workers : int, optional
+            Threads, as a rule one a core and at most 4. With 0, the caller's alone.
+        progress : callable, optional
+            Called with a name and the seconds of it that were heard, from any thread.
+
+        Yields
+        ------
+        tuple
+            The name, and its answer or why there is none.
+        """
+
+        def hear(name: Name, stop: threading.Event) -> Prediction | AudioError | DeviceError:
+            def tell(seconds: float) -> None:
+                if progress is not None:
+                    progress(name, seconds)
+
+            try:
+                sound: Any = name if opened is None else opened(name)
+                return self._answer(
+                    self._hear(self._network, sound, None, _Hearing(stop=stop, progress=tell))
+                )
+            except (AudioError, DeviceError) as error:
+                return error.with_traceback(None)  # which would hold on to the sound
+
+        def with_name(
+            name: Name, stop: threading.Event
+        ) -> tuple[Name, Prediction | AudioError | DeviceError]:
+            return name, hear(name, stop)
+
+        if workers is None:
+            workers = min(cores(), _MOST_WORKERS)
+        if workers < 0:
+            raise ValueError(f"workers are {workers}, allowed: 0 or more")
+        if workers == 0:
+            never = threading.Event()
+            return (with_name(name, never) for name in names)
+        return in_order(with_name, names, workers)
+
+    def predict_images(
+        self, images: Iterable[UInt8], weights: Iterable[float] | None = None
+    ) -> list[Decision]:
+        """The emotion of each mel image by itself; while the device works, the next are taken.
+
+        Parameters
+        ----------
+        images : iterable of ndarray
+            ``uint8 (n_mels, frames)``, as the model's specification says.
+        weights : iterable of float, optional
+            Of each, its share of speech; 0 where it is silent, so that it says nothing. Without
+            them, all count.
+
+        Returns
+        -------
+        list of Decision
+            Scores in the order of ``labels``.
+
+        Raises
+        ------
+        DeviceError
+            As :meth:`predict`.
+        ValueError
+            An image of another shape or type, or weights of another number.
+        """
+        shape = self.manifest.spec.shape
+
+        def checked() -> Iterator[UInt8]:
+            for image in images:
+                if image.shape != shape or image.dtype != np.uint8:
+                    raise ValueError(
+                        f"an image is {image.dtype} {image.shape}, it should be uint8 {shape}"
+                    )
+                yield image
+
+        outputs = list(self._network.run(checked()))
+        shares = [1.0] * len(outputs) if weights is None else list(weights)
+        if len(shares) != len(outputs):
+            raise ValueError(f"{len(shares)} weights for {len(outputs)} images")
+        return [
+            self._decide([output.logits], [share])
+            for output, share in zip(outputs, shares, strict=True)
+        ]
+
+    def embed(self, sound: Sound, rate: int | None = None) -> Embedding:
+        """What the network's last layer looks at: a vector in which voices can be compared.
+
+        It is a second output of the network, which is compiled once more for it, at the first
+        call. Neither labels nor profile play a part.
+
+        Parameters
+        ----------
+        sound, rate
+            As :meth:`predict` takes them.
+
+        Returns
+        -------
+        Embedding
+
+        Raises
+        ------
+        AudioError
+            The sound cannot be used, or is silent, so that there is nothing to embed.
+        DeviceError, ValueError
+            As :meth:`predict`; ModelError where the network has no such layer.
+        """
+        with self._lock:
+            if self._embedder is None:
+                self._embedder = self._make_network(True)
+        heard = self._hear(self._embedder, sound, rate)
+        if not heard.weights.any():
+            raise AudioError(heard.name, "it is silent: there is nothing to embed")
+        vectors = [output.embedding for output in heard.outputs if output.embedding is not None]
+        return Embedding(
+            file=heard.name,
+            vector=pool(vectors, heard.weights).astype(np.float32),
+            duration=heard.spans[-1][1],
+            device=heard.device,
+            model=self.manifest.name,
+            windows=tuple(
+                WindowEmbedding(start, end, float(share), vector)
+                for (start, end), share, vector in zip(
+                    heard.spans, heard.weights, vectors, strict=True
+                )
+            ),
+        )
 
     def logits(
         self,
-        sound: str | os.PathLike[str] | BinaryIO | npt.NDArray[Any] | Sequence[float],
+        sound: Sound,
         rate: int | None = None,
     ) -> npt.NDArray[np.float64] | None:
         """What the network says of one sound: no profile, no temperature, the model's own labels.
@@ -165,12 +381,12 @@ class Classifier:
         AudioError, DeviceError, ValueError
             As :meth:`predict`.
         """
-        heard = self._hear(sound, rate)
+        heard = self._hear(self._network, sound, rate)
         return pool(heard.logits, heard.weights) if heard.weights.any() else None
 
     def explain(
         self,
-        sound: str | os.PathLike[str] | BinaryIO | npt.NDArray[Any] | Sequence[float],
+        sound: Sound,
         rate: int | None = None,
         *,
         at: float | None = None,
@@ -213,7 +429,7 @@ class Classifier:
             raise ValueError("what is explained is what the model says to everybody: no profile")
         if emotion is not None and emotion not in labels:
             raise ValueError(f"emotion is {emotion!r}, allowed: {', '.join(labels)}")
-        heard = self._hear(sound, rate, keep_images=True)
+        heard = self._hear(self._network, sound, rate, _Hearing(keep_images=True))
         answer = self._answer(heard)
         chosen = int(heard.weights.argmax())
         if at is not None:
@@ -245,31 +461,12 @@ class Classifier:
             offset=max(0.0, missing / 2) if spec.align == "center" else 0.0,
         )
 
-    def decide(self, image: UInt8) -> Decision:
-        """One mel image that holds speech -> the answer, with the profile and the labels.
-
-        Parameters
-        ----------
-        image : ndarray
-            ``uint8 (n_mels, frames)``.
-
-        Returns
-        -------
-        Decision
-            Its scores are in the order of ``labels``.
-
-        Raises
-        ------
-        DeviceError
-            As :meth:`predict`.
-        """
-        return self._decide([self._network.logits(image)], [1.0])
-
     def _hear(
         self,
-        sound: str | os.PathLike[str] | BinaryIO | npt.NDArray[Any] | Sequence[float],
+        network: Network,
+        sound: Sound,
         rate: int | None,
-        keep_images: bool = False,
+        hearing: _Hearing = _Hearing(),
     ) -> _Heard:
         if isinstance(sound, (str, os.PathLike)) or hasattr(sound, "read"):
             if rate is not None:
@@ -277,37 +474,44 @@ class Classifier:
             source: Any = sound
             name = audio.source_name(source)
             if Path(name).suffix.lower() == ".png":
-                return self._hear_picture(source, name)
-            blocks: Iterable[audio.Float32] = audio.read_blocks(
-                source, self.manifest.spec.sample_rate
-            )
-            return self._hear_blocks(blocks, name, keep_images)
+                return self._hear_picture(network, source, name)
+            decoded = audio.read_blocks(source, self.manifest.spec.sample_rate)
+            return self._hear_blocks(network, read_ahead(decoded, _BLOCKS_AHEAD), name, hearing)
         if rate is None:
             raise ValueError("a waveform needs its rate: predict(waveform, rate=48000)")
         waveform = audio.as_mono(sound, rate, self.manifest.spec.sample_rate)
-        return self._hear_blocks([waveform], "<waveform>", keep_images)
+        return self._hear_blocks(network, iter([waveform]), "<waveform>", hearing)
 
-    def _hear_blocks(self, blocks: Iterable[audio.Float32], name: str, keep_images: bool) -> _Heard:
+    def _hear_blocks(
+        self, network: Network, blocks: Iterator[audio.Float32], name: str, hearing: _Hearing
+    ) -> _Heard:
         spec = self.manifest.spec
-        logits: list[npt.NDArray[np.float32]] = []
         levels: list[npt.NDArray[np.float32]] = []
         spans: list[tuple[float, float]] = []
         images: list[UInt8] = []
-        for window in audio.windows(blocks, spec.window_samples, spec.hop_samples):
-            image = mel_image(window.waveform, spec)
-            logits.append(self._network.logits(image))
-            levels.append(audio.levels(window.waveform, spec.sample_rate))
-            end = window.start + window.waveform.size
-            spans.append((window.start / spec.sample_rate, end / spec.sample_rate))
-            if keep_images:
-                images.append(image)
-        return _Heard(name, logits, speech_weights(levels), spans, images)
 
-    def _hear_picture(self, source: Any, name: str) -> _Heard:
+        def noted(picture: Picture) -> UInt8:
+            if hearing.stop is not None and hearing.stop.is_set():
+                raise Stopped
+            end = picture.end / spec.sample_rate
+            levels.append(picture.levels)
+            spans.append((picture.start / spec.sample_rate, end))
+            if hearing.keep_images:
+                images.append(picture.image)
+            if hearing.progress is not None:
+                hearing.progress(end)
+            return picture.image
+
+        # While the device works on some windows, the next are decoded and drawn.
+        with closing(network.run(map(noted, pictures(blocks, spec)))) as running:
+            outputs = list(running)
+        return _Heard(name, outputs, speech_weights(levels), spans, images)
+
+    def _hear_picture(self, network: Network, source: Any, name: str) -> _Heard:
         image = _read_picture(source, name, self.manifest.spec.shape)
         weight = np.array([1.0 if image.any() else 0.0])
         span = (0.0, self.manifest.spec.seconds)
-        return _Heard(name, [self._network.logits(image)], weight, [span], [image])
+        return _Heard(name, list(network.run([image])), weight, [span], [image])
 
     def _answer(self, heard: _Heard) -> Prediction:
         windows = []
@@ -325,6 +529,8 @@ class Classifier:
                     dict(zip(self.labels, answer.scores, strict=True)),
                 )
             )
+        # The segments of a long sound belong here: they are made of these windows and of
+        # heard.weights, each window's share of speech (edge_app.timeline.segments_of).
         whole = self._decide(heard.logits, heard.weights)
         return Prediction(
             file=heard.name,
@@ -332,7 +538,7 @@ class Classifier:
             confidence=whole.confidence,
             scores=dict(zip(self.labels, whole.scores, strict=True)),
             duration=heard.spans[-1][1],
-            device=self.device,
+            device=heard.device,
             model=self.manifest.name,
             windows=tuple(windows),
             profile=None if self.profile is None else self.profile.name,

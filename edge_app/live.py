@@ -186,7 +186,7 @@ class Live:
             return WindowPrediction(
                 start, end, SILENCE, 1.0 / len(self._unspoken), dict(self._unspoken)
             )
-        answer = self._classifier.decide(image)
+        (answer,) = self._classifier.predict_images([image])
         scores = dict(zip(self._classifier.labels, answer.scores, strict=True))
         return WindowPrediction(start, end, answer.emotion, answer.confidence, scores)
 

@@ -39,9 +39,11 @@ AUDIO_SUFFIXES: Final = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".m
 MEDIA_SUFFIXES: Final = frozenset({".m4a", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".wma"})
 """Searched for as well where the extra ``media`` is installed."""
 
+LEVEL_SECONDS: Final = 0.05
+"""Of each value that :func:`levels` gives."""
+
 _BLOCK_SAMPLES: Final = 2**19  # of all channels together: 11 s of 48 kHz mono, 2 MB
 _SPOOL_BYTES: Final = 64 * 2**20
-_LEVEL_SECONDS: Final = 0.05
 _FORMATS: Final = frozenset(
     {"WAV", "WAVEX", "RF64", "W64", "NIST", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3", "MPEG"}
 )
@@ -300,7 +302,7 @@ def levels(waveform: Float32, rate: int) -> Float32:
         ``float32 (n,)``: RMS in dB re full scale, -200 at the least; a rest of under 50 ms counts
         as one more.
     """
-    step = max(1, round(rate * _LEVEL_SECONDS))
+    step = max(1, round(rate * LEVEL_SECONDS))
     count = -(-waveform.size // step)
     padded = np.zeros(count * step, dtype=np.float32)
     padded[: waveform.size] = waveform

@@ -69,6 +69,24 @@ def _own_model_cache(
     monkeypatch.setenv("SER_EDGE_CACHE", str(tmp_path_factory.getbasetemp() / "model-cache"))
 
 
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give the edge app devices of a stand-in: ``faulty(GPU=Fault(how="nan"))``."""
+    from edge_app import devices
+    from faultydevices import Core
+
+    real = devices.new_core
+
+    def install(**faults: Any) -> None:
+        def core() -> tuple[Any, bool]:
+            found, modern = real()
+            return Core(found, faults), modern
+
+        monkeypatch.setattr(devices, "new_core", core)
+
+    return install
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """Folder of real corpora: $SER_DATA, else ``shared/data`` beside the checkout."""

@@ -101,3 +101,24 @@ def test_the_front_end_is_the_same_under_its_numpy(old_python):
     gaps = np.array(ask(old_python, "-c", code, *pairs).split(), dtype=int)
     assert len(gaps) == len(SAMPLES)
     assert gaps.max() <= 1
+
+
+@pytest.mark.parametrize("precision", ["FP16", "INT8"])
+def test_the_same_embeddings(old_python, precision):
+    found = []
+    for python in (old_python, sys.executable):
+        words = ("embed", "--precision", precision, SAMPLES[1])
+        found.append(json.loads(ask(python, "-c", PREDICT, *words))["embedding"])
+    old, new = np.array(found)
+    assert old.shape == (320,)
+    assert np.dot(old, new) / np.linalg.norm(old) / np.linalg.norm(new) > 0.999
+
+
+def test_devices_threads_and_a_fallback(old_python):
+    listed = json.loads(ask(old_python, "-c", PREDICT, "devices", "--json"))
+    assert listed["openvino"] == "2022.3.2"
+    assert [device["name"] for device in listed["devices"]] == ["CPU", "GPU", "NPU", "MYRIAD"]
+    words = ("predict", "-d", "MYRIAD", "--fallback", "CPU", "--format", "jsonl", SAMPLES[0])
+    assert json.loads(ask(old_python, "-c", PREDICT, *words))["device"] == "CPU"
+    bench = ("bench", "--threads", "2", "--seconds", "0.05", "--json")
+    assert json.loads(ask(old_python, "-c", PREDICT, *bench))["streams"] == 2

@@ -3,7 +3,27 @@
 from types import ModuleType
 from typing import Final
 
-from edge_app.commands import enroll, explain, listen, predict, profiles, serve
+from edge_app.commands import (
+    bench,
+    devices,
+    embed,
+    enroll,
+    explain,
+    listen,
+    predict,
+    profiles,
+    serve,
+)
 
-COMMANDS: Final[tuple[ModuleType, ...]] = (predict, listen, serve, explain, enroll, profiles)
+COMMANDS: Final[tuple[ModuleType, ...]] = (
+    predict,
+    listen,
+    serve,
+    explain,
+    embed,
+    enroll,
+    profiles,
+    devices,
+    bench,
+)
 """In the order of ``edge-app --help``; each has ``add(commands)``."""

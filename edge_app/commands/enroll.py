@@ -59,7 +59,7 @@ def add(commands: Commands) -> None:
     command.add_argument("--name", required=True, help="what the profile will be called")
     command.add_argument("--replace", action="store_true", help="where there is one of that name")
     add_profiles_option(command)
-    add_model_options(command)
+    add_model_options(command, hint="throughput")
     command.set_defaults(run=_run, command=command)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, NoReturn, TypeAlias
 
 from edge_app.classifier import Classifier
+from edge_app.devices import HINTS
 from edge_app.models import DEFAULT_MODEL
 from edge_app.profiles import find_profile
 from edge_app.runtime import DeviceError
@@ -40,16 +41,34 @@ def add_profiles_option(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model_options(command: argparse.ArgumentParser) -> None:
-    """``--model``, ``--device``, ``--precision``."""
+def add_model_options(command: argparse.ArgumentParser, hint: str = "latency") -> None:
+    """``--model``, ``--precision``, ``--device`` and how it is used; ``hint`` is the default."""
     command.add_argument(
         "-m", "--model", default=DEFAULT_MODEL, help=f"name or .xml (default: {DEFAULT_MODEL})"
     )
     command.add_argument(
-        "-d", "--device", default="CPU", help="CPU, GPU, NPU, MYRIAD, AUTO, ... (default: CPU)"
+        "-d",
+        "--device",
+        default="CPU",
+        help="CPU, GPU, NPU, MYRIAD, AUTO, AUTO:NPU,CPU, HETERO:GPU,CPU, MULTI:GPU,CPU; "
+        "edge-app devices lists them (default: CPU)",
     )
     command.add_argument(
         "--precision", choices=PRECISIONS, default="FP16", help="of a model given by name"
+    )
+    command.add_argument(
+        "--hint",
+        choices=HINTS,
+        default=hint,
+        help=f"one answer soon, or many in all (default: {hint})",
+    )
+    command.add_argument(
+        "--threads", type=int, metavar="N", help="of the CPU, for the network (default: all)"
+    )
+    command.add_argument(
+        "--fallback",
+        metavar="DEVICE",
+        help="takes over where the device is not there, fails, hangs or gives no finite scores",
     )
 
 
@@ -63,6 +82,9 @@ def make_classifier(options: argparse.Namespace) -> Classifier:
             options.precision,
             getattr(options, "labels", None),
             None if profile is None else find_profile(profile, options.profiles),
+            hint=options.hint,
+            threads=options.threads,
+            fallback=options.fallback,
         )
     except (ValueError, DeviceError) as error:  # ModelError is a ValueError
         wrong_usage(options, str(error))  # exits with 2

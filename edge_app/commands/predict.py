@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from itertools import islice
-from typing import Final
+from typing import BinaryIO, Final
 
+from edge_app.answers import Prediction
 from edge_app.classifier import Classifier
 from edge_app.commands.options import (
     EXIT_FAILED,
@@ -19,10 +21,9 @@ from edge_app.commands.options import (
     source_of,
     wrong_usage,
 )
-from edge_app.runtime import DeviceError
+from edge_app.progress import Bar
 from edge_app.sinks import ONE_SOUND, SINKS, Sink
-from edge_app.sources import expand
-from ser_edge.audio import AudioError
+from edge_app.sources import STANDARD_INPUT, expand
 from ser_edge.labels import GROUPINGS
 
 _DESCRIPTION: Final = """\
@@ -38,6 +39,7 @@ examples:
   edge-app predict --labels valence clip.wav         # negative, neutral or positive
   edge-app predict --labels mine.txt clip.wav        # lines like: upset: sad angry fearful disgust
   edge-app predict --format audacity talk.flac > talk.txt   # Audacity: File > Import > Labels
+  edge-app predict -d GPU --fallback CPU calls/      # edge-app devices lists what there is
   edge-app predict --profile anna clip.wav           # Anna speaks; edge-app enroll made her profile
 
 exit status: 0 all well, 1 some sound failed, 2 wrong usage (no such model, device or option)
@@ -58,7 +60,7 @@ def add(commands: Commands) -> None:
         metavar="PATH",
         help="sound, mel image (.png), folder (searched through), glob, or - for standard input",
     )
-    add_model_options(command)
+    add_model_options(command, hint="throughput")  # long sounds, many sounds
     command.add_argument(
         "--labels",
         metavar="NAME|FILE",
@@ -86,12 +88,30 @@ def _run(options: argparse.Namespace) -> int:
 
 def _predict_all(classifier: Classifier, paths: Sequence[str], sink: Sink) -> int:
     status = EXIT_OK
-    for name in expand(paths):
-        try:
-            answer = classifier.predict(source_of(name))
-        except (AudioError, DeviceError) as error:
-            sink.error(name, str(error))
-            status = EXIT_FAILED
-        else:
-            sink.answer(answer)
+    names: Iterable[str] = expand(paths)
+    bar = Bar(sys.stderr, total=0)
+    if bar.wanted:  # who watches wants to know how many there are
+        names = list(names)
+        bar = Bar(sys.stderr, total=len(names))
+
+    def opened(name: str) -> str | BinaryIO:
+        found = source_of(name)
+        return bar.open(found) if isinstance(found, str) else found
+
+    # A thread that waits for standard input could not be told to stop.
+    workers = 0 if STANDARD_INPUT in paths else None
+    # Closed whatever happens here, so that no thread outlives it.
+    with (
+        closing(bar),
+        closing(
+            classifier.predict_all(names, opened, workers=workers, progress=bar.heard)
+        ) as answers,
+    ):
+        for name, answer in answers:
+            bar.done(name)
+            if isinstance(answer, Prediction):
+                sink.answer(answer)
+            else:
+                sink.error(name, str(answer))
+                status = EXIT_FAILED
     return status

@@ -78,9 +78,6 @@ class Engine:
         self._files = ThreadPoolExecutor(settings.workers, "file")
         # Streams have threads of their own: a hop must not wait behind files that are decoded.
         self._hops = ThreadPoolExecutor(min(4, max(1, settings.streams)), "stream")
-        # THE ONE PLACE that keeps threads from asking the classifier at the same time. Once the
-        # classifier is safe for several threads, this becomes contextlib.nullcontext().
-        self._one_at_a_time = threading.Lock()
         self._jobs: set[_Job] = set()
         self._stopping = asyncio.Event()
 
@@ -179,12 +176,8 @@ class Engine:
                 wait.cancel()
 
     async def _hop(self, work: Callable[[], T]) -> T:
-        def alone() -> T:
-            with self._one_at_a_time:
-                return work()
-
         try:
-            future = self._hops.submit(alone)
+            future = self._hops.submit(work)
         except RuntimeError:  # shut down meanwhile
             raise stopping() from None
         return await asyncio.wrap_future(future)
@@ -194,13 +187,11 @@ class Engine:
         if upload.is_picture:
             picture = Upload(upload.getvalue())
             picture.name = f"{name}.png"  # by its name the classifier knows a picture
-            with self._one_at_a_time:
-                answer = _renamed(lambda: self.classifier.predict(picture), name)
+            answer = _renamed(lambda: self.classifier.predict(picture), name)
             return replace(answer, file=name)
         rate = self.classifier.manifest.spec.sample_rate
         waveform = self._decode(upload, job)
-        with self._one_at_a_time:
-            answer = _renamed(lambda: self.classifier.predict(waveform, rate), name)
+        answer = _renamed(lambda: self.classifier.predict(waveform, rate), name)
         return replace(answer, file=name)
 
     def _image(self, upload: Upload, start: float, job: _Job) -> bytes:

@@ -1,0 +1,97 @@
+"""``edge-app bench``: how fast it is here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from typing import Final
+
+from edge_app.commands.options import (
+    EXIT_FAILED,
+    EXIT_OK,
+    Commands,
+    add_model_options,
+    make_classifier,
+    wrong_usage,
+)
+from edge_app.devices import DeviceError
+from ser_edge.audio import AudioError
+
+_DESCRIPTION: Final = """\
+Measure how fast a model is on a device: the network by itself, in the words of OpenVINO's
+benchmark_app, and from a sound file to an emotion, stage by stage.
+
+examples:
+  edge-app bench
+  edge-app bench -d GPU --precision INT8 --hint latency
+  edge-app bench --threads 2 --seconds 60 clip.wav
+  edge-app bench --json > bench.json
+
+Close other programs first: what they take is missing here.
+
+exit status: 0 all well, 1 the sound or the device failed, 2 wrong usage
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the program's."""
+    command = commands.add_parser(
+        "bench",
+        help="how fast a model is on a device",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "path", nargs="?", metavar="SOUND", help="(default: five seconds at 48 kHz, made here)"
+    )
+    add_model_options(command, hint="throughput")
+    command.add_argument(
+        "--seconds", type=float, default=10.0, help="of each of the two parts (default: 10)"
+    )
+    command.add_argument("--json", action="store_true", help="as JSON, times in milliseconds")
+    command.set_defaults(run=_run, command=command)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from edge_app.benchmark import Report, measure
+
+    if not (0 < options.seconds < math.inf):
+        wrong_usage(options, f"--seconds is {options.seconds:g}, allowed: above 0")
+    begun = time.perf_counter()
+    classifier = make_classifier(options)
+    load = 1000 * (time.perf_counter() - begun)
+    try:
+        report: Report = measure(classifier, options.path, options.seconds, options.hint, load)
+    except (AudioError, DeviceError) as error:
+        print(f"{options.command.prog}: error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    if options.json:
+        print(json.dumps(report.to_dict(), indent=2, allow_nan=False))
+        return EXIT_OK
+    network, sound = report.network, report.sound
+    computing = f", computed in {report.computing}" if report.computing else ""
+    plural = "" if sound.windows == 1 else "s"
+    lines = [
+        f"OpenVINO {report.openvino}, model {report.model} in {report.precision}{computing}, "
+        f"image {report.image[0]} x {report.image[1]}",
+        f"Load and compile: {report.load:.2f} ms",
+        f"Hint: {report.hint}, requests at once: {report.streams}",
+        f"Execution Devices: {report.device}",
+        f"Count:            {network.count} iterations",
+        f"Duration:         {network.duration:.2f} ms",
+        "Latency:",
+        f"   Median:        {network.median:.2f} ms",
+        f"   Average:       {network.average:.2f} ms",
+        f"   Min:           {network.minimum:.2f} ms",
+        f"   Max:           {network.maximum:.2f} ms",
+        f"Throughput:       {network.throughput:.2f} FPS",
+        f"From a sound: {sound.file}, {sound.seconds:.2f} s at {sound.rate:g} Hz, "
+        f"{sound.windows} window{plural}, median of {sound.repeats} runs",
+        *(f"   {stage.capitalize() + ':':<14} {ms:.2f} ms" for stage, ms in sound.stages.items()),
+        f"   In all:        {sound.total:.2f} ms, {sound.times_real_time:.0f}x real time",
+    ]
+    print(*(f"[ INFO ] {line}" for line in lines), sep="\n")
+    return EXIT_OK

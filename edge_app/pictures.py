@@ -1,0 +1,159 @@
+"""A sound as it comes in -> the mel images of its windows; frames that windows share, made once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ser_edge.audio import LEVEL_SECONDS, Float32, levels
+from ser_edge.melimage import (
+    MelImageSpec,
+    UInt8,
+    frames_at_once,
+    log_mel,
+    mel_image,
+    quantize,
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A window of a sound.
+
+    Parameters
+    ----------
+    start, end : int
+        Samples.
+    image : ndarray
+        ``uint8 (n_mels, frames)``.
+    levels : ndarray
+        ``float32``, dB, of each 50 ms (:func:`ser_edge.audio.levels`).
+    """
+
+    start: int
+    end: int
+    image: UInt8
+    levels: Float32
+
+
+def pictures(blocks: Iterable[Float32], spec: MelImageSpec) -> Iterator[Picture]:
+    """Windows of 5 s every 2.5 s, the last flush with the end; a shorter sound has one.
+
+    The same windows as :func:`ser_edge.audio.windows`, the same pictures as
+    :func:`ser_edge.melimage.mel_image`, to the last bit: a frame of a stream does not depend on
+    where the stream is cut (:func:`ser_edge.melimage.frames_at_once`).
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray
+        Consecutive ``float32 (n,)`` blocks, mono, at ``spec.sample_rate``.
+    spec : MelImageSpec
+
+    Yields
+    ------
+    Picture
+    """
+    length, hop = spec.window_samples, spec.hop_samples
+    sound = _Tail()
+    frames, loudness = _Frames(spec, sound), _Levels(spec, sound)
+    start = 0  # of the next window
+    for block in blocks:
+        sound.append(block)
+        while sound.end >= start + length:
+            image, heard = quantize(frames.window(start), spec), loudness.window(start)
+            yield Picture(start, start + length, image, heard)
+            start += hop
+        sound.forget(min(start, sound.end - length))
+    last = max(0, sound.end - length)
+    if sound.end > 0 and last != start - hop:  # else the last window is out already
+        waveform = sound.part(last, sound.end)
+        image, heard = mel_image(waveform, spec), levels(waveform, spec.sample_rate)
+        yield Picture(last, sound.end, image, heard)
+
+
+class _Tail:
+    """The end of a stream: samples are named by their place in the whole of it."""
+
+    def __init__(self) -> None:
+        self._kept: Float32 = np.empty(0, dtype=np.float32)
+        self._start = 0
+
+    @property
+    def end(self) -> int:
+        return self._start + self._kept.size
+
+    def append(self, block: Float32) -> None:
+        self._kept = np.concatenate([self._kept, block]) if self._kept.size else block
+
+    def part(self, start: int, end: int) -> Float32:
+        return self._kept[start - self._start : end - self._start]
+
+    def forget(self, before: int) -> None:
+        if before > self._start:
+            self._kept = self._kept[before - self._start :].copy()
+            self._start = before
+
+
+class _Frames:
+    """Log-mel frames of a stream's windows, ``float32 (n_mels, frames)``."""
+
+    def __init__(self, spec: MelImageSpec, sound: _Tail) -> None:
+        self._spec = spec
+        self._sound = sound
+        self._together = frames_at_once(spec)
+        self._start = 0  # sample where the kept frames begin
+        self._kept: Float32 = np.empty((spec.n_mels, 0), dtype=np.float32)
+
+    def window(self, start: int) -> Float32:
+        spec, stride = self._spec, self._spec.hop_length
+        steps, odd = divmod(start - self._start, self._together * stride)
+        if odd or steps * self._together > self._kept.shape[1]:  # windows share no frame
+            self._kept = np.empty((spec.n_mels, 0), dtype=np.float32)
+        else:  # a copy: what is shared and no more is kept
+            self._kept = self._kept[:, steps * self._together :].copy()
+        self._start = start
+        # Frames are kept in whole groups. The last group of a window reaches beyond its end: it is
+        # kept where that sound is here already, and made for this window alone where it is not.
+        groups = -(-spec.frames // self._together)
+        here = 1 + (self._sound.end - start - spec.n_fft) // stride
+        self._extend(min(groups, here // self._together) * self._together)
+        whole = self._kept
+        if whole.shape[1] < spec.frames:
+            begin = start + whole.shape[1] * stride
+            rest = log_mel(self._sound.part(begin, start + spec.window_samples), spec)
+            whole = np.concatenate([whole, rest], axis=1)
+        return whole[:, : spec.frames]
+
+    def _extend(self, count: int) -> None:
+        missing = count - self._kept.shape[1]
+        if missing > 0:
+            begin = self._start + self._kept.shape[1] * self._spec.hop_length
+            end = begin + (missing - 1) * self._spec.hop_length + self._spec.n_fft
+            fresh = log_mel(self._sound.part(begin, end), self._spec)
+            self._kept = np.concatenate([self._kept, fresh], axis=1)
+
+
+class _Levels:
+    """Levels of a stream's windows in dB."""
+
+    def __init__(self, spec: MelImageSpec, sound: _Tail) -> None:
+        self._spec = spec
+        self._sound = sound
+        self._step = round(spec.sample_rate * LEVEL_SECONDS)
+        self._start = 0
+        self._kept: Float32 = np.empty(0, dtype=np.float32)
+
+    def window(self, start: int) -> Float32:
+        steps, odd = divmod(start - self._start, self._step)
+        # Where a window is not so many whole levels, its last one is of a rest.
+        alike = not odd and self._spec.window_samples % self._step == 0
+        self._kept = self._kept[steps:] if alike else self._kept[:0]
+        self._start = start
+        begin = start + self._kept.size * self._step
+        fresh = levels(
+            self._sound.part(begin, start + self._spec.window_samples), self._spec.sample_rate
+        )
+        self._kept = np.concatenate([self._kept, fresh])
+        return self._kept
