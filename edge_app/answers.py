@@ -116,6 +116,9 @@ class Prediction:
         One for up to 5 s, else every 2.5 s and one flush with the end.
     profile : str or None
         Name of the person's profile that was used (:mod:`ser_edge.profile`).
+    segments : tuple of Segment
+        From 0 to the end without a gap: from when to when which emotion was heard, ``"unknown"``
+        or, where nobody speaks, ``"silence"`` (:mod:`edge_app.timeline`).
     """
 
     file: str
@@ -127,6 +130,7 @@ class Prediction:
     model: str
     windows: tuple[WindowPrediction, ...]
     profile: str | None = None
+    segments: tuple[Segment, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the documented order, ready for JSON."""
@@ -140,6 +144,7 @@ class Prediction:
             "model": self.model,
             "profile": self.profile,
             "windows": [window.to_dict() for window in self.windows],
+            "segments": [segment.to_dict() for segment in self.segments],
         }
 
 

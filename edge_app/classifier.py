@@ -21,6 +21,8 @@ from edge_app.models import DEFAULT_MODEL, find_model
 from edge_app.pictures import Picture, pictures
 from edge_app.profiles import find_profile
 from edge_app.runtime import Network, Output, cache_folder
+from edge_app.speechgate import Span, SpeechGate, joined
+from edge_app.timeline import segments_of
 from ser_edge import audio
 from ser_edge.audio import AudioError
 from ser_edge.decision import Decision, decide, pool, speech_weights
@@ -41,13 +43,17 @@ _MOST_WORKERS: Final = 4  # threads that hear sounds, each some 15 MB for a long
 
 @dataclass(frozen=True)
 class _Heard:
-    """A sound's windows: outputs, shares of speech, start and end in seconds, pictures if kept."""
+    """A sound's windows: outputs, shares of speech, start and end in seconds, pictures if kept.
+
+    ``speech`` is where somebody speaks, whatever the windows.
+    """
 
     name: str
     outputs: Sequence[Output]
     weights: npt.NDArray[np.float64]
     spans: Sequence[tuple[float, float]]
     images: Sequence[UInt8]
+    speech: Sequence[Span]
 
     @property
     def logits(self) -> list[npt.NDArray[np.float32]]:
@@ -489,6 +495,8 @@ class Classifier:
         levels: list[npt.NDArray[np.float32]] = []
         spans: list[tuple[float, float]] = []
         images: list[UInt8] = []
+        speech: list[Span] = []
+        gate = SpeechGate(spec)
 
         def noted(picture: Picture) -> UInt8:
             if hearing.stop is not None and hearing.stop.is_set():
@@ -496,6 +504,7 @@ class Classifier:
             end = picture.end / spec.sample_rate
             levels.append(picture.levels)
             spans.append((picture.start / spec.sample_rate, end))
+            speech.extend(gate.feed(picture.fresh))
             if hearing.keep_images:
                 images.append(picture.image)
             if hearing.progress is not None:
@@ -505,13 +514,15 @@ class Classifier:
         # While the device works on some windows, the next are decoded and drawn.
         with closing(network.run(map(noted, pictures(blocks, spec)))) as running:
             outputs = list(running)
-        return _Heard(name, outputs, speech_weights(levels), spans, images)
+        speech.extend(gate.finish(spans[-1][1]))
+        return _Heard(name, outputs, speech_weights(levels), spans, images, joined(speech))
 
     def _hear_picture(self, network: Network, source: Any, name: str) -> _Heard:
         image = _read_picture(source, name, self.manifest.spec.shape)
         weight = np.array([1.0 if image.any() else 0.0])
         span = (0.0, self.manifest.spec.seconds)
-        return _Heard(name, list(network.run([image])), weight, [span], [image])
+        speech = [Span(*span)] if image.any() else []
+        return _Heard(name, list(network.run([image])), weight, [span], [image], speech)
 
     def _answer(self, heard: _Heard) -> Prediction:
         windows = []
@@ -529,8 +540,6 @@ class Classifier:
                     dict(zip(self.labels, answer.scores, strict=True)),
                 )
             )
-        # The segments of a long sound belong here: they are made of these windows and of
-        # heard.weights, each window's share of speech (edge_app.timeline.segments_of).
         whole = self._decide(heard.logits, heard.weights)
         return Prediction(
             file=heard.name,
@@ -542,6 +551,7 @@ class Classifier:
             model=self.manifest.name,
             windows=tuple(windows),
             profile=None if self.profile is None else self.profile.name,
+            segments=segments_of(windows, heard.speech),
         )
 
     def _decide(self, windows: npt.ArrayLike, weights: npt.ArrayLike) -> Decision:

@@ -30,12 +30,16 @@ class Picture:
         ``uint8 (n_mels, frames)``.
     levels : ndarray
         ``float32``, dB, of each 50 ms (:func:`ser_edge.audio.levels`).
+    fresh : ndarray
+        ``float32 (n_mels, n)``, dB: the log-mel frames that no earlier window had. Together those
+        of all windows are the frames of the whole sound, without padding.
     """
 
     start: int
     end: int
     image: UInt8
     levels: Float32
+    fresh: Float32
 
 
 def pictures(blocks: Iterable[Float32], spec: MelImageSpec) -> Iterator[Picture]:
@@ -59,18 +63,32 @@ def pictures(blocks: Iterable[Float32], spec: MelImageSpec) -> Iterator[Picture]
     sound = _Tail()
     frames, loudness = _Frames(spec, sound), _Levels(spec, sound)
     start = 0  # of the next window
+    told = 0  # frames
     for block in blocks:
         sound.append(block)
         while sound.end >= start + length:
-            image, heard = quantize(frames.window(start), spec), loudness.window(start)
-            yield Picture(start, start + length, image, heard)
+            decibels, heard = frames.window(start), loudness.window(start)
+            first, odd = divmod(start, spec.hop_length)
+            fresh = decibels[:, max(0, told - first) :]
+            if odd or told < first:  # its frames do not go on where those before ended
+                fresh = _from(sound, told, start + length, spec)
+            told += fresh.shape[1]
+            yield Picture(start, start + length, quantize(decibels, spec), heard, fresh)
             start += hop
-        sound.forget(min(start, sound.end - length))
+        sound.forget(min(start, sound.end - length, told * spec.hop_length))
     last = max(0, sound.end - length)
     if sound.end > 0 and last != start - hop:  # else the last window is out already
         waveform = sound.part(last, sound.end)
         image, heard = mel_image(waveform, spec), levels(waveform, spec.sample_rate)
-        yield Picture(last, sound.end, image, heard)
+        yield Picture(last, sound.end, image, heard, _from(sound, told, sound.end, spec))
+
+
+def _from(sound: _Tail, frame: int, end: int, spec: MelImageSpec) -> Float32:
+    """All frames from one on that lie before a sample."""
+    begin = frame * spec.hop_length
+    if end - begin < spec.n_fft:
+        return np.empty((spec.n_mels, 0), dtype=np.float32)
+    return log_mel(sound.part(begin, end), spec)
 
 
 class _Tail:

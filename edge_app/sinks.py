@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, Protocol, TextIO
 
-from edge_app.answers import Prediction, Segment, WindowPrediction
-from edge_app.texts import BAR, audacity_line, json_line, score_bar, three_best
+from edge_app.answers import SILENCE, Prediction
+from edge_app.texts import BAR, audacity_line, clock, json_line, score_bar, three_best
 from ser_edge.emotions import UNKNOWN
 
 
@@ -70,7 +70,7 @@ class Csv:
 
 
 class Table:
-    """For people: a line a sound, with a bar and the runner-up."""
+    """For people: a line a sound, with a bar and the runner-up; of a long one also its segments."""
 
     def __init__(self, out: TextIO, labels: tuple[str, ...]) -> None:
         self._out = out
@@ -85,6 +85,14 @@ class Table:
             file=self._out,
             flush=True,
         )
+        if len(prediction.windows) > 1:
+            for part in prediction.segments:
+                print(
+                    f"  {clock(part.start)} to {clock(part.end)}  {part.emotion:<{self._width}}"
+                    + ("" if part.emotion == SILENCE else f"  {part.confidence:4.0%}"),
+                    file=self._out,
+                )
+            self._out.flush()
 
     def error(self, file: str, message: str) -> None:
         self._head()
@@ -106,17 +114,12 @@ class Audacity:
         self._out = out
 
     def answer(self, prediction: Prediction) -> None:
-        for part in stretches(prediction):
+        for part in prediction.segments:
             self._out.write(audacity_line(part.start, part.end, part.emotion))
         self._out.flush()
 
     def error(self, file: str, message: str) -> None:
         print(f"error: {message}", file=sys.stderr)
-
-
-def stretches(prediction: Prediction) -> Sequence[WindowPrediction | Segment]:
-    """The parts of a sound that are labelled: its windows, which overlap."""
-    return prediction.windows
 
 
 SINKS: Final[Mapping[str, Callable[[TextIO, tuple[str, ...]], Sink]]] = MappingProxyType(

@@ -16,6 +16,13 @@ def score_bar(confidence: float) -> str:
     return "#" * filled + "." * (BAR - filled) + f" {confidence:4.0%}"
 
 
+def clock(seconds: float) -> str:
+    """``"0:01:02.3"``: hours, minutes, seconds."""
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest / 10:04.1f}"
+
+
 def three_best(scores: Mapping[str, float]) -> str:
     """``"(angry 38%, neutral 27%, disgust 10%)"``."""
     ranked = sorted(scores.items(), key=lambda item: -item[1])[:3]

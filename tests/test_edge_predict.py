@@ -20,12 +20,14 @@ from edge_app.cli import main
 from edge_app.runtime import DeviceError
 from edge_app.sources import expand
 from faultydevices import Fault
+from ser_edge import audio
 from ser_edge.emotions import EMOTIONS
 from ser_edge.melimage import mel_image
 from ser_edge.rendering import png_bytes
 
 SCHEMA = [
     "file", "emotion", "confidence", "scores", "duration", "device", "model", "profile", "windows",
+    "segments",
 ]  # fmt: skip
 WINDOW_SCHEMA = ["start", "end", "emotion", "confidence", "scores"]
 
@@ -51,13 +53,17 @@ def run(*words: object, stdin: bytes = b"", cwd: Path | None = None) -> subproce
 
 def check_answer(answer: dict) -> None:
     assert list(answer) == SCHEMA
-    for part in (answer, *answer["windows"]):
+    for part in (answer, *answer["windows"], *answer["segments"]):
         assert tuple(part["scores"]) == EMOTIONS
         assert sum(part["scores"].values()) == pytest.approx(1, abs=1e-5)
         assert part["confidence"] == max(part["scores"].values())
-        assert part["emotion"] in (*EMOTIONS, "unknown")
-    for window in answer["windows"]:
-        assert list(window) == WINDOW_SCHEMA
+        assert part["emotion"] in (*EMOTIONS, "unknown", "silence")
+    assert "silence" not in {part["emotion"] for part in (answer, *answer["windows"])}
+    for part in (*answer["windows"], *answer["segments"]):
+        assert list(part) == WINDOW_SCHEMA
+    ends = [0.0, *(segment["end"] for segment in answer["segments"])]
+    assert [segment["start"] for segment in answer["segments"]] == ends[:-1]  # without a gap
+    assert ends[-1] == answer["duration"]
 
 
 # ------------------------------------------------------------------------------------- from Python
@@ -111,7 +117,30 @@ def test_silence_is_unknown_with_even_scores(small, tmp_path):
     answer = small.predict(tmp_path / "a.wav")
     assert answer.emotion == "unknown"
     assert set(answer.scores.values()) == {0.125}
+    assert [(part.start, part.end, part.emotion) for part in answer.segments] == [
+        (0.0, 10.0, "silence")
+    ]
     assert {window.emotion for window in answer.windows} == {"unknown"}
+
+
+def test_segments_of_a_file_are_those_of_the_stream():
+    """The shipped model on a recording with two pauses, as a file and as a microphone's sound."""
+    from edge_app.live import Live
+
+    classifier = Classifier()
+    pause = np.zeros(3 * 16_000, dtype=np.float32)
+    sound = np.concatenate([pause, audio.load(SAMPLES / "man-long.ogg", 16_000), pause])
+    found = classifier.predict(sound, rate=16_000).segments
+    live = Live(classifier, 16_000)
+    events = [*live.feed(sound), *live.finish()]
+    heard = [event for event in events if event.kind == "segment"]
+    silent = [(p.start, p.end) for p in found if p.emotion == "silence"]
+    assert len(silent) >= 2
+    np.testing.assert_allclose(
+        silent, [(e.start, e.end) for e in heard if e.emotion == "silence"], atol=0.11
+    )
+    assert found[0].emotion == found[-1].emotion == "silence"
+    assert found[0].end == pytest.approx(3.0, abs=0.5)
 
 
 def test_silence_around_speech_does_not_count(small, tmp_path):

@@ -87,7 +87,7 @@ def test_a_window_is_what_the_classifier_says_of_the_same_five_seconds(classifie
                 part = talk[round(event.start * RATE) : round(event.end * RATE)]
                 assert np.abs(live.image.astype(int) - mel_image(part, spec)).max() <= 1
                 if event.emotion != SILENCE:
-                    answer = classifier.decide(mel_image(part, spec))
+                    (answer,) = classifier.predict_images([mel_image(part, spec)])
                     assert event.confidence == pytest.approx(answer.confidence, abs=0.01)
                     asked += 1
     assert asked > 5
@@ -106,7 +106,7 @@ def test_a_stream_says_what_a_file_says(classifier, talk):
 
 
 def test_where_nobody_speaks_the_network_is_not_asked(classifier, monkeypatch):
-    monkeypatch.setattr(classifier, "decide", None)  # calling it would fail
+    monkeypatch.setattr(classifier, "predict_images", None)  # calling it would fail
     noise = 0.05 * np.random.default_rng(1).standard_normal(20 * RATE)
     events = events_of(Live(classifier, RATE), noise, 8_000)
     assert {event.emotion for event in events} == {SILENCE}

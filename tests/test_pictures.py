@@ -42,6 +42,12 @@ def test_the_same_windows_and_pictures_to_the_last_bit(spec, seconds, block):
         np.testing.assert_array_equal(
             picture.levels, audio.levels(window.waveform, spec.sample_rate)
         )
+    whole = np.empty((spec.n_mels, 0))
+    if sound.size >= spec.n_fft:
+        whole = log_mel(sound, spec)
+    np.testing.assert_allclose(
+        np.concatenate([p.fresh for p in found], axis=1), whole, atol=0.01, rtol=0
+    )
 
 
 def test_no_frame_is_made_twice(monkeypatch):

@@ -438,7 +438,10 @@ def test_predict_writes_labels_for_audacity(small_model, tmp_path, capsys):
     soundfile.write(tmp_path / "a.wav", speechlike(8.7, 16_000), 16_000)
     assert main(["predict", "-m", str(small_model), "--format", "audacity", str(tmp_path)]) == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert [(float(a), float(b)) for a, b, _ in rows] == [(0, 5), (2.5, 7.5), (3.7, 8.7)]
+    starts, ends = ([float(row[i]) for row in rows] for i in (0, 1))
+    assert starts == [0.0, *ends[:-1]]
+    assert ends[-1] == 8.7
+    assert rows[0][2] == "silence"  # speechlike begins softly
     missing = str(tmp_path / "b.wav")
     assert main(["predict", "-m", str(small_model), "--format", "audacity", missing]) == 1
     out, err = capsys.readouterr()
