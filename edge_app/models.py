@@ -16,10 +16,11 @@ from ser_edge.manifest import PRECISIONS, RT_INFO_KEY, Manifest, seal_of
 
 DEFAULT_MODEL: Final = "compact"
 
-MAX_XML: Final = 64 * 2**20
+MAX_XML: Final = 16 * 2**20
 MAX_BIN: Final = 2**30
-"""Bytes of an IR's files: some hundred times what the largest network here has."""
+"""Bytes of an IR's files: a hundred times and more what the networks here have."""
 
+_MAX_DEPTH: Final = 64  # an IR has ten levels; OpenVINO crashes on a million
 _HASH_BLOCK: Final = 2**20
 
 
@@ -99,6 +100,7 @@ def read_manifest(xml: Path) -> Manifest:
         raise ModelError(f"{xml}: it is damaged, not an OpenVINO IR: {error}") from None
     if root.tag != "net":
         raise ModelError(f"{xml}: it is not an OpenVINO IR: its root is <{root.tag}>, not <net>")
+    _check_depth(root, xml)
     info = root.find(f"rt_info/{RT_INFO_KEY}")
     if info is None:
         raise ModelError(
@@ -128,6 +130,15 @@ def _check_size(path: Path, most: int) -> None:
     size = path.stat().st_size
     if size > most:
         raise ModelError(f"{path}: it has {size / 2**20:.0f} MB, allowed: {most / 2**20:.0f}")
+
+
+def _check_depth(root: ElementTree.Element, xml: Path) -> None:
+    level = [root]
+    for _ in range(_MAX_DEPTH):
+        level = [child for parent in level for child in parent]
+        if not level:
+            return
+    raise ModelError(f"{xml}: it is no OpenVINO IR: its elements lie more than {_MAX_DEPTH} deep")
 
 
 def _sha256(path: Path) -> str:

@@ -57,6 +57,7 @@ _BLOCK_SAMPLES: Final = 2**19  # of all channels together: 11 s of 48 kHz mono, 
 _SPOOL_BYTES: Final = 64 * 2**20
 _MAX_SPOOL: Final = 4 * 2**30  # of a stream that cannot seek: 3 hours of 48 kHz stereo in float
 _STREAM_BLOCK: Final = 2**20
+_AFTER_THE_END: Final = 4096  # samples of a channel that are asked for after a short block
 _LEVEL_SECONDS: Final = 0.05
 _MAX_TRACKS: Final = 64  # of a film in many languages; each costs ffmpeg memory and time
 _FORMATS: Final = frozenset(
@@ -486,13 +487,16 @@ def _clause(error: Exception) -> str:
 
 
 def _sndfile_blocks(sound: soundfile.SoundFile, view: View, name: str) -> Iterator[Float32]:
-    done = 0
+    done, most = 0, max(1, _BLOCK_SAMPLES // sound.channels)
+    exact, wanted = sound.format in _EXACT and 0 < sound.frames < 2**40, most
     with sound:
         while True:
+            # What is asked for beyond the end is filled with zeros: two megabytes of them took
+            # longer than all the rest of decoding a short clip.
+            if exact and (wanted := min(most, sound.frames - done)) == 0:
+                break
             try:
-                block = sound.read(
-                    max(1, _BLOCK_SAMPLES // sound.channels), dtype="float32", always_2d=True
-                )
+                block = sound.read(wanted, dtype="float32", always_2d=True)
             except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
                 at = f"after {done / sound.samplerate:.2f} s"
                 raise AudioError(name, f"it is damaged {at} ({_clause(error)})") from None
@@ -505,6 +509,7 @@ def _sndfile_blocks(sound: soundfile.SoundFile, view: View, name: str) -> Iterat
                 break
             view.renew()
             done += len(block)
+            wanted = most if len(block) == wanted else min(most, _AFTER_THE_END)
             yield block
         # FLAC says exactly how long it is (unless a pipe wrote it); others estimate.
         if sound.format == "FLAC" and done < sound.frames < 2**40:
