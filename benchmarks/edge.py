@@ -2,13 +2,13 @@
 """From a 48 kHz WAV to an emotion in a warm process: the edge app beside others, turn by turn.
 
 All contestants run in this one process, on the same cores, each clip by each in turn, and what is
-said is the median. Then where the edge app's time goes, beside what the arithmetic alone would take.
+said is the median. Then where the edge app's time goes, beside what the arithmetic alone takes.
 Run it on a quiet machine. Prints tables and writes benchmarks/edge-<threads>.json; with --into also
 into a document.
 
   edge app           Classifier.predict: FP32 (made here from the weights), FP16 and INT8 as shipped
-  student pipeline   librosa.load at 22,050 Hz, STFT in dB, 3 x 224 x 224, torchvision's DenseNet-121
-                     with 8 classes in eager PyTorch; random weights, which cost the same
+  student pipeline   librosa.load at 22,050 Hz, STFT in dB, 3 x 224 x 224, torchvision's
+                     DenseNet-121 with 8 classes in eager PyTorch; random weights cost the same
   own net, PyTorch   librosa at 16 kHz, librosa's mel, our network in eager PyTorch
   own net, ONNX      our front end, ONNX Runtime
 
@@ -438,7 +438,10 @@ def measure(clips: Sequence[Path], folder: Path, options: argparse.Namespace) ->
         "multiply_adds": adds,
         "mel_operations": mel,
         "peak_gflops": round(peak / 1e9, 1),
-        "limit_ms": {"network": round(2e3 * adds / peak, 3), "mel image": round(1e3 * mel / peak, 3)},
+        "limit_ms": {
+            "network": round(2e3 * adds / peak, 3),
+            "mel image": round(1e3 * mel / peak, 3),
+        },
         "int8_instructions": sorted(flags & {"avx512_vnni", "avx_vnni", "amx_int8"}),
         "versions": {
             name: version(name)

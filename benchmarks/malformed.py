@@ -173,7 +173,7 @@ def _told(outcomes: Iterator[Outcome], count: int) -> Iterator[Outcome]:
         yield outcome
 
 
-def markdown(rows: Sequence[tuple[Malformed, Outcome]], limit: float, megabytes: float) -> str:
+def markdown(rows: Sequence[tuple[Malformed, Outcome]]) -> str:
     """A row a mutation, and one of all."""
     lines = [
         "| broken how | files | answered | refused | crashed | hung | wrong line | slowest (s) "
@@ -235,7 +235,7 @@ def main() -> int:
         first, *outcomes = _told(watch(command, files, options.limit, log), len(files))
         notes = log.read_text(errors="replace")
     rows = list(zip(broken, outcomes, strict=True))
-    table = markdown(rows, options.limit, options.megabytes)
+    table = markdown(rows)
     print(table)
     trouble = [
         {**asdict(outcome), "file": file.name}

@@ -10,6 +10,7 @@ import io
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, BinaryIO, Final
 
 _SIZES_UNKNOWN: Final = 0x7FFF_0000
@@ -184,7 +185,7 @@ def views(file: BinaryIO) -> list[View]:
         return [View(file, 0, size, _wav_patches(file, size))]
     if head[:4] == b"OggS":
         starts = _ogg_starts(file, size)
-        return [View(file, a, b) for a, b in zip(starts, starts[1:], strict=False)]
+        return [View(file, a, b) for a, b in pairwise(starts)]
     if head[:3] == b"ID3":
         start = after_tags(file)
         file.seek(start)
@@ -238,7 +239,7 @@ def _no_chunk(file: BinaryIO, rest: int) -> bool:
 
 
 def _ogg_starts(file: BinaryIO, size: int) -> list[int]:
-    """Where the links of a chained Ogg file begin (RFC 3533, section 6), and where the last ends."""
+    """Where the links of a chained Ogg file begin (RFC 3533, section 6); last, where it ends."""
     starts, at, beginning, empty = [0], 0, True, 0
     while at + 27 <= size:
         file.seek(at)

@@ -3,7 +3,7 @@
 A good clip is stored in every format that can be written here, then its bytes are damaged as disks,
 cut uploads, wrong programs and ill will damage them. Besides, there are sounds that a program wrote
 properly, yet of things that no voice has: 96 channels, NaN, no sample at all. All follows from the
-clips and a seed, so a file that made trouble can be made again.
+clips and a seed, but for the serial numbers and dates that encoders put in.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def good_clips(sounds: Sequence[str], seed: int = 0) -> list[Good]:
     AudioError
         A sound cannot be read.
     """
-    clips = []
+    clips: list[Good] = []
     for path in sounds:
         random = random_of(seed, "clip", str(len(clips)))
         for kind in [*_SNDFILE, *(_FFMPEG if media_installed() else ())]:
@@ -228,7 +228,7 @@ def _flipped(good: Good, other: Good, random: np.random.Generator) -> bytes:
     raw = np.frombuffer(good.content, np.uint8).copy()
     where = random.integers(0, len(raw), int(2 ** random.uniform(0, 8)))
     raw[where] ^= (1 << random.integers(0, 8, len(where))).astype(np.uint8)
-    return raw.tobytes()
+    return bytes(raw)
 
 
 def _header_flipped(good: Good, other: Good, random: np.random.Generator) -> bytes:
@@ -271,7 +271,9 @@ def _places(content: bytes, mark: bytes, atmost: int) -> list[int]:
 
 def _overwritten(good: Good, other: Good, random: np.random.Generator) -> bytes:
     at = int(random.integers(0, len(good.content)))
-    return good.content[:at] + random.bytes(int(random.integers(1, 2000))) + good.content[at + 500 :]
+    return (
+        good.content[:at] + random.bytes(int(random.integers(1, 2000))) + good.content[at + 500 :]
+    )
 
 
 def _zeroed(good: Good, other: Good, random: np.random.Generator) -> bytes:
@@ -323,7 +325,7 @@ def _foreign_body(good: Good, other: Good, random: np.random.Generator) -> bytes
 
 
 def _text(good: Good, other: Good, random: np.random.Generator) -> bytes:
-    """Programs open files as text and write them back so: bytes beyond ASCII become question marks."""
+    """Opened as text and written back: bytes beyond ASCII have become question marks."""
     return good.content.decode("latin-1").encode("ascii", "replace")
 
 
@@ -346,7 +348,9 @@ def _empty(good: Good, other: Good, random: np.random.Generator) -> bytes:
 
 def _noise(good: Good, other: Good, random: np.random.Generator) -> bytes:
     """No sound at all, yet with the first bytes of one."""
-    return good.content[: int(random.integers(0, 13))] + random.bytes(int(random.integers(1, 30_000)))
+    return good.content[: int(random.integers(0, 13))] + random.bytes(
+        int(random.integers(1, 30_000))
+    )
 
 
 # ------------------------------------------------------------------ well written, but what sound?

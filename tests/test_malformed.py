@@ -30,7 +30,8 @@ EMPTY_OGG_PAGE = b"OggS\0\0" + bytes(20) + b"\0"
 def benchmark() -> ModuleType:
     """benchmarks/malformed.py as a module."""
     spec = importlib.util.spec_from_file_location("malformed", ROOT / "benchmarks" / "malformed.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["malformed"] = module  # its dataclasses look there for their annotations
     spec.loader.exec_module(module)
@@ -94,7 +95,7 @@ def test_the_watcher_sees_crashes_hangs_and_lies(benchmark, tmp_path):
     names = ["good", "bad", "crash", "good", "hang", "scores", "twice", "other", "text", "bad"]
     files = [str(tmp_path / str(i) / name) for i, name in enumerate(names)]
     command = [sys.executable, "-S", "-c", PROGRAM]
-    outcomes = list(benchmark.watch(command, files, 5.0, tmp_path / "log"))
+    outcomes = list(benchmark.watch(command, files, 8.0, tmp_path / "log"))
     assert [outcome.file for outcome in outcomes] == files
     assert [outcome.result for outcome in outcomes] == [
         "answer", "error", "crash", "answer", "hang", "wrong", "wrong", "wrong", "wrong", "error",
@@ -107,7 +108,10 @@ def test_the_watcher_sees_crashes_hangs_and_lies(benchmark, tmp_path):
 def test_broken_sounds_hang_on_their_seed_alone():
     good = [encode(speechlike(0.5, RATE), RATE, kind) for kind in ("wav-16", "flac", "mp3")]
     first = list(malformed(good, 60, seed=1))
-    assert first == list(malformed(good, 90, seed=1))[:60]
+    for one, again in zip(first, malformed(good, 90, seed=1), strict=False):
+        assert (one.name, len(one.content)) == (again.name, len(again.content))
+        # libsndfile draws the serial number of an Ogg itself
+        assert one.content == again.content or one.content.startswith(b"OggS")
     other = list(malformed(good, 60, seed=2))
     assert sum(a.content != b.content for a, b in zip(first, other, strict=True)) > 40
     assert {broken.mutation for broken in first} == set(MUTATIONS)
@@ -146,6 +150,17 @@ def test_a_document_without_a_place_for_the_table(tmp_path, text):
 # --------------------------------------------------------- files made to hang or to fill memory
 
 
+def loaded_or_said(path: Path) -> int | str:
+    """The number of samples at 16 kHz; or what is said, one line that names the file once."""
+    try:
+        return audio.load(path, RATE).size
+    except AudioError as error:
+        said = str(error)
+    assert "\n" not in said
+    assert said.count(str(path)) == 1
+    return said
+
+
 @contextmanager
 def few_reads(most: int) -> Iterator[None]:
     """Fail where more than so many bytes are asked for, or very often: what takes long does so."""
@@ -182,11 +197,9 @@ def test_ten_gigabytes_of_zeros_are_not_read(tmp_path, name, head):
         head = encoded("FLAC") if name == "flac" else encoded("OGG", "VORBIS")
     path = padded(tmp_path / name, head, 10 * 2**30)
     with few_reads(3 * headers.MOST_READ):
-        try:
-            assert audio.load(path, RATE).size == pytest.approx(RATE, abs=100)
-        except AudioError as error:
-            assert "\n" not in str(error)
-            assert str(error).count(str(path)) == 1
+        found = loaded_or_said(path)
+    if isinstance(found, int):
+        assert found == pytest.approx(RATE, abs=100)
 
 
 @pytest.mark.parametrize(
@@ -357,12 +370,13 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, format, change):
         path.write_bytes(np.random.default_rng(0).bytes(len(good)))
     else:
         os.truncate(path, 0 if change == "empty" else len(good) - 5000)
+    rest = said = None
     try:
         rest = sum(block.size for block in blocks)
     except AudioError as error:
-        assert "\n" not in str(error)
-    else:
-        assert 0 < (first.size + rest) / RATE < 81
+        said = str(error)
+    assert said is None or (said.startswith(f"{path}: ") and "\n" not in said)
+    assert rest is None or 0 < (first.size + rest) / RATE < 81
 
 
 def test_a_seek_far_beyond_the_end_is_the_end():
