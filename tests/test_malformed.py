@@ -88,6 +88,7 @@ for file in sys.argv[1:]:
     if name == "twice": found = {"file": file, "error": f"{file}: in {file}"}
     if name == "other": found = {"file": "another", "error": "another: no"}
     print("Traceback" if name == "text" else json.dumps(found), flush=True)
+    if name == "good": time.sleep(1)  # so that its memory can be looked at
 """
 
 
