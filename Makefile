@@ -7,7 +7,7 @@ DATA   ?= data/ravdess
 IMAGES ?= images/ravdess
 NAME   ?= compact
 
-.PHONY: help demo test test-legacy lint format benchmark samples wheel data images train export clean
+.PHONY: help demo test test-legacy lint format bad-days speed benchmark samples wheel data images train export clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,13 @@ lint: $(DEV)/.done  ## ruff and mypy
 format: $(DEV)/.done  ## let ruff format the code
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
+
+bad-days: $(DEV)/.done  ## 2,000 broken sounds through edge-app, the table into docs/baddays.md
+	$(DEV)/bin/python benchmarks/malformed.py --into docs/baddays.md
+
+speed: $(DEV)/.done  ## the edge app beside others on 1 and 2 cores, into docs/speed.md; quiet machine
+	$(DEV)/bin/python benchmarks/edge.py --threads 1 --into docs/speed.md
+	$(DEV)/bin/python benchmarks/edge.py --threads 2 --into docs/speed.md
 
 benchmark: $(DEV)/.done  ## mel image beside librosa's, samples a second in training; quiet machine
 	$(DEV)/bin/python benchmarks/melimage.py

@@ -12,9 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ser_edge.manifest import PRECISIONS, RT_INFO_KEY, Manifest
+from ser_edge.manifest import PRECISIONS, RT_INFO_KEY, Manifest, seal_of
 
 DEFAULT_MODEL: Final = "compact"
+
+MAX_XML: Final = 16 * 2**20
+MAX_BIN: Final = 2**30
+"""Bytes of an IR's files: a hundred times and more what the networks here have."""
+
+_MAX_DEPTH: Final = 64  # an IR has ten levels; OpenVINO crashes on a million
+_HASH_BLOCK: Final = 2**20
 
 
 class ModelError(ValueError):
@@ -73,7 +80,7 @@ def model_names() -> list[str]:
 
 
 def read_manifest(xml: Path) -> Manifest:
-    """The manifest inside an IR; its ``.bin`` is checked against the hash given there.
+    """The manifest inside an IR; both files are checked against the hashes given there.
 
     Raises
     ------
@@ -82,13 +89,18 @@ def read_manifest(xml: Path) -> Manifest:
         version.
     """
     try:
-        root = ElementTree.fromstring(xml.read_bytes())
+        _check_size(xml, MAX_XML)
+        content = xml.read_bytes()
+        root = ElementTree.fromstring(content)
     except OSError as error:
         raise ModelError(f"{xml}: {error.strerror or error}") from None
+    except ModelError:
+        raise
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter: encodings
         raise ModelError(f"{xml}: it is damaged, not an OpenVINO IR: {error}") from None
     if root.tag != "net":
         raise ModelError(f"{xml}: it is not an OpenVINO IR: its root is <{root.tag}>, not <net>")
+    _check_depth(root, xml)
     info = root.find(f"rt_info/{RT_INFO_KEY}")
     if info is None:
         raise ModelError(
@@ -103,12 +115,38 @@ def read_manifest(xml: Path) -> Manifest:
     if not os.path.isfile(weights):
         raise ModelError(f"{weights}: there is no such file")
     try:
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        _check_size(weights, MAX_BIN)
+        digest = _sha256(weights)
     except OSError as error:
         raise ModelError(f"{weights}: {error.strerror or error}") from None
     if manifest.bin_sha256 and digest != manifest.bin_sha256:
         raise ModelError(f"{weights}: it is damaged or belongs to another {xml.name}")
+    if manifest.xml_sha256 and seal_of(content) != manifest.xml_sha256:
+        raise ModelError(f"{xml}: it is damaged, or was changed after it was written")
     return manifest
+
+
+def _check_size(path: Path, most: int) -> None:
+    size = path.stat().st_size
+    if size > most:
+        raise ModelError(f"{path}: it has {size / 2**20:.0f} MB, allowed: {most / 2**20:.0f}")
+
+
+def _check_depth(root: ElementTree.Element, xml: Path) -> None:
+    level = [root]
+    for _ in range(_MAX_DEPTH):
+        level = [child for parent in level for child in parent]
+        if not level:
+            return
+    raise ModelError(f"{xml}: it is no OpenVINO IR: its elements lie more than {_MAX_DEPTH} deep")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _roots() -> list[Path]:

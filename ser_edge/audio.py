@@ -22,7 +22,15 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from ser_edge.headers import Container, View, container_of, views
+from ser_edge.headers import (
+    MOST_READ,
+    Container,
+    View,
+    after_tags,
+    container_of,
+    container_of_bytes,
+    views,
+)
 
 Float32 = npt.NDArray[np.float32]
 Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
@@ -32,6 +40,12 @@ MAX_RATE: Final = 192_000
 MAX_CHANNELS: Final = 8
 MAX_AMPLITUDE: Final = 2.0**31
 """Full scale is 1.0; files that hold unscaled integers as floats reach 2**31."""
+
+MAX_SECONDS: Final = 24 * 3600
+"""Longer sounds are refused: a megabyte of FLAC can hold days of silence."""
+
+MAX_SOUNDS: Final = 4096
+"""Of sounds glued together in one Ogg file."""
 
 AUDIO_SUFFIXES: Final = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 """What a folder is searched for; single files may have any suffix or none."""
@@ -44,16 +58,26 @@ LEVEL_SECONDS: Final = 0.05
 
 _BLOCK_SAMPLES: Final = 2**19  # of all channels together: 11 s of 48 kHz mono, 2 MB
 _SPOOL_BYTES: Final = 64 * 2**20
+_MAX_SPOOL: Final = 4 * 2**30  # of a stream that cannot seek: 3 hours of 48 kHz stereo in float
+_STREAM_BLOCK: Final = 2**20
+_AFTER_THE_END: Final = 4096  # samples of a channel that are asked for after a short block
+_MAX_TRACKS: Final = 64  # of a film in many languages; each costs ffmpeg memory and time
 _FORMATS: Final = frozenset(
     {"WAV", "WAVEX", "RF64", "W64", "NIST", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3", "MPEG"}
 )
 """Of libsndfile; its readers of instruments and of the formats of old samplers are not for us."""
+
+_EXACT: Final = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC"})
+"""Of these libsndfile knows the length; of the others it guesses."""
 
 _SDS: Final = b"\xf0\x7e"  # refused unopened: libsndfile's reader prints to standard output
 
 _READABLE: Final = (
     "allowed: WAV, FLAC, Ogg Vorbis or Opus, MP3; with the extra media also M4A, WebM and others"
 )
+
+_TOO_LONG: Final = f"it is longer than {MAX_SECONDS // 3600} hours, the most that is read as one"
+_NO_SOUND: Final = f"{MOST_READ // 2**20} MB, or thousands of empty parts, without any sound"
 
 
 class AudioError(ValueError):
@@ -130,7 +154,7 @@ def read_blocks(source: Source, rate: int) -> Iterator[Float32]:
     ------
     AudioError
         Missing, a folder, not readable, empty, not sound, cut off inside the header, damaged, no
-        samples, NaN or infinite samples, unsupported rate or channel count.
+        samples, NaN or infinite samples, unsupported rate or channel count, over 24 hours.
     """
     name = source_name(source)
     with opened(source, name) as file:
@@ -139,6 +163,8 @@ def read_blocks(source: Source, rate: int) -> Iterator[Float32]:
             for block in _resampled(stream, rate, name):
                 if block.size:
                     samples += block.size
+                    if samples > MAX_SECONDS * rate:
+                        raise AudioError(name, _TOO_LONG)
                     yield block
         if not samples:
             raise AudioError(name, "it has no samples")
@@ -365,9 +391,22 @@ def _seekable(source: BinaryIO, name: str, stack: ExitStack) -> BinaryIO:
         return source
     spool = tempfile.SpooledTemporaryFile(_SPOOL_BYTES, "w+b")  # noqa: SIM115
     copy = cast(BinaryIO, stack.enter_context(spool))
-    while chunk := source.read(2**20):
+    while chunk := source.read(_STREAM_BLOCK):
         copy.write(chunk)
+        written = copy.tell()
+        if written > _MAX_SPOOL:
+            raise AudioError(name, f"over {_MAX_SPOOL >> 30} GB came and no end")
+        if written - len(chunk) < _STREAM_BLOCK <= written:
+            copy.seek(0)
+            if not _may_be_sound(copy.read(16)):  # /dev/zero and the like never end
+                raise AudioError(name, f"it is not sound that can be read here, {_READABLE}")
+            copy.seek(written)
     return copy
+
+
+def _may_be_sound(head: bytes) -> bool:
+    mpeg = len(head) > 1 and head[0] == 0xFF and head[1] >= 0xE0
+    return mpeg or container_of_bytes(head) is not None
 
 
 def _reason(error: Exception) -> str:
@@ -395,13 +434,21 @@ class _Sound(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no typ
 
 def _decoded(file: BinaryIO, name: str) -> Iterator[_Stream]:
     """The sounds of a file, as a rule one."""
-    for number, view in enumerate(views(file)):
+    try:
+        parts = views(file)
+    except (OSError, ValueError) as error:
+        raise AudioError(name, f"it cannot be read: {_reason(error)}") from None
+    if len(parts) > MAX_SOUNDS:
+        raise AudioError(name, f"{len(parts)} sounds glued together, allowed: {MAX_SOUNDS}")
+    for number, view in enumerate(parts):
         if view.read(2) == _SDS:
             raise AudioError(name, f"it is SDS (Midi Sample Dump Standard), {_READABLE}")
         view.seek(0)
         try:
             sound = _Sound(cast(BinaryIO, view))
         except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError, OSError) as error:
+            if view.spent:
+                raise AudioError(name, f"its header is damaged ({_NO_SOUND})") from None
             if number > 0:
                 raise AudioError(
                     name, f"it is damaged in its part {number + 1} ({_clause(error)})"
@@ -411,6 +458,9 @@ def _decoded(file: BinaryIO, name: str) -> Iterator[_Stream]:
         if sound.format not in _FORMATS:
             sound.close()
             raise AudioError(name, f"it is {sound.format_info}, {_READABLE}")
+        if sound.format in _EXACT and MAX_SECONDS * sound.samplerate < sound.frames < 2**40:
+            sound.close()
+            raise AudioError(name, _TOO_LONG)  # at once, not after a day of it
         yield _Stream(sound.samplerate, sound.channels, _sndfile_blocks(sound, view, name))
 
 
@@ -432,26 +482,36 @@ def _without_libsndfile(file: BinaryIO, name: str, error: Exception) -> _Stream:
 
 
 def _clause(error: Exception) -> str:
-    text = str(getattr(error, "error_string", error)).strip().rstrip(".")
+    # libsndfile's message; else the system's or ffmpeg's, without number and name of the file
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    text = str(text).strip().removeprefix("Error : ").rstrip(".")
     return " ".join(text.split()) or type(error).__name__
 
 
 def _sndfile_blocks(sound: soundfile.SoundFile, view: View, name: str) -> Iterator[Float32]:
-    done = 0
+    done, most = 0, max(1, _BLOCK_SAMPLES // sound.channels)
+    exact, wanted = sound.format in _EXACT and 0 < sound.frames < 2**40, most
     with sound:
         while True:
+            # What is asked for beyond the end is filled with zeros: two megabytes of them took
+            # longer than all the rest of decoding a short clip.
+            if exact and (wanted := min(most, sound.frames - done)) == 0:
+                break
             try:
-                block = sound.read(
-                    max(1, _BLOCK_SAMPLES // sound.channels), dtype="float32", always_2d=True
-                )
+                block = sound.read(wanted, dtype="float32", always_2d=True)
             except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
                 at = f"after {done / sound.samplerate:.2f} s"
                 raise AudioError(name, f"it is damaged {at} ({_clause(error)})") from None
             if view.failure is not None:
                 raise AudioError(name, f"it cannot be read: {_reason(view.failure)}") from None
+            if view.spent:
+                at = f"after {(done + len(block)) / sound.samplerate:.2f} s"
+                raise AudioError(name, f"it is damaged {at} ({_NO_SOUND})")
             if not len(block):
                 break
+            view.renew()
             done += len(block)
+            wanted = most if len(block) == wanted else min(most, _AFTER_THE_END)
             yield block
         # FLAC says exactly how long it is (unless a pipe wrote it); others estimate.
         if sound.format == "FLAC" and done < sound.frames < 2**40:
@@ -467,9 +527,15 @@ def _decoded_by_ffmpeg(file: BinaryIO, name: str, container: Container) -> _Stre
     # open other files and addresses.
     import av
 
-    file.seek(0)
+    view = View(file, after_tags(file), file.seek(0, io.SEEK_END))
     try:
-        media = av.open(file, mode="r", format=container.demuxer, metadata_errors="ignore")
+        media = av.open(
+            view,
+            mode="r",
+            format=container.demuxer,
+            metadata_errors="ignore",
+            options={"max_streams": str(_MAX_TRACKS)},
+        )
         tracks = media.streams.audio
         if not tracks:
             raise AudioError(name, f"this {container.name} file holds no sound track")
@@ -479,13 +545,17 @@ def _decoded_by_ffmpeg(file: BinaryIO, name: str, container: Container) -> _Stre
     except AudioError:
         raise
     except (av.error.FFmpegError, ValueError, OSError) as error:
+        if view.failure is not None:
+            raise AudioError(name, f"it cannot be read: {_reason(view.failure)}") from None
+        if view.spent:
+            raise AudioError(name, f"its header is damaged ({_NO_SOUND})") from None
         raise AudioError(
             name, f"it is cut off or damaged inside its {container.name} header ({_clause(error)})"
         ) from None
-    return _Stream(rate, channels, _ffmpeg_blocks(media, channels, name))
+    return _Stream(rate, channels, _ffmpeg_blocks(media, view, channels, name))
 
 
-def _ffmpeg_blocks(media: Any, channels: int, name: str) -> Iterator[Float32]:
+def _ffmpeg_blocks(media: Any, view: View, channels: int, name: str) -> Iterator[Float32]:
     import av
 
     track = media.streams.audio[0]
@@ -495,6 +565,7 @@ def _ffmpeg_blocks(media: Any, channels: int, name: str) -> Iterator[Float32]:
     with media:
         try:
             for frame in media.decode(track):
+                view.renew()
                 for part in to_float.resample(frame):
                     pending.append(part.to_ndarray().T)
                     if pending[-1].shape[1] != channels:  # glued or damaged
@@ -509,6 +580,10 @@ def _ffmpeg_blocks(media: Any, channels: int, name: str) -> Iterator[Float32]:
         except (av.error.FFmpegError, ValueError, OSError) as error:
             at = f"after {done / track.rate:.2f} s"
             raise AudioError(name, f"it is damaged {at} ({_clause(error)})") from None
+    if view.failure is not None:
+        raise AudioError(name, f"it cannot be read: {_reason(view.failure)}")
+    if view.spent:
+        raise AudioError(name, f"it is damaged after {done / track.rate:.2f} s ({_NO_SOUND})")
     if pending:
         yield np.concatenate(pending).astype(np.float32, copy=False)
 

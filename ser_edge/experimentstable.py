@@ -10,12 +10,12 @@ from typing import Final
 
 import numpy as np
 
+from ser_edge import documents
 from ser_edge.experiments import Experiment, jobs_of
-from ser_edge.files import write_whole
 from ser_edge.runs import Run, read_run
 
-BEGIN: Final = "<!-- experiments:begin -->"
-END: Final = "<!-- experiments:end -->"
+TABLE: Final = "experiments"
+BEGIN, END = documents.markers(TABLE)
 
 NOTE: Final = (
     "Choices were made on the validation columns alone; the test columns were written down and "
@@ -96,40 +96,13 @@ def markdown(rows: Iterable[Row]) -> str:
 
 
 def check_document(path: Path) -> None:
-    """Refuse a document that has no place for the table.
-
-    Raises
-    ------
-    ValueError
-        It cannot be read, or the two markers are not in it once and in order.
-    """
-    _parts(path)
+    """Refuse a document that has no place for the table: :func:`documents.check_document`."""
+    documents.check_document(path, TABLE)
 
 
 def write_into(path: Path, table: str) -> None:
-    """Put the table between the markers of a document, whole or not at all.
-
-    Raises
-    ------
-    ValueError
-        As :func:`check_document`.
-    """
-    before, after = _parts(path)
-    write_whole(path, f"{before}{BEGIN}\n\n{table}\n\n{END}{after}")
-
-
-def _parts(path: Path) -> tuple[str, str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: {error}") from None
-    before, found, rest = text.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not (found and ended) or text.count(BEGIN) + text.count(END) > 2:
-        raise ValueError(f"{path}: it should have one {BEGIN} and, below it, one {END}")
-    return before, after
+    """Put the table into its place in a document: :func:`documents.write_into`."""
+    documents.write_into(path, TABLE, table)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

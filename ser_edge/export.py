@@ -27,7 +27,7 @@ from ser_edge.decision import Calibration
 from ser_edge.emotions import EMOTIONS
 from ser_edge.evaluation import confusion, uar
 from ser_edge.files import write_whole
-from ser_edge.manifest import FP16, INT8, RT_INFO_KEY, Manifest
+from ser_edge.manifest import FP16, INT8, RT_INFO_KEY, Manifest, sealed
 from ser_edge.provenance import git_revision
 from ser_edge.quantization import (
     ACCURACY_CONTROL,
@@ -269,7 +269,7 @@ def to_openvino(onnx: Path) -> Any:
 
 
 def save_ir(model: Any, xml: Path, manifest: Manifest) -> Path:
-    """Write an IR, weights compressed to FP16, the manifest and the hash of its weights inside."""
+    """Write an IR, weights compressed to FP16, the manifest and the hashes of both files inside."""
     import openvino
 
     xml.parent.mkdir(parents=True, exist_ok=True)
@@ -280,6 +280,7 @@ def save_ir(model: Any, xml: Path, manifest: Manifest) -> Path:
     openvino.save_model(model, xml, compress_to_fp16=True)
     if hashlib.sha256(xml.with_suffix(".bin").read_bytes()).hexdigest() != digest:
         raise ExportDriftError(f"{xml}: its weights changed between two writings")
+    write_whole(xml, sealed(xml.read_bytes()))
     return xml
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -204,7 +205,7 @@ def test_models_and_devices_that_are_not_there(how, error, message):
 
 def test_an_ir_whose_shape_is_not_its_manifests(small_model, tmp_path):
     path = tmp_path / "a.xml"
-    text = small_model.read_text()
+    text = re.sub("<xml_sha256 [^>]*/>", "", small_model.read_text())  # else it is damaged
     path.write_text(text.replace("&quot;n_mels&quot;: 16", "&quot;n_mels&quot;: 20"))
     path.with_suffix(".bin").write_bytes(small_model.with_suffix(".bin").read_bytes())
     with pytest.raises(ModelError, match=r"its input is u8 \[-1, 1, 16, 199\], its manifest says"):

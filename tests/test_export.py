@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pyexpat
 import re
 import subprocess
 import sys
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, SMALL
+from edge_app.cli import main
 from edge_app.models import DEFAULT_MODEL, ModelError, find_model, read_manifest
 from ser_edge import export, training
 from ser_edge.corpora import CORPORA
 from ser_edge.export import ExportDriftError
 from ser_edge.hardware import Hardware
+from ser_edge.manifest import seal_of, sealed
 from ser_edge.modelfolder import package
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import render
@@ -249,6 +252,121 @@ def test_irs_that_do_not_say_what_they_are(small_model, tmp_path, edit, message)
     with pytest.raises(ModelError, match=message) as caught:
         read_manifest(path)
     assert str(path) in str(caught.value)
+
+
+def refused(path: Path, small_model: Path, xml: bytes, weights: bytes | None = None) -> str:
+    """What is said of an IR, by the command: one line that names a file of it, and status 2."""
+    path.write_bytes(xml)
+    good = small_model.with_suffix(".bin").read_bytes()
+    path.with_suffix(".bin").write_bytes(good if weights is None else weights)
+    with pytest.raises(ModelError) as caught:
+        find_model(str(path))
+    assert "\n" not in str(caught.value)
+    assert str(path.with_suffix("")) in str(caught.value)
+    return str(caught.value)
+
+
+def test_any_flipped_bit_of_an_ir_is_found(small_model, tmp_path):
+    """In the .xml a bit can make another network of it, and OpenVINO would compute that."""
+    good = small_model.read_bytes()
+    random = np.random.default_rng(0)
+    name = good.index(b"<xml_sha256")  # what lies here says whether there is a seal at all
+    for at in random.integers(0, len(good), 150):
+        if name <= at < name + len('<xml_sha256 value="'):
+            continue
+        bad = bytearray(good)
+        bad[at] ^= 1 << int(random.integers(8))
+        refused(tmp_path / "a.xml", small_model, bytes(bad))
+
+
+def test_an_xml_whose_padding_became_another(small_model, tmp_path):
+    bad = small_model.read_bytes().replace(b'pads_begin="1, 1"', b'pads_begin="0, 1"', 1)
+    assert bad != small_model.read_bytes()
+    said = refused(tmp_path / "a.xml", small_model, bad)
+    assert said.endswith("a.xml: it is damaged, or was changed after it was written")
+    unsealed = re.sub(rb"<xml_sha256 [^>]*/>", b"", bad)
+    (tmp_path / "a.xml").write_bytes(unsealed)
+    assert find_model(str(tmp_path / "a.xml")).manifest.xml_sha256 == ""  # of before: not checked
+
+
+def test_line_ends_that_git_has_changed_are_no_damage(small_model, tmp_path):
+    (tmp_path / "a.xml").write_bytes(small_model.read_bytes().replace(b"\n", b"\r\n"))
+    (tmp_path / "a.bin").write_bytes(small_model.with_suffix(".bin").read_bytes())
+    assert find_model(str(tmp_path / "a.xml")).manifest.name == "small"
+
+
+def test_a_seal_can_be_put_on_again(small_model):
+    good = small_model.read_bytes()
+    assert sealed(good) == good
+    seal = seal_of(good).encode()
+    assert seal in good
+    assert seal_of(good.replace(seal, b"0" * 64)).encode() == seal
+    assert sealed(re.sub(rb"\s*<xml_sha256 [^>]*/>", b"", good)).count(b"<xml_sha256 ") == 1
+    with pytest.raises(ValueError, match="it has no model_info"):
+        sealed(b"<net />")
+
+
+@pytest.mark.parametrize("xml", SHIPPED, ids=lambda path: path.parent.name)
+def test_what_is_shipped_is_sealed(xml):
+    manifest = read_manifest(xml)
+    assert len(manifest.bin_sha256) == len(manifest.xml_sha256) == 64
+
+
+def bomb() -> bytes:
+    lines = ['<!ENTITY a0 "lol">']
+    lines += [f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 10)]
+    return f'<?xml version="1.0"?><!DOCTYPE net [{"".join(lines)}]><net name="&a9;"/>'.encode()
+
+
+@pytest.mark.parametrize(
+    ("xml", "message"),
+    [
+        (lambda good: b"", "it is damaged, not an OpenVINO IR: no element found"),
+        (lambda good: bomb(), "it is damaged, not an OpenVINO IR: limit on input amplification"),
+        (
+            lambda good: good.replace(b"<layers>", b"<layers>" + b"<a>" * 10**5 + b"</a>" * 10**5),
+            "its elements lie more than 64 deep",
+        ),
+        (lambda good: good + b" " * 2**25, "it has 32 MB, allowed: 16"),
+    ],
+)
+def test_xml_made_to_hang_or_to_crash(small_model, tmp_path, xml, message):
+    if message.endswith("amplification") and pyexpat.version_info < (2, 4, 1):
+        xml, message = (lambda good: b"<net"), "it is damaged"  # expat has no guard yet
+    assert message in refused(tmp_path / "a.xml", small_model, xml(small_model.read_bytes()))
+
+
+@pytest.mark.parametrize("weights", [b"", b"half"])
+def test_weights_that_are_cut_off_or_of_another_model(small_model, tmp_path, weights):
+    good = small_model.with_suffix(".bin").read_bytes()
+    bad = good[: len(good) // 2] if weights else b""
+    said = refused(tmp_path / "a.xml", small_model, small_model.read_bytes(), bad)
+    assert said.endswith("a.bin: it is damaged or belongs to another a.xml")
+    other = SHIPPED[0].with_suffix(".bin").read_bytes()
+    said = refused(tmp_path / "a.xml", small_model, small_model.read_bytes(), other)
+    assert "belongs to another a.xml" in said
+
+
+def test_a_bin_of_gigabytes_is_not_read(small_model, tmp_path):
+    path = tmp_path / "a.xml"
+    path.write_bytes(small_model.read_bytes())
+    with open(path.with_suffix(".bin"), "wb") as file:
+        file.truncate(2**33)
+    with pytest.raises(ModelError, match=r"a\.bin: it has 8192 MB, allowed: 1024"):
+        find_model(str(path))
+
+
+def test_the_command_refuses_a_damaged_ir_with_2_and_one_line(small_model, tmp_path, capsys):
+    path = tmp_path / "a.xml"
+    path.write_bytes(small_model.read_bytes()[:-1000])
+    path.with_suffix(".bin").write_bytes(small_model.with_suffix(".bin").read_bytes())
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "-m", str(path), "clip.wav"])
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"error: {path}: it is damaged" in err.splitlines()[-1]
+    assert "Traceback" not in err
 
 
 def test_names_that_are_far_too_long():
