@@ -3,7 +3,7 @@
 
 Each must give an answer or one sentence that says what is wrong: no crash, nothing that takes
 longer than 5 s, no more than 300 MB. One process hears them all; where it ends or hangs, the sound
-that did it is tried once more alone, and a new process goes on with the rest.
+that did it is named, and a new process goes on with the rest.
 Prints a table and writes benchmarks/malformed.json; with --into also into a document.
 Memory is read from /proc, so on Linux alone. Exit status 1 where something is not as it should be.
 

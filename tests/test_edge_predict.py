@@ -130,7 +130,7 @@ def test_segments_of_a_file_are_those_of_the_stream():
 
     classifier = Classifier()
     pause = np.zeros(3 * 16_000, dtype=np.float32)
-    sound = np.concatenate([pause, audio.load(SAMPLES / "man-long.ogg", 16_000), pause])
+    sound = np.concatenate([pause, audio.load(ROOT / "samples" / "man-long.ogg", 16_000), pause])
     found = classifier.predict(sound, rate=16_000).segments
     live = Live(classifier, 16_000)
     events = [*live.feed(sound), *live.finish()]

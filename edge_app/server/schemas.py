@@ -33,6 +33,7 @@ PREDICTION: Final[Mapping[str, Any]] = {
     "model": "compact",
     "profile": None,
     "windows": [_WINDOW],
+    "segments": [_WINDOW],
 }
 
 NO_TRANSCRIPTION: Final = "this server does not write down what is said yet"
