@@ -160,19 +160,28 @@ function showAnswer(answer) {
   const windows = answer.windows;
   $("time-card").hidden = windows.length < 2;
   if (windows.length > 1) {
-    const points = windows.map((part) => ({ at: (part.start + part.end) / 2, emotion: part.emotion, scores: part.scores }));
+    const points = windows.map((part) => ({ at: middle(part), emotion: part.emotion, scores: part.scores }));
     points[0].left = 0;
     points.at(-1).right = answer.duration;
     chart.show(points, 0, answer.duration);
   }
-  table.reset(windows.length > 1 ? "Windows" : "Answer", answer.file.replace(/\.[^.]*$/, "") || "answer");
+  const isLong = windows.length > 1;
+  table.reset(isLong ? "Segments" : "Answer", answer.file.replace(/\.[^.]*$/, "") || "answer");
   table.whole = answer;
-  const choose = windows.length > 1 ? showImage : null;
-  const rows = windows.map((part) => table.add(part, { choose }));
+  // A segment may be longer than a window, or shorter: the window about its middle is shown.
+  const choose = isLong ? (part) => showImage(nearest(windows, part)) : null;
+  const parts = isLong ? answer.segments : windows;
+  const rows = parts.map((part) => table.add(part, { choose }));
   $("table-card").hidden = false;
-  const clearest = windows.reduce((best, part, i) => (part.confidence > windows[best].confidence ? i : best), 0);
-  if (choose) table.mark(rows[clearest]);
-  showImage(windows[clearest]);
+  const clearest = windows.reduce((best, part) => (part.confidence > best.confidence ? part : best));
+  if (isLong) table.mark(rows[parts.indexOf(nearest(parts, clearest))]);
+  showImage(clearest);
+}
+
+const middle = (part) => (part.start + part.end) / 2;
+
+function nearest(parts, to) {
+  return parts.reduce((best, part) => (Math.abs(middle(part) - middle(to)) < Math.abs(middle(best) - middle(to)) ? part : best));
 }
 
 async function showImage(part) {
