@@ -81,7 +81,15 @@ class FakeTraining:
     failing: dict[str, BaseException] = field(default_factory=dict)
 
     def __call__(
-        self, images: Path, out: Path, recipe: Recipe, fold: str, *, resume: bool, **_: Any
+        self,
+        sources: training.Sources,
+        out: Path,
+        recipe: Recipe,
+        fold: str,
+        ancestry: training.Ancestry,
+        *,
+        resume: bool,
+        **_: Any,
     ) -> Result:
         self.trained.append((fold, resume))
         out.mkdir(parents=True, exist_ok=True)
@@ -89,7 +97,7 @@ class FakeTraining:
         (out / "checkpoints").mkdir(exist_ok=True)
         if fold in self.failing:
             raise self.failing.pop(fold)
-        division = divide(read_index(images)[1], fold, recipe.seed)
+        division = divide(read_index(sources.images)[1], fold, recipe.seed)
         random = np.random.default_rng(len(fold) + ord(fold[0]))
         made = []
         for part in ("validation", "test"):
