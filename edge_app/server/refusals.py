@@ -16,7 +16,7 @@ AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 BODY_READ: Final = "ser_edge.body_read"
 """Key of a scope whose body has come to its end: nothing is left to wait for."""
 
-_LINGER_SECONDS: Final = 2.0
+_LINGER_SECONDS: Final = 10.0  # who is slow to send is slow to look
 _LINGER_BYTES: Final = 64 * 2**20
 
 
@@ -62,7 +62,7 @@ class ErrorResponse:
 
     Closing while bytes come in makes the kernel reset the connection, and many a client then never
     sees the answer. So the answer goes out at once, what still comes in is thrown away for up to
-    2 seconds, then the connection is closed.
+    10 seconds, then the connection is closed.
 
     Parameters
     ----------
