@@ -12,15 +12,14 @@ from edge_app.commands.options import (
     EXIT_FAILED,
     EXIT_OK,
     Commands,
+    add_answer_options,
     add_model_options,
-    add_profiles_option,
     make_classifier,
     wrong_usage,
 )
 from edge_app.runtime import DeviceError
 from edge_app.sources import STANDARD_INPUT
 from ser_edge.audio import AudioError
-from ser_edge.labels import GROUPINGS
 
 if TYPE_CHECKING:
     from edge_app.delivery import Delivery
@@ -89,17 +88,7 @@ def add(commands: Commands) -> None:
     )
     command.add_argument("--no-view", action="store_true", help="no live view in a terminal either")
     add_model_options(command)
-    command.add_argument(
-        "--labels",
-        metavar="NAME|FILE",
-        help="coarser labels, whose scores are sums: "
-        + ", ".join(GROUPINGS)
-        + ", or a file with a line a group (default: the model's own)",
-    )
-    command.add_argument(
-        "--profile", metavar="NAME|FILE", help="of the person who speaks, made by edge-app enroll"
-    )
-    add_profiles_option(command)
+    add_answer_options(command)
     command.set_defaults(run=_run, command=command)
 
 

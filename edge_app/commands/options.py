@@ -15,6 +15,7 @@ from edge_app.profiles import find_profile
 from edge_app.runtime import DeviceError
 from edge_app.sources import STANDARD_INPUT
 from ser_edge.audio import AudioError
+from ser_edge.labels import GROUPINGS
 from ser_edge.manifest import PRECISIONS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -70,6 +71,23 @@ def add_model_options(command: argparse.ArgumentParser, hint: str = "latency") -
         metavar="DEVICE",
         help="takes over where the device is not there, fails, hangs or gives no finite scores",
     )
+
+
+def add_answer_options(command: argparse.ArgumentParser) -> None:
+    """``--labels``, ``--profile``, ``--profiles``: what answers say, and of whom."""
+    command.add_argument(
+        "--labels",
+        metavar="NAME|FILE",
+        help="coarser labels, whose scores are sums: "
+        + ", ".join(GROUPINGS)
+        + ", or a file with a line a group (default: the model's own)",
+    )
+    command.add_argument(
+        "--profile",
+        metavar="NAME|FILE",
+        help="of the person who speaks, made by edge-app enroll; or a .json (default: none)",
+    )
+    add_profiles_option(command)
 
 
 def make_classifier(options: argparse.Namespace) -> Classifier:

@@ -15,8 +15,8 @@ from edge_app.commands.options import (
     EXIT_FAILED,
     EXIT_OK,
     Commands,
+    add_answer_options,
     add_model_options,
-    add_profiles_option,
     make_classifier,
     source_of,
     wrong_usage,
@@ -24,7 +24,6 @@ from edge_app.commands.options import (
 from edge_app.progress import Bar
 from edge_app.sinks import ONE_SOUND, SINKS, Sink
 from edge_app.sources import STANDARD_INPUT, expand
-from ser_edge.labels import GROUPINGS
 
 _DESCRIPTION: Final = """\
 Say which emotion is heard in sounds. One answer a sound; a sound that fails gives an error line
@@ -61,19 +60,7 @@ def add(commands: Commands) -> None:
         help="sound, mel image (.png), folder (searched through), glob, or - for standard input",
     )
     add_model_options(command, hint="throughput")  # long sounds, many sounds
-    command.add_argument(
-        "--labels",
-        metavar="NAME|FILE",
-        help="coarser labels, whose scores are sums: "
-        + ", ".join(GROUPINGS)
-        + ", or a file with a line a group (default: the model's own)",
-    )
-    command.add_argument(
-        "--profile",
-        metavar="NAME|FILE",
-        help="of the person who speaks, made by edge-app enroll; or a .json (default: none)",
-    )
-    add_profiles_option(command)
+    add_answer_options(command)
     command.add_argument("--format", choices=tuple(SINKS), default="table", help="(default: table)")
     command.set_defaults(run=_run, command=command)
 

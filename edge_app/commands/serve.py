@@ -17,8 +17,8 @@ from edge_app.commands.options import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     Commands,
+    add_answer_options,
     add_model_options,
-    add_profiles_option,
     make_classifier,
     wrong_usage,
 )
@@ -62,13 +62,7 @@ def add(commands: Commands) -> None:
     )
     command.add_argument("--open", action="store_true", help="open the page in the browser")
     add_model_options(command)
-    command.add_argument(
-        "--labels", metavar="NAME|FILE", help="coarser labels, as predict --labels"
-    )
-    command.add_argument(
-        "--profile", metavar="NAME|FILE", help="of the person who speaks, as predict --profile"
-    )
-    add_profiles_option(command)
+    add_answer_options(command)
     who = command.add_argument_group("who may come in")
     who.add_argument(
         "--token-file",
