@@ -105,24 +105,32 @@ def main() -> int:
     recipe.add_image_options(parser)
     options = parser.parse_args()
 
-    from ser_edge.training import train  # torch takes seconds to import: not for --help
+    from ser_edge.training import (  # torch takes seconds to import: not for --help
+        Ancestry,
+        Sources,
+        train,
+    )
 
     try:
         base = None
         if options.start:  # whoever taught it is not at hand
             base = replace(recipe.Recipe.read(options.start / "config.yaml"), distill=0.0)
         result = train(
-            options.images,
+            Sources(
+                options.images,
+                also=options.also,
+                sounds=options.sounds,
+                gate_speech=options.gate_speech,
+            ),
             options.out,
             recipe.from_options(options, base),
             options.fold,
-            refit=options.refit,
-            also=options.also,
-            sounds=options.sounds,
-            start=options.start,
-            teachers=options.teachers,
-            soft_targets=options.targets,
-            gate_speech=options.gate_speech,
+            Ancestry(
+                start=options.start,
+                teachers=options.teachers,
+                soft_targets=options.targets,
+                refit=options.refit,
+            ),
             hardware=hardware_of(options),
             resume=options.resume,
             progress=not options.quiet,

@@ -28,7 +28,7 @@ from ser_edge.scoring import (
     window_logits,
 )
 from ser_edge.soundstrengths import SoundStrengths
-from ser_edge.training import train
+from ser_edge.training import Ancestry, Sources, train
 
 SPEAKERS_TO_DIVIDE: Final = 5
 """From so many speakers on, the check is made on speakers that were held out."""
@@ -134,10 +134,15 @@ def fine_tune(
     for folder, part in ((check, fold), (final, ALL)):
         if not (folder / METRICS).exists():
             result = train(
-                images, folder, recipe, part,
-                also=also, sounds=sounds, start=start, hardware=hardware, resume=True,
+                Sources(images, also=also, sounds=sounds),
+                folder,
+                recipe,
+                part,
+                Ancestry(start=start),
+                hardware=hardware,
+                resume=True,
                 progress=bars,
-            )  # fmt: skip
+            )
             leader = result.leader
         elif recipe.differences(Recipe.read(folder / CONFIG)):
             raise ValueError(f"{folder}: made by another recipe; remove it, or take another --work")

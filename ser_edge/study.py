@@ -166,12 +166,11 @@ def evaluate(
         _say(progress, f"{folder.name}: training")
         try:
             result = training.train(
-                images,
+                training.Sources(images, sounds=sounds),
                 folder,
                 recipe,
                 fold,
-                sounds=sounds,
-                teachers=[run_folder(teacher, fold) for teacher in teachers],
+                training.Ancestry(teachers=[run_folder(teacher, fold) for teacher in teachers]),
                 hardware=hardware,
                 resume=True,
                 progress=progress,

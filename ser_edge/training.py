@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +34,7 @@ from ser_edge.dataset import (
 from ser_edge.emotions import EMOTIONS
 from ser_edge.evaluation import ClipPrediction
 from ser_edge.files import write_whole
-from ser_edge.folds import RANDOM, apart_from, divide, unheard_speakers
+from ser_edge.folds import RANDOM, Division, apart_from, divide, unheard_speakers
 from ser_edge.gate import fit_gate
 from ser_edge.hardware import Hardware
 from ser_edge.heritage import Heritage, heritage_of_run, refuse_leak
@@ -45,7 +45,7 @@ from ser_edge.nets.compact import GATE, CompactNet
 from ser_edge.nets.parallel import share_batch_norm, share_dropout
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
-from ser_edge.rendering import read_rows
+from ser_edge.rendering import Picture, read_rows
 from ser_edge.runs import read_run
 from ser_edge.scoring import (
     CONFIG,
@@ -79,19 +79,73 @@ class Result:
     leader: bool = True
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Where the sound of a run comes from.
+
+    Parameters
+    ----------
+    images : Path
+        What ``scripts/render.py`` wrote; its specification must be the recipe's.
+    also : sequence of Path
+        Further renderings to train on; their clips of speakers who are scored are left out.
+    sounds : sequence of Path
+        Folders with the recordings, needed where the recipe changes waveforms.
+    gate_speech : sequence of Path
+        Further renderings of speech that the recipe's gate opens for, without their labels; clips
+        of speakers who are scored are left out.
+    """
+
+    images: Path
+    also: Sequence[Path] = ()
+    sounds: Sequence[Path] = ()
+    gate_speech: Sequence[Path] = ()
+
+
+@dataclass(frozen=True)
+class Ancestry:
+    """Earlier runs that a run builds on.
+
+    Parameters
+    ----------
+    start : Path, optional
+        A run or a model folder whose weights are started from, of the same network.
+    teachers : sequence of Path
+        Runs or model folders whose mean scores are taught, where the recipe has ``distill``.
+    soft_targets : Path, optional
+        File of ``scripts/teach.py`` to be taught in place of teachers.
+    refit : Path, optional
+        A finished run of the same recipe and fold. Once that has shown on the fold's validation
+        speakers what the recipe is worth, this one is trained on them as well; the validation
+        predictions kept are those of the earlier run.
+    """
+
+    start: Path | None = None
+    teachers: Sequence[Path] = ()
+    soft_targets: Path | None = None
+    refit: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Clips:
+    """What a run hears: ``voices`` by its gate alone, ``scored`` by part and never in training."""
+
+    training: list[Clip]
+    voices: list[Clip]
+    scored: dict[str, list[Clip]]
+
+    @property
+    def speakers(self) -> set[str]:
+        return {clip.speaker for clip in self.training}
+
+
 def train(
-    images: Path,
+    sources: Sources,
     out: Path,
     recipe: Recipe,
     fold: str,
+    ancestry: Ancestry | None = None,
     *,
-    refit: Path | None = None,
-    also: Sequence[Path] = (),
-    sounds: Sequence[Path] = (),
-    start: Path | None = None,
-    teachers: Sequence[Path] = (),
-    soft_targets: Path | None = None,
-    gate_speech: Sequence[Path] = (),
     hardware: Hardware | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -104,30 +158,15 @@ def train(
 
     Parameters
     ----------
-    images : Path
-        What ``scripts/render.py`` wrote; its specification must be the recipe's.
+    sources : Sources
+        What is heard.
     out : Path
         Folder of the run; must not hold a finished run.
     recipe : Recipe
     fold : str
         One of :data:`ser_edge.folds.FOLDS`; ``all`` has no validation and no test.
-    refit : Path, optional
-        A finished run of the same recipe and fold. Once that has shown on the fold's validation
-        speakers what the recipe is worth, this one is trained on them as well; the validation
-        predictions kept are those of the earlier run.
-    also : sequence of Path
-        Further renderings to train on; their clips of speakers who are scored are left out.
-    sounds : sequence of Path
-        Folders with the recordings, needed where the recipe changes waveforms.
-    start : Path, optional
-        A run or a model folder whose weights are started from, of the same network.
-    teachers : sequence of Path
-        Runs or model folders whose mean scores are taught, where the recipe has ``distill``.
-    soft_targets : Path, optional
-        File of ``scripts/teach.py`` to be taught in place of teachers.
-    gate_speech : sequence of Path
-        Further renderings of speech that the recipe's gate opens for, without their labels; clips
-        of speakers who are scored are left out.
+    ancestry : Ancestry, optional
+        What it builds on; without it, nothing.
     hardware : Hardware, optional
     resume : bool
         Go on from the last finished epoch of a run that was broken off, if there is one.
@@ -145,86 +184,38 @@ def train(
         heard who is scored, ``out`` is taken, what lies there cannot be gone on with, or ``refit``
         is of another recipe or fold.
     """
+    ancestry = ancestry or Ancestry()
     hardware = hardware or Hardware()
-    rows = read_rows(images, recipe.image)
-    wanted = set(recipe.channels.split("+"))
-    division = divide(rows, fold, recipe.seed, refit=refit is not None)
-    validated = () if refit is None else _validated(refit, recipe, fold)
-    training = [
-        clip
-        for folder, heard in (
-            (images, division.train),
-            *((extra, apart_from(read_rows(extra, recipe.image), division)) for extra in also),
-        )
-        for clip in load_clips(folder, [r for r in heard if r.channel in wanted], recipe.image)
-    ]
-    scored = {
-        part: load_clips(images, heard, recipe.image)
-        for part, heard in (("validation", division.validation), ("test", division.test))
-        if heard
-    }
-    if not training:
-        raise ValueError(f"{images}: no clip of {recipe.channels} to train on")
-    if gate_speech and not recipe.gate:
-        raise ValueError("gate is 0: there is none to open for further speech")
-    voices = [
-        clip
-        for folder in gate_speech
-        for clip in load_clips(
-            folder, apart_from(read_rows(folder, recipe.image), division), recipe.image
-        )
-    ]
-    lessons, taught_by = _lessons(
-        recipe, training, teachers, soft_targets, unheard_speakers(division)
-    )
-    lines = [f"{fold} {c.utterance} {c.emotion}" for c in training]
-    lines += [teacher.name for teacher in taught_by]
-    data = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    rows = read_rows(sources.images, recipe.image)
+    division = divide(rows, fold, recipe.seed, refit=ancestry.refit is not None)
+    validated = () if ancestry.refit is None else _validated(ancestry.refit, recipe, fold)
+    clips = _clips(sources, recipe, division)
+    lessons, taught_by = _lessons(recipe, clips.training, ancestry, unheard_speakers(division))
+    data = _fingerprint(fold, clips.training, taught_by)
     checkpoint = _unfinished(out, recipe, data, resume=resume)
-
     origin = provenance()  # of the start: the tree may be edited while a long run goes on
+
     quiet()
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
-    trainer = build_trainer(
-        recipe, out, hardware, validated="validation" in scored, progress=progress
-    )
-    batches = EpochBatches(
-        len(training), recipe.batch_size, recipe.seed, trainer.global_rank, trainer.world_size
-    )
-    dataset: TrainingClips | TrainingSounds = TrainingClips(training, recipe.seed)
-    sound: nn.Module | None = None
-    if recipe.sound.any:
-        from ser_edge.soundaugment import SoundPictures  # torchaudio, only where it is used
-
-        waveforms = load_sounds(sounds, training, recipe.image, progress=progress)
-        dataset = TrainingSounds(training, waveforms, recipe.image, recipe.seed)
-        sound = SoundPictures(recipe.sound, recipe.image, _babble(dataset, recipe))
-        if recipe.copies:
-            copies = changed_copies(dataset, sound, recipe.copies, recipe.seed, progress=progress)
-            dataset, sound = TrainingClips(training, recipe.seed, copies), None
+    validation = clips.scored.get("validation", [])
+    trainer = build_trainer(recipe, out, hardware, validated=bool(validation), progress=progress)
+    on_gpu = isinstance(trainer.accelerator, CUDAAccelerator)
+    dataset, sound = _inputs(clips.training, sources.sounds, recipe, progress=progress)
     net = build_net(recipe)
-    before = list(taught_by)
-    if start is not None:
-        _take_weights(net, start)
-        before.append(heritage_of_run(start))
+    heritage = list(taught_by)
+    if ancestry.start is not None:
+        _take_weights(net, ancestry.start)
+        heritage.append(heritage_of_run(ancestry.start))
     if recipe.last_layer_only:
         _freeze(net)
     share_dropout(net)
-    if trainer.world_size > 1 and not isinstance(trainer.accelerator, CUDAAccelerator):
+    if trainer.world_size > 1 and not on_gpu:
         share_batch_norm(net)
-    adversary = build_adversary(recipe, net, training)
+    adversary = build_adversary(recipe, net, clips.training)
     if adversary is not None:
-        lessons = replace(lessons, speakers=speaker_numbers(training))
-    module = Learner(
-        recipe,
-        net,
-        scored.get("validation", ()),
-        _class_weights(training, recipe),
-        data,
-        sound,
-        lessons,
-        adversary,
-    )
+        lessons = replace(lessons, speakers=speaker_numbers(clips.training))
+    weights = _class_weights(clips.training, recipe)
+    module = Learner(recipe, net, validation, weights, data, sound, lessons, adversary)
     if trainer.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / CONFIG, recipe.to_yaml())
@@ -232,14 +223,20 @@ def train(
         module,
         DataLoader(
             dataset,
-            batch_sampler=batches,
+            batch_sampler=EpochBatches(
+                len(clips.training),
+                recipe.batch_size,
+                recipe.seed,
+                trainer.global_rank,
+                trainer.world_size,
+            ),
             num_workers=hardware.workers,
             persistent_workers=hardware.workers > 0,
-            pin_memory=isinstance(trainer.accelerator, CUDAAccelerator),
+            pin_memory=on_gpu,
             generator=torch.Generator(),  # the default one belongs to the augmentation
         ),
-        DataLoader(AllWindows(scored["validation"]), EVAL_BATCH, generator=torch.Generator())
-        if "validation" in scored
+        DataLoader(AllWindows(validation), EVAL_BATCH, generator=torch.Generator())
+        if validation
         else None,
         ckpt_path=checkpoint,
         weights_only=True,
@@ -250,77 +247,131 @@ def train(
     # From the checkpoint, not from memory: a run broken off after its last epoch has only that.
     held = torch.load(last_checkpoint(out), weights_only=True, map_location="cpu")
     module.load_state_dict(held["state_dict"])
-    told_apart = _fit_gate(module.net, [*training, *voices], recipe)
+    told_apart = _fit_gate(module.net, [*clips.training, *clips.voices], recipe)
     write_whole(out / WEIGHTS, save_safetensors(_contiguous(module.net)))
-    predictions = [
-        *validated,
-        *(
-            prediction
-            for part, clips in scored.items()
-            for prediction in clip_predictions(window_logits(module.net, clips), clips, part, fold)
-        ),
-    ]
-    heard = {clip.speaker for clip in training}
-    found = {
+    predictions = [*validated, *_predictions(module.net, clips.scored, fold)]
+    figures = {
         part: evaluation.figures([p for p in predictions if p.part == part])
         for part in dict.fromkeys(p.part for p in predictions)
     }
     write_whole(out / PREDICTIONS, evaluation.predictions_csv(predictions))
-    write_whole(
-        out / METRICS,
-        json.dumps(
-            {
-                "fold": fold,
-                "refit_of": None if refit is None else heritage_of_run(refit).name,
-                "leaky": fold == RANDOM,
-                "figures": found,
-                "weights": "last epoch" + (", averaged" if recipe.ema else ""),
-                "started_from": before[-1].name if start else None,
-                "teachers": [teacher.name for teacher in taught_by],
-                "inherited_speakers": sorted(
-                    {s for b in before for s in b.speakers}.union(v.speaker for v in voices) - heard
-                ),
-                "speakers": {
-                    "train": sorted(heard),
-                    "validation": sorted({row.speaker for row in division.validation}),
-                    "test": sorted({row.speaker for row in division.test}),
-                },
-                "training_clips": len(training),
-                "corpora": sorted(
-                    {clip.rows[0].corpus for clip in training}.union(*(b.corpora for b in before))
-                ),
-                "gate": {
-                    "sounds": recipe.gate,
-                    "speech": sorted({clip.rows[0].corpus for clip in (*training, *voices)})
-                    if recipe.gate
-                    else [],
-                    "told_apart": told_apart,
-                },
-                "parameters": sum(p.numel() for p in module.net.parameters()),
-                "hardware": {
-                    **asdict(hardware),
-                    "processes": trainer.world_size,
-                    "precision": str(trainer.precision),
-                },
-                "seconds": seconds,
-                "history": module.history,
-                "provenance": origin,
-            },
-            indent=2,
+    account = {
+        "fold": fold,
+        "refit_of": None if ancestry.refit is None else heritage_of_run(ancestry.refit).name,
+        "leaky": fold == RANDOM,
+        "figures": figures,
+        "weights": "last epoch" + (", averaged" if recipe.ema else ""),
+        "started_from": heritage[-1].name if ancestry.start else None,
+        "teachers": [teacher.name for teacher in taught_by],
+        **_who_was_heard(clips, division, heritage),
+        "gate": {
+            "sounds": recipe.gate,
+            "speech": _corpora([*clips.training, *clips.voices]) if recipe.gate else [],
+            "told_apart": told_apart,
+        },
+        "parameters": sum(p.numel() for p in module.net.parameters()),
+        "hardware": {
+            **asdict(hardware),
+            "processes": trainer.world_size,
+            "precision": str(trainer.precision),
+        },
+        "seconds": seconds,
+        "history": module.history,
+        "provenance": origin,
+    }
+    write_whole(out / METRICS, json.dumps(account, indent=2) + "\n")
+    return Result(out, figures)
+
+
+def _clips(sources: Sources, recipe: Recipe, division: Division[Picture]) -> _Clips:
+    """Load what the division lets be heard."""
+    if sources.gate_speech and not recipe.gate:
+        raise ValueError("gate is 0: there is none to open for further speech")
+    wanted = set(recipe.channels.split("+"))
+    heard: list[tuple[Path, Sequence[Picture]]] = [(sources.images, division.train)]
+    heard += [(i, apart_from(read_rows(i, recipe.image), division)) for i in sources.also]
+    training = [
+        clip
+        for folder, rows in heard
+        for clip in load_clips(folder, [r for r in rows if r.channel in wanted], recipe.image)
+    ]
+    if not training:
+        raise ValueError(f"{sources.images}: no clip of {recipe.channels} to train on")
+    voices = [
+        clip
+        for folder in sources.gate_speech
+        for clip in load_clips(
+            folder, apart_from(read_rows(folder, recipe.image), division), recipe.image
         )
-        + "\n",
-    )
-    return Result(out, found)
+    ]
+    scored = {
+        part: load_clips(sources.images, rows, recipe.image)
+        for part, rows in (("validation", division.validation), ("test", division.test))
+        if rows
+    }
+    return _Clips(training, voices, scored)
+
+
+def _fingerprint(fold: str, training: Sequence[Clip], taught_by: Sequence[Heritage]) -> str:
+    """What a run that is gone on with must have had as well."""
+    lines = [f"{fold} {c.utterance} {c.emotion}" for c in training]
+    lines += [teacher.name for teacher in taught_by]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _inputs(
+    training: Sequence[Clip], folders: Sequence[Path], recipe: Recipe, *, progress: bool
+) -> tuple[TrainingClips | TrainingSounds, nn.Module | None]:
+    """The training set, and what turns its waveforms into pictures where it has waveforms."""
+    if not recipe.sound.any:
+        return TrainingClips(training, recipe.seed), None
+    from ser_edge.soundaugment import SoundPictures  # torchaudio, only where it is used
+
+    waveforms = load_sounds(folders, training, recipe.image, progress=progress)
+    dataset = TrainingSounds(training, waveforms, recipe.image, recipe.seed)
+    sound = SoundPictures(recipe.sound, recipe.image, _babble(dataset, recipe))
+    if not recipe.copies:
+        return dataset, sound
+    copies = changed_copies(dataset, sound, recipe.copies, recipe.seed, progress=progress)
+    return TrainingClips(training, recipe.seed, copies), None
+
+
+def _predictions(
+    net: nn.Module, scored: Mapping[str, Sequence[Clip]], fold: str
+) -> list[ClipPrediction]:
+    return [
+        prediction
+        for part, clips in scored.items()
+        for prediction in clip_predictions(window_logits(net, clips), clips, part, fold)
+    ]
+
+
+def _who_was_heard(
+    clips: _Clips, division: Division[Picture], heritage: Sequence[Heritage]
+) -> dict[str, Any]:
+    """Speakers and corpora of ``metrics.json``, of this run and of those that it builds on."""
+    inherited = {s for run in heritage for s in run.speakers}.union(v.speaker for v in clips.voices)
+    return {
+        "inherited_speakers": sorted(inherited - clips.speakers),
+        "speakers": {
+            "train": sorted(clips.speakers),
+            "validation": sorted({row.speaker for row in division.validation}),
+            "test": sorted({row.speaker for row in division.test}),
+        },
+        "training_clips": len(clips.training),
+        "corpora": sorted(set(_corpora(clips.training)).union(*(run.corpora for run in heritage))),
+    }
+
+
+def _corpora(clips: Sequence[Clip]) -> list[str]:
+    return sorted({clip.rows[0].corpus for clip in clips})
 
 
 def _lessons(
-    recipe: Recipe,
-    training: Sequence[Clip],
-    teachers: Sequence[Path],
-    soft_targets: Path | None,
-    unheard: frozenset[str],
+    recipe: Recipe, training: Sequence[Clip], ancestry: Ancestry, unheard: frozenset[str]
 ) -> tuple[Lessons, list[Heritage]]:
     """What is taught beside the labels, and who teaches it."""
+    teachers, soft_targets = ancestry.teachers, ancestry.soft_targets
     if teachers and soft_targets is not None:
         raise ValueError("teachers and a file of soft targets: only one of the two can teach")
     if recipe.distill and not teachers and soft_targets is None:

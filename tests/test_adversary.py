@@ -38,7 +38,9 @@ def images(make_ravdess, tmp_path) -> Path:
 
 
 def run(images: Path, out: Path, recipe: Recipe, fold: str = "1", *, resume: bool = False) -> dict:
-    training.train(images, out, recipe, fold, hardware=CPU, resume=resume, progress=False)
+    training.train(
+        training.Sources(images), out, recipe, fold, hardware=CPU, resume=resume, progress=False
+    )
     return json.loads((out / "metrics.json").read_text())
 
 

@@ -142,8 +142,11 @@ def test_targets_follow_the_pictures(images, monkeypatch):
     assert speakers[2].tolist() == [0, 0, 1]
 
 
-def run(images: Path, out: Path, recipe: Recipe, **more) -> bytes:
-    training.train(images, out, recipe, "1", hardware=CPU, progress=False, **more)
+def run(images: Path, out: Path, recipe: Recipe, **earlier) -> bytes:
+    training.train(
+        training.Sources(images), out, recipe, "1", training.Ancestry(**earlier),
+        hardware=CPU, progress=False,
+    )  # fmt: skip
     return (out / "weights.safetensors").read_bytes()
 
 

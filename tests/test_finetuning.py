@@ -137,7 +137,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     for name, fold in (("all", "all"), ("fold1", "1")):
         training.train(
-            folder / "images", folder / name, recipe, fold, hardware=Hardware("cpu"), progress=False
+            training.Sources(folder / "images"),
+            folder / name,
+            recipe,
+            fold,
+            hardware=Hardware("cpu"),
+            progress=False,
         )
     package(folder / "all", [folder / "fold1"], folder / "models" / "tiny")
     return folder

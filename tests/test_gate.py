@@ -128,7 +128,12 @@ def test_a_run_fits_its_gate_last(make_ravdess, tmp_path: Path):
     made = {}
     for name, recipe in (("with", RECIPE), ("without", replace(RECIPE, gate=0))):
         training.train(
-            images, tmp_path / name, recipe, "1", hardware=Hardware("cpu"), progress=False
+            training.Sources(images),
+            tmp_path / name,
+            recipe,
+            "1",
+            hardware=Hardware("cpu"),
+            progress=False,
         )
         made[name] = load_net(tmp_path / name)[1].state_dict()
     found = json.loads((tmp_path / "with" / "metrics.json").read_text())["gate"]
@@ -161,9 +166,13 @@ def test_a_gate_opens_for_voices_of_another_corpus_too(make_ravdess, tmp_path: P
     monkeypatch.setattr(training, "fit_gate", noted)
     for name, more in (("alone", []), ("both", [elsewhere])):
         training.train(
-            images, tmp_path / name, RECIPE, "1", gate_speech=more, hardware=Hardware("cpu"),
+            training.Sources(images, gate_speech=more),
+            tmp_path / name,
+            RECIPE,
+            "1",
+            hardware=Hardware("cpu"),
             progress=False,
-        )  # fmt: skip
+        )
     alone, both = heard
     assert both == 2 * alone  # actors 2 and 4 again, never 1 and 9, who are scored
     metrics = json.loads((tmp_path / "both" / "metrics.json").read_text())
@@ -181,7 +190,12 @@ def test_speech_for_a_gate_that_is_not_there(make_ravdess, tmp_path: Path):
     images = tmp_path / "images"
     render(CORPORA["ravdess"].scan(corpus).utterances, images, SMALL, workers=1, progress=False)
     with pytest.raises(ValueError, match="gate is 0: there is none to open"):
-        training.train(images, tmp_path / "run", replace(RECIPE, gate=0), "1", gate_speech=[images])
+        training.train(
+            training.Sources(images, gate_speech=[images]),
+            tmp_path / "run",
+            replace(RECIPE, gate=0),
+            "1",
+        )
 
 
 def test_a_voice_turned_away_weighs_more_than_a_fan_let_in():

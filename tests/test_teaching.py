@@ -88,8 +88,13 @@ def images(sounds, tmp_path) -> Path:
     return tmp_path / "images"
 
 
-def run(images: Path, out: Path, recipe: Recipe, fold: str = "1", **more) -> dict:
-    training.train(images, out, recipe, fold, hardware=CPU, progress=False, **more)
+def run(
+    images: Path, out: Path, recipe: Recipe, fold: str = "1", *, resume: bool = False, **earlier
+) -> dict:
+    training.train(
+        training.Sources(images), out, recipe, fold, training.Ancestry(**earlier),
+        hardware=CPU, resume=resume, progress=False,
+    )  # fmt: skip
     return json.loads((out / "metrics.json").read_text())
 
 

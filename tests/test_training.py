@@ -118,7 +118,9 @@ def training_yaml(text: str):
 def test_one_seed_gives_the_same_weights_twice_and_another_others(images, tmp_path):
     def weights(name: str, seed: int) -> bytes:
         recipe = Recipe.from_dict({**training_yaml(RECIPE.to_yaml()), "seed": seed})
-        training.train(images, tmp_path / name, recipe, "1", hardware=CPU, progress=False)
+        training.train(
+            training.Sources(images), tmp_path / name, recipe, "1", hardware=CPU, progress=False
+        )
         return (tmp_path / name / "weights.safetensors").read_bytes()
 
     first = weights("a", 1)
@@ -178,7 +180,15 @@ def test_killed_in_mid_epoch_and_resumed_is_as_never_killed(images, tmp_path):
         (recipe, "all", True, "trained on other clips or another fold"),
     ):
         with pytest.raises(ValueError, match=message):
-            training.train(images, broken, other, fold, hardware=CPU, resume=resume, progress=False)
+            training.train(
+                training.Sources(images),
+                broken,
+                other,
+                fold,
+                hardware=CPU,
+                resume=resume,
+                progress=False,
+            )
 
     done = script("train.py", images, broken, *words, "--resume")
     assert done.returncode == 0, done.stderr
@@ -193,11 +203,21 @@ def test_killed_in_mid_epoch_and_resumed_is_as_never_killed(images, tmp_path):
 
 
 def test_killed_after_the_last_epoch_the_averaged_weights_are_kept(images, tmp_path):
-    training.train(images, tmp_path / "run", RECIPE, "1", hardware=CPU, progress=False)
+    training.train(
+        training.Sources(images), tmp_path / "run", RECIPE, "1", hardware=CPU, progress=False
+    )
     weights = (tmp_path / "run" / "weights.safetensors").read_bytes()
     for name in ("weights.safetensors", "metrics.json", "predictions.csv"):
         (tmp_path / "run" / name).unlink()
-    training.train(images, tmp_path / "run", RECIPE, "1", hardware=CPU, resume=True, progress=False)
+    training.train(
+        training.Sources(images),
+        tmp_path / "run",
+        RECIPE,
+        "1",
+        hardware=CPU,
+        resume=True,
+        progress=False,
+    )
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
 
 
@@ -223,7 +243,13 @@ def test_a_damaged_checkpoint_is_named(images, tmp_path, damage):
     path.write_bytes(damage)
     with pytest.raises(ValueError, match=r"last\.ckpt: no checkpoint of this program"):
         training.train(
-            images, tmp_path / "run", RECIPE, "1", hardware=CPU, resume=True, progress=False
+            training.Sources(images),
+            tmp_path / "run",
+            RECIPE,
+            "1",
+            hardware=CPU,
+            resume=True,
+            progress=False,
         )
 
 
@@ -292,7 +318,9 @@ def test_one_cycle_rises_and_falls(images, tmp_path):
     recipe = Recipe.from_dict(
         {**training_yaml(RECIPE.to_yaml()), "schedule": "one-cycle", "epochs": 5, "warmup": 0.4}
     )
-    training.train(images, tmp_path / "run", recipe, "1", hardware=CPU, progress=False)
+    training.train(
+        training.Sources(images), tmp_path / "run", recipe, "1", hardware=CPU, progress=False
+    )
     history = json.loads((tmp_path / "run" / "metrics.json").read_text())["history"]
     rates = [entry["lr"] for entry in history]
     assert rates.index(max(rates)) in (1, 2)
@@ -314,14 +342,21 @@ def test_rare_emotions_weigh_more(images):
 
 
 def test_the_last_layer_alone(images, tmp_path):
-    training.train(images, tmp_path / "first", RECIPE, "all", hardware=CPU, progress=False)
+    training.train(
+        training.Sources(images), tmp_path / "first", RECIPE, "all", hardware=CPU, progress=False
+    )
     recipe = Recipe.from_dict(
         {**training_yaml(RECIPE.to_yaml()), "last_layer_only": True, "seed": 2}
     )
     training.train(
-        images, tmp_path / "tuned", recipe, "1", start=tmp_path / "first", hardware=CPU,
+        training.Sources(images),
+        tmp_path / "tuned",
+        recipe,
+        "1",
+        training.Ancestry(start=tmp_path / "first"),
+        hardware=CPU,
         progress=False,
-    )  # fmt: skip
+    )
     first, tuned = (load_net(tmp_path / name)[1].state_dict() for name in ("first", "tuned"))
     # Averaging equal weights rounds them.
     changed = {key for key in first if not torch.allclose(first[key], tuned[key], rtol=1e-5)}
@@ -332,7 +367,9 @@ def test_the_last_layer_alone(images, tmp_path):
 
 
 def test_a_start_of_another_network_is_refused(images, tmp_path, here):
-    training.train(images, tmp_path / "first", RECIPE, "all", hardware=CPU, progress=False)
+    training.train(
+        training.Sources(images), tmp_path / "first", RECIPE, "all", hardware=CPU, progress=False
+    )
     done = here(
         "train.py", images, tmp_path / "run", "--fold", 1, "--from", tmp_path / "first",
         "--width", 0.5, "--accelerator", "cpu",
@@ -345,29 +382,38 @@ def test_a_start_of_another_network_is_refused(images, tmp_path, here):
 
 
 def test_a_gate_is_fitted_anew_after_a_start_without_or_with_one(images, tmp_path):
-    training.train(images, tmp_path / "open", RECIPE, "1", hardware=CPU, progress=False)
+    training.train(
+        training.Sources(images), tmp_path / "open", RECIPE, "1", hardware=CPU, progress=False
+    )
     gated = replace(RECIPE, gate=12)
     for name, start in (("first", "open"), ("second", "first")):
         training.train(
-            images,
+            training.Sources(images),
             tmp_path / name,
             gated,
             "1",
-            start=tmp_path / start,
+            training.Ancestry(start=tmp_path / start),
             hardware=CPU,
             progress=False,
         )
     first, second = (load_net(tmp_path / name)[1].state_dict() for name in ("first", "second"))
     assert not torch.equal(first["gate.weight"], second["gate.weight"])
     training.train(
-        images, tmp_path / "none", RECIPE, "1", start=tmp_path / "first", hardware=CPU,
+        training.Sources(images),
+        tmp_path / "none",
+        RECIPE,
+        "1",
+        training.Ancestry(start=tmp_path / "first"),
+        hardware=CPU,
         progress=False,
-    )  # fmt: skip
+    )
     assert "gate.weight" not in load_net(tmp_path / "none")[1].state_dict()
 
 
 def test_a_refit_is_trained_on_who_it_was_chosen_by(images, tmp_path, here):
-    training.train(images, tmp_path / "chosen", RECIPE, "1", hardware=CPU, progress=False)
+    training.train(
+        training.Sources(images), tmp_path / "chosen", RECIPE, "1", hardware=CPU, progress=False
+    )
     config = tmp_path / "tiny.yaml"
     config.write_text(RECIPE.to_yaml())
     words = ["--fold", "1", "--config", config, "--accelerator", "cpu"]
@@ -401,22 +447,36 @@ def test_a_refit_is_trained_on_who_it_was_chosen_by(images, tmp_path, here):
     ],
 )
 def test_a_refit_of_something_else_is_refused(images, tmp_path, fold, changes, message):
-    training.train(images, tmp_path / "chosen", RECIPE, "1", hardware=CPU, progress=False)
+    training.train(
+        training.Sources(images), tmp_path / "chosen", RECIPE, "1", hardware=CPU, progress=False
+    )
     with pytest.raises(ValueError, match=message):
         training.train(
-            images, tmp_path / "run", replace(RECIPE, **changes), fold, refit=tmp_path / "chosen",
-            hardware=CPU, progress=False,
-        )  # fmt: skip
+            training.Sources(images),
+            tmp_path / "run",
+            replace(RECIPE, **changes),
+            fold,
+            training.Ancestry(refit=tmp_path / "chosen"),
+            hardware=CPU,
+            progress=False,
+        )
     assert not (tmp_path / "run").exists()
 
 
 def test_a_start_comes_with_its_recipe_but_without_its_teachers(images, tmp_path, here):
-    training.train(images, tmp_path / "first", RECIPE, "1", hardware=CPU, progress=False)
+    training.train(
+        training.Sources(images), tmp_path / "first", RECIPE, "1", hardware=CPU, progress=False
+    )
     taught = replace(RECIPE, distill=0.5, lr=0.003)
     training.train(
-        images, tmp_path / "pupil", taught, "1", teachers=[tmp_path / "first"], hardware=CPU,
+        training.Sources(images),
+        tmp_path / "pupil",
+        taught,
+        "1",
+        training.Ancestry(teachers=[tmp_path / "first"]),
+        hardware=CPU,
         progress=False,
-    )  # fmt: skip
+    )
     words = ["--fold", 1, "--accelerator", "cpu", "--from", tmp_path / "pupil"]
     done = here("train.py", images, tmp_path / "on", *words)
     assert done.returncode == 0, done.stderr
@@ -426,7 +486,12 @@ def test_a_start_comes_with_its_recipe_but_without_its_teachers(images, tmp_path
 
 def test_further_renderings_are_trained_on_but_nobody_who_is_scored(images, tmp_path):
     training.train(
-        images, tmp_path / "run", RECIPE, "1", also=[images], hardware=CPU, progress=False
+        training.Sources(images, also=[images]),
+        tmp_path / "run",
+        RECIPE,
+        "1",
+        hardware=CPU,
+        progress=False,
     )
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["training_clips"] == 12  # actors 2 and 4, twice; not 1 and 9
@@ -549,7 +614,12 @@ def test_it_learns(tmp_path):
         {**training_yaml(RECIPE.to_yaml()), "epochs": 30, "ema": 0.8, "mixup": 0.0, "lr": 0.01}
     )
     result = training.train(
-        tmp_path / "images", tmp_path / "run", recipe, "2", hardware=CPU, progress=False
+        training.Sources(tmp_path / "images"),
+        tmp_path / "run",
+        recipe,
+        "2",
+        hardware=CPU,
+        progress=False,
     )
     assert result.figures["test"]["uar"] == 1.0
 
