@@ -329,7 +329,12 @@ def _inputs(
 
     waveforms = load_sounds(folders, training, recipe.image, progress=progress)
     dataset = TrainingSounds(training, waveforms, recipe.image, recipe.seed)
-    sound = SoundPictures(recipe.sound, recipe.image, _babble(dataset, recipe))
+    sound = SoundPictures(
+        recipe.sound,
+        recipe.image,
+        _babble(dataset, recipe),
+        paired=bool(recipe.distill) and recipe.sound.spoilt,
+    )
     if not recipe.copies:
         return dataset, sound
     copies = changed_copies(dataset, sound, recipe.copies, recipe.seed, progress=progress)
