@@ -599,8 +599,11 @@ def through_telephone(windows: torch.Tensor, share: float, rate: int) -> torch.T
         return result
 
     band = limited(windows[some.index]).clamp(-1.0, 1.0)
+    # torchaudio's code of silence stands for -81 dB; that of G.711 stands for silence.
+    band = torch.cat([band, torch.zeros_like(band[:, :1])], dim=1)
     coded = torchaudio.functional.mu_law_encoding(band, _MU_LAW)
-    heard = limited(torchaudio.functional.mu_law_decoding(coded, _MU_LAW))
+    decoded = torchaudio.functional.mu_law_decoding(coded, _MU_LAW)
+    heard = limited(decoded[:, :-1] - decoded[:, -1:])
     return windows.index_copy(0, some.index, heard)
 
 

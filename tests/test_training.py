@@ -279,7 +279,9 @@ def test_two_processes_reach_what_one_reaches(images, tmp_path, monkeypatch):
     assert [entry["hardware"]["processes"] for entry in found] == [1, 2]
     assert found[0]["figures"] == found[1]["figures"]
     for one, two in zip(*(entry["history"] for entry in found), strict=True):
-        assert one["train_loss"] == pytest.approx(two["train_loss"], abs=1e-4)
+        # One process with other vector instructions differs as much: by rounding a mask's border
+        # falls on the next frame. Other random numbers differ by a tenth.
+        assert one["train_loss"] == pytest.approx(two["train_loss"], abs=5e-3)
     nets = [load_net(tmp_path / name)[1].state_dict() for name in ("one", "two")]
     for key, value in nets[0].items():
         torch.testing.assert_close(nets[1][key], value, atol=1e-3, rtol=1e-3)
@@ -545,12 +547,19 @@ def test_changed_copies_are_made_once_and_drawn_beside_the_clip(images, make_rav
     assert torch.equal(torch.get_rng_state(), before)
     again = changed_copies(sounds, pictures, 3, seed=1)
     assert [c.tobytes() for c in copies] == [c.tobytes() for c in again]
-    assert [c.shape for c in copies] == [(3, *SMALL.shape)] * len(clips)
+    assert [c.shape for c in copies] == [(3, 1, *SMALL.shape)] * len(clips)
     items = TrainingClips(clips, 1, copies)
     seen = {items[epoch, 1][0].numpy().tobytes() for epoch in range(60)}
     assert seen == {p.tobytes() for p in (*copies[1], clips[1].images[0])}
     assert len(seen) == 4
     assert {items[epoch, 1][1:] for epoch in range(9)} == {(1, clips[1].emotion)}
+
+    paired = SoundPictures(strengths, SMALL, torch.empty(0, 0), paired=True)
+    pairs = TrainingClips(clips, 1, changed_copies(sounds, paired, 3, seed=1))
+    drawn = {picture.tobytes(): picture for e in range(60) for picture in [pairs[e, 1][0].numpy()]}
+    assert {picture[:1].tobytes() for picture in drawn.values()} == seen
+    alike = [np.array_equal(heard, clear) for heard, clear in drawn.values()]
+    assert sorted(alike) == [False, False, False, True]  # the clip itself was never spoilt
 
 
 def test_copies_in_a_run(images, make_ravdess, tmp_path, here):
@@ -795,26 +804,6 @@ def test_a_line_has_limits_and_keeps_the_loudest_and_black(batch):
     loss = change[:, speech].mean(dim=1) - change[:, beyond].mean(dim=1)
     assert 0.15 < (loss > 15).float().mean() < 0.6  # about half have limits, some of them high
     assert torch.equal(augment.through_line(images, 0.0, hertz, 60.0), images)
-
-
-def test_a_telephone_leaves_its_band_and_the_loudest(batch):
-    hertz = band_edges(SMALL)[1:-1].tolist()
-    torch.manual_seed(3)
-    images = batch.repeat(50, 1, 1, 1)
-    heard = augment.through_telephone(images, 1.0, hertz, 60.0)
-    torch.testing.assert_close(heard.amax(dim=(1, 2, 3)), images.amax(dim=(1, 2, 3)))
-    assert torch.equal(heard[..., 40:], images[..., 40:])  # black stays black
-    change = (heard - images)[..., :40] * 60 / 255  # dB
-    inside = [row for row, centre in enumerate(hertz) if 450 <= centre <= 2900]
-    assert change[:, :, inside].std(dim=2).max() < 1e-3  # one gain for all of the band
-    relative = change - change[:, :, inside].mean(dim=2, keepdim=True)
-    for row, centre in enumerate(hertz):
-        if centre >= 6500:  # 0.7 octaves at 60 dB and more, as far as there is sound
-            assert ((relative[:, :, row] < -35) | (heard[:, :, row, :40] == 0)).all()
-    some = augment.through_telephone(images, 0.3, hertz, 60.0)
-    changed = (some != images).any(dim=(1, 2, 3)).float().mean()
-    assert 0.15 < changed < 0.45
-    assert torch.equal(augment.through_telephone(images, 0.0, hertz, 60.0), images)
 
 
 def test_noise_fills_pauses_and_only_adds(batch):
