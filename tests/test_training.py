@@ -258,7 +258,9 @@ def test_two_processes_reach_what_one_reaches(images, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums in another order are no fault
     config = tmp_path / "tiny.yaml"
     values = {"epochs": 3, "mixup": 0.2, "dropout": 0.3, "noise": 0.2}
-    values |= {"line": 0.2, "crop": 4.0}
+    # With seeds 1 and 2 a mask's border falls on the next frame by rounding; with 1 the vector
+    # instructions of another processor do the same to a single process.
+    values |= {"line": 0.2, "crop": 4.0, "seed": 4}
     values["precision"] = "32-true"
     config.write_text(Recipe.from_dict({**training_yaml(RECIPE.to_yaml()), **values}).to_yaml())
     words = ["--fold", "1", "--config", config, "--accelerator", "cpu", "--quiet"]
@@ -279,9 +281,7 @@ def test_two_processes_reach_what_one_reaches(images, tmp_path, monkeypatch):
     assert [entry["hardware"]["processes"] for entry in found] == [1, 2]
     assert found[0]["figures"] == found[1]["figures"]
     for one, two in zip(*(entry["history"] for entry in found), strict=True):
-        # One process with other vector instructions differs as much: by rounding a mask's border
-        # falls on the next frame. Other random numbers differ by a tenth.
-        assert one["train_loss"] == pytest.approx(two["train_loss"], abs=5e-3)
+        assert one["train_loss"] == pytest.approx(two["train_loss"], abs=1e-4)
     nets = [load_net(tmp_path / name)[1].state_dict() for name in ("one", "two")]
     for key, value in nets[0].items():
         torch.testing.assert_close(nets[1][key], value, atol=1e-3, rtol=1e-3)
@@ -381,6 +381,36 @@ def test_a_start_of_another_network_is_refused(images, tmp_path, here):
     done = here("train.py", images, tmp_path / "run", "--fold", 1, "--from", tmp_path / "none")
     assert done.returncode == 2
     assert "config.yaml: No such file" in done.stderr
+
+
+def test_weights_are_averaged_with_runs_from_the_same_start(images, tmp_path):
+    def run(name: str, recipe: Recipe = RECIPE, fold: str = "1", **earlier) -> dict:
+        training.train(
+            training.Sources(images), tmp_path / name, recipe, fold, training.Ancestry(**earlier),
+            hardware=CPU, progress=False,
+        )  # fmt: skip
+        return load_net(tmp_path / name)[1].state_dict()
+
+    run("start")
+    start = tmp_path / "start"
+    other = run("other", replace(RECIPE, lr=0.004), start=start)
+    alone = run("alone", start=start)
+    mean = run("mean", start=start, average=[tmp_path / "other"])
+    for name, value in mean.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (alone[name] + other[name]) / 2)
+    assert not torch.equal(alone["classify.weight"], other["classify.weight"])
+    metrics = json.loads((tmp_path / "mean" / "metrics.json").read_text())
+    assert [name.split()[0] for name in metrics["averaged_with"]] == ["other"]
+    gated = run("gated", replace(RECIPE, gate=12), start=start, average=[tmp_path / "mean"])
+    assert gated["gate.weight"].any()  # fitted to the averaged features
+
+    run("all", fold="all")
+    with pytest.raises(ValueError, match="all: it would leak: it was trained on"):
+        run("leak", average=[tmp_path / "all"])
+    run("narrow", replace(RECIPE, width=0.5))
+    with pytest.raises(ValueError, match="narrow: its network is not the recipe's"):
+        run("odd", average=[tmp_path / "narrow"])
 
 
 def test_a_gate_is_fitted_anew_after_a_start_without_or_with_one(images, tmp_path):
