@@ -84,6 +84,15 @@ def main() -> int:
         "(with --distill)",
     )
     parser.add_argument(
+        "--average",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="runs of the same fold and network, best from the same start, whose weights are "
+        "averaged with those of this run when it is trained",
+    )
+    parser.add_argument(
         "--targets",
         type=Path,
         metavar="CSV",
@@ -129,6 +138,7 @@ def main() -> int:
                 start=options.start,
                 teachers=options.teachers,
                 soft_targets=options.targets,
+                average=options.average,
                 refit=options.refit,
             ),
             hardware=hardware_of(options),

@@ -24,9 +24,6 @@ _KNOTS: Final = 6
 _LOWEST_LIMIT: Final = (40.0, 400.0)  # Hz; a telephone's is 300
 _HIGHEST_LIMIT: Final = (3000.0, 8000.0)  # Hz; a telephone's is 3400
 _FALL_DB: Final = (40.0, 120.0)  # an octave
-_TELEPHONE_LOW: Final = (200.0, 400.0)  # Hz, around the 300 to 3400 of ITU-T G.712
-_TELEPHONE_HIGH: Final = (3000.0, 3900.0)  # Hz
-_TELEPHONE_FALL_DB: Final = (60.0, 240.0)  # an octave
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,6 @@ class ImageAugment:
     freq_stretch: float
     shift: float
     line: float
-    telephone: float
     noise: float
     freq_mask: int
     time_mask: int
@@ -52,7 +48,6 @@ class ImageAugment:
         images = crop(images, self.frames)
         images = warp(images, self.time_stretch, self.freq_stretch, self.shift)
         images = through_line(images, self.line, self.hertz, self.range_db)
-        images = through_telephone(images, self.telephone, self.hertz, self.range_db)
         images = add_noise(images, self.noise, self.range_db)
         return mask(images, self.freq_mask, self.time_mask)
 
@@ -154,40 +149,15 @@ def through_line(
     octave = torch.log2(torch.tensor(hertz, device=images.device) / 1000.0)
     knots = some.uniform(-_RESPONSE_DB, _RESPONSE_DB, 1, _KNOTS)
     response = nn.functional.interpolate(knots, len(hertz), mode="linear", align_corners=True)
-    limits = some.uniform(*_LOWEST_LIMIT, 1, 1), some.uniform(*_HIGHEST_LIMIT, 1, 1)
+    low = torch.log2(some.uniform(*_LOWEST_LIMIT, 1, 1) / 1000.0)
+    high = torch.log2(some.uniform(*_HIGHEST_LIMIT, 1, 1) / 1000.0)
     fall = some.uniform(*_FALL_DB, 1, 1) * (some.uniform(0.0, 1.0, 1, 1) < 0.5)
-    changed = _filtered(chosen, response - fall * _octaves_beyond(octave, *limits), range_db)
+    beyond = (low - octave).clamp(min=0) + (octave - high).clamp(min=0)
+    decibels = (response - fall * beyond)[:, 0, None, :, None]
+    changed = chosen + decibels * (255.0 / range_db)
+    loudest = chosen.amax(dim=(2, 3), keepdim=True) - changed.amax(dim=(2, 3), keepdim=True)
+    changed = torch.where(chosen > 0, (changed + loudest).clamp(0.0, 255.0), 0.0)
     return images.index_copy(0, some.index, changed)
-
-
-def through_telephone(
-    images: torch.Tensor, share: float, hertz: Sequence[float], range_db: float
-) -> torch.Tensor:
-    """Let a share of the pictures come through a telephone: about 300 to 3400 Hz and no more.
-
-    Parameters and result are those of :func:`through_line`.
-    """
-    some = Some(len(images), share, images.device)
-    if not some.anywhere:
-        return images
-    octave = torch.log2(torch.tensor(hertz, device=images.device) / 1000.0)
-    limits = some.uniform(*_TELEPHONE_LOW, 1, 1), some.uniform(*_TELEPHONE_HIGH, 1, 1)
-    fall = some.uniform(*_TELEPHONE_FALL_DB, 1, 1)
-    response = -fall * _octaves_beyond(octave, *limits)
-    return images.index_copy(0, some.index, _filtered(images[some.index], response, range_db))
-
-
-def _octaves_beyond(octave: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-    """How far bands, in octaves from 1 kHz, lie below ``low`` or above ``high`` Hz."""
-    below = (torch.log2(low / 1000.0) - octave).clamp(min=0)
-    return below + (octave - torch.log2(high / 1000.0)).clamp(min=0)
-
-
-def _filtered(images: torch.Tensor, decibels: torch.Tensor, range_db: float) -> torch.Tensor:
-    """Add ``(N, 1, bands)`` dB to the bands; the loudest point stays as bright as it was."""
-    changed = images + decibels[:, 0, None, :, None] * (255.0 / range_db)
-    loudest = images.amax(dim=(2, 3), keepdim=True) - changed.amax(dim=(2, 3), keepdim=True)
-    return torch.where(images > 0, (changed + loudest).clamp(0.0, 255.0), 0.0)
 
 
 def add_noise(images: torch.Tensor, share: float, range_db: float) -> torch.Tensor:

@@ -229,7 +229,7 @@ class EpochBatches(Sampler[list[Key]]):
 
 
 class TrainingClips(Dataset[tuple[torch.Tensor, int, int]]):
-    """One item an utterance: a picture, ``uint8 (1, n_mels, frames)``, its number, its label.
+    """One item an utterance: picture, ``uint8 (channels, n_mels, frames)``, number and label.
 
     Windows that are hardly speech (the silent tail of a long clip) are drawn accordingly seldom.
 
@@ -238,8 +238,8 @@ class TrainingClips(Dataset[tuple[torch.Tensor, int, int]]):
     clips : sequence of Clip
     seed : int
     copies : sequence of ndarray, optional
-        For each clip further pictures of it, ``uint8 (copies, n_mels, frames)``; they and the clip
-        itself are equally likely.
+        For each clip further pictures of it, ``uint8 (copies, channels, n_mels, frames)``; they
+        and the clip itself, which is the same in all channels, are equally likely.
     """
 
     def __init__(
@@ -253,16 +253,19 @@ class TrainingClips(Dataset[tuple[torch.Tensor, int, int]]):
     def __getitem__(self, key: Key) -> tuple[torch.Tensor, int, int]:
         clip = self._clips[key[1]]
         random = np.random.default_rng([self._seed, *key])
+        channels = 1
         if self._copies is not None:
             copies = self._copies[key[1]]
+            channels = copies.shape[1]
             chosen = int(random.integers(len(copies) + 1))
             if chosen < len(copies):
-                return torch.from_numpy(copies[chosen][None]), key[1], clip.emotion
+                return torch.from_numpy(copies[chosen]), key[1], clip.emotion
         window = 0
         if len(clip.rows) > 1:
             weights = np.array([row.speech + 1e-6 for row in clip.rows])
             window = int(random.choice(len(weights), p=weights / weights.sum()))
-        return torch.from_numpy(clip.images[window][None]), key[1], clip.emotion
+        image = np.repeat(clip.images[window][None], channels, axis=0)
+        return torch.from_numpy(image), key[1], clip.emotion
 
 
 class TrainingSounds(Dataset[tuple[torch.Tensor, int, int, int]]):
@@ -306,7 +309,7 @@ def changed_copies(
     ----------
     sounds : TrainingSounds
     pictures : nn.Module
-        A batch of waveforms and lengths -> ``float32 (N, 1, n_mels, frames)``.
+        A batch of waveforms and lengths -> ``float32 (N, channels, n_mels, frames)``.
     copies : int
     seed : int
     progress : bool
@@ -315,7 +318,7 @@ def changed_copies(
     Returns
     -------
     list of ndarray
-        For each clip ``uint8 (copies, n_mels, frames)``.
+        For each clip ``uint8 (copies, channels, n_mels, frames)``.
     """
     made: list[list[UInt8]] = [[] for _ in range(len(sounds))]
     keys = [(copy, number) for copy in range(copies) for number in range(len(sounds))]
@@ -328,7 +331,7 @@ def changed_copies(
             waveforms, lengths, _, _ = zip(*(sounds[key] for key in part), strict=True)
             changed = pictures(torch.stack(waveforms), torch.tensor(lengths))
             for (_, number), picture in zip(part, changed.round().byte().numpy(), strict=True):
-                made[number].append(picture[0])
+                made[number].append(picture)
     return [np.stack(pictures_of) for pictures_of in made]
 
 

@@ -56,6 +56,8 @@ class Experiment:
         Earlier experiment whose networks are started from (``from`` in the file).
     teachers : tuple of str
         Earlier experiments whose networks teach, those of the same fold, of all their seeds.
+    average : tuple of str
+        Earlier experiments whose weights are averaged with its own, those of the same fold.
     refit : str or None
         Earlier experiment of whom this is the refit: its recipe, start and teachers, and trained on
         its validation speakers, too.
@@ -75,6 +77,7 @@ class Experiment:
     also: tuple[str, ...] = ()
     start: str | None = None
     teachers: tuple[str, ...] = ()
+    average: tuple[str, ...] = ()
     refit: str | None = None
     speech: tuple[str, ...] = ()
     folds: tuple[str, ...] = FOLDS
@@ -102,6 +105,8 @@ class Job:
         Folder of the run whose network this one starts from.
     teachers : tuple of Path
         Folders of the runs whose networks teach this one.
+    average : tuple of Path
+        Folders of the runs whose weights are averaged with its own.
     refit : Path or None
         Folder of the run of which this one is the refit.
     """
@@ -112,13 +117,14 @@ class Job:
     out: Path
     start: Path | None = None
     teachers: tuple[Path, ...] = ()
+    average: tuple[Path, ...] = ()
     refit: Path | None = None
 
     @property
     def needs(self) -> tuple[Path, ...]:
         """Runs that must be finished first."""
         single = (run for run in (self.start, self.refit) if run is not None)
-        return (*single, *self.teachers)
+        return (*single, *self.teachers, *self.average)
 
     @property
     def folder(self) -> Path:
@@ -182,7 +188,8 @@ def read_experiments(path: Path, folds: Sequence[str] = FOLDS) -> tuple[Experime
             if experiment.name in found:
                 raise ValueError("there are two of this name")
             _check_start(experiment, found)
-            _check_teachers(experiment, found)
+            _check_same_fold("teachers", experiment.teachers, experiment, found)
+            _check_same_fold("average", experiment.average, experiment, found)
         except ValueError as error:
             raise ValueError(f"{path}: {name}: {error}") from None
         found[experiment.name] = experiment
@@ -207,7 +214,7 @@ def select(experiments: Sequence[Experiment], names: Iterable[str]) -> tuple[Exp
         chosen.add(name)
         single = (by_name[name].start, by_name[name].refit)
         waiting += [needed for needed in single if needed is not None]
-        waiting += by_name[name].teachers
+        waiting += [*by_name[name].teachers, *by_name[name].average]
     return tuple(experiment for experiment in experiments if experiment.name in chosen)
 
 
@@ -219,12 +226,8 @@ def jobs_of(experiments: Sequence[Experiment], out: Path) -> tuple[Job, ...]:
         if experiment.start is None:
             return None
         base = by_name[experiment.start]
-        return _folder(
-            out,
-            base.name,
-            seed if seed in base.seeds else base.seeds[0],
-            fold if fold in base.folds else ALL,
-        )
+        fold = fold if fold in base.folds else ALL
+        return _folder(out, base.name, _seed_of(base, seed), fold)
 
     def teachers(experiment: Experiment, fold: str) -> tuple[Path, ...]:
         return tuple(
@@ -241,6 +244,10 @@ def jobs_of(experiments: Sequence[Experiment], out: Path) -> tuple[Job, ...]:
             out,
             start(experiment, seed, fold),
             teachers(experiment, fold),
+            tuple(
+                _folder(out, name, _seed_of(by_name[name], seed), fold)
+                for name in experiment.average
+            ),
             None if experiment.refit is None else _folder(out, experiment.refit, seed, fold),
         )
         for experiment in experiments
@@ -248,6 +255,11 @@ def jobs_of(experiments: Sequence[Experiment], out: Path) -> tuple[Job, ...]:
         for seed in experiment.seeds
         for fold in experiment.folds
     )
+
+
+def _seed_of(earlier: Experiment, seed: int) -> int:
+    """The same seed, where it has that."""
+    return seed if seed in earlier.seeds else earlier.seeds[0]
 
 
 def check_begun(jobs: Iterable[Job]) -> None:
@@ -284,6 +296,8 @@ def _data_yaml(experiment: Experiment) -> str:
     }
     if experiment.teachers:
         values["teachers"] = list(experiment.teachers)
+    if experiment.average:
+        values["average"] = list(experiment.average)
     if experiment.refit is not None:
         values["refit"] = experiment.refit
     if experiment.speech:
@@ -319,6 +333,7 @@ def _experiment(entry: Mapping[str, Any], folds: tuple[str, ...]) -> Experiment:
         also=tuple(_listed(entry, "also", str, ())),
         start=_text(entry, "from") if "from" in entry else None,
         teachers=tuple(_listed(entry, "teachers", str, ())),
+        average=tuple(_listed(entry, "average", str, ())),
         speech=tuple(_listed(entry, "speech", str, ())),
         folds=tuple(map(str, _listed(entry, "folds", (int, str), folds))),
         seeds=tuple(_listed(entry, "seeds", int, (_FIRST_SEED,))),
@@ -414,18 +429,20 @@ def _check_start(experiment: Experiment, earlier: Mapping[str, Experiment]) -> N
             )
 
 
-def _check_teachers(experiment: Experiment, earlier: Mapping[str, Experiment]) -> None:
-    """A fold is taught by networks of the same fold: others have heard whom it is scored on."""
+def _check_same_fold(
+    key: str, names: Sequence[str], experiment: Experiment, earlier: Mapping[str, Experiment]
+) -> None:
+    """Networks of the same fold teach and are averaged: others have heard who is scored."""
     if experiment.not_run is not None:
         return
-    for name in experiment.teachers:
+    for name in names:
         if name not in earlier:
-            raise ValueError(f"teachers has {name!r}, which is no experiment before it")
+            raise ValueError(f"{key} has {name!r}, which is no experiment before it")
         if earlier[name].not_run is not None:
-            raise ValueError(f"teachers has {name}, which is not run")
+            raise ValueError(f"{key} has {name}, which is not run")
         for fold in experiment.folds:
             if fold not in earlier[name].folds:
-                raise ValueError(f"teachers has {name}, which has no fold {fold}")
+                raise ValueError(f"{key} has {name}, which has no fold {fold}")
 
 
 def _heard(experiment: Experiment, earlier: Mapping[str, Experiment]) -> Iterator[str]:

@@ -72,9 +72,9 @@ def name_and_hash(name: str, content: Path) -> str:
 
 
 def refuse_leak(path: Path, heritage: Heritage, unheard: frozenset[str]) -> None:
-    """See to it that a teacher has heard nobody whom its pupil is scored on.
+    """See to it that a teacher, or weights to average with, has heard nobody who is scored.
 
-    Soft targets of such a teacher would carry the test speakers' voices into the training.
+    Either would carry the test speakers' voices into the run.
 
     Parameters
     ----------
@@ -92,6 +92,6 @@ def refuse_leak(path: Path, heritage: Heritage, unheard: frozenset[str]) -> None
     heard = sorted(heritage.speakers & unheard)
     if heard:
         raise ValueError(
-            f"{path}: as a teacher it would leak: it was trained on {', '.join(heard)}, whom this "
-            "run is scored on or keeps apart; take a teacher that was trained for the same fold"
+            f"{path}: it would leak: it was trained on {', '.join(heard)}, whom this "
+            "run is scored on or keeps apart; take one that was trained for the same fold"
         )

@@ -184,6 +184,8 @@ def command(job: Job, pictures: Mapping[Rendering, Path], places: Places) -> lis
         words += ["--from", job.start]
     if job.teachers:
         words += ["--teacher", *job.teachers]
+    if job.average:
+        words += ["--average", *job.average]
     if experiment.speech:
         rendered = (pictures[corpus, experiment.recipe.image] for corpus in experiment.speech)
         words += ["--gate-speech", *rendered]

@@ -41,7 +41,8 @@ _HISTORY: Final = (
 class Lessons:
     """What training clips teach beside their labels.
 
-    ``teachers`` see the pictures that are trained on; ``soft`` are scores of the clips themselves,
+    ``teachers`` see the pictures that are trained on, before anything spoilt the voice in them;
+    ``soft`` are scores of the clips themselves,
     ``float32 (clips, classes)``, by their numbers; ``speakers`` are ``int64 (clips,)``.
     """
 
@@ -138,7 +139,6 @@ class Learner(lightning.LightningModule):
             recipe.freq_stretch,
             recipe.shift,
             recipe.line,
-            recipe.telephone,
             recipe.noise,
             recipe.freq_mask,
             recipe.time_mask,
@@ -176,7 +176,7 @@ class Learner(lightning.LightningModule):
     def training_step(self, batch: tuple[torch.Tensor, ...], _: int) -> torch.Tensor:
         self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         with torch.autocast(self.device.type, enabled=False):  # pictures are made in full precision
-            images, targets = self._lesson(batch)
+            images, clear, targets = self._lesson(batch)
         pooled: torch.Tensor | None = None
         if self._adversary is None:
             logits = self(images)
@@ -191,7 +191,7 @@ class Learner(lightning.LightningModule):
         )
         if self.recipe.distill:
             teachers = self._lessons.teachers
-            taught = targets.taught if teachers is None else teachers(images)
+            taught = targets.taught if teachers is None else teachers(clear)
             assert taught is not None  # training has seen to it
             apart = distance(logits, taught, self.recipe.distill_temperature)
             loss = (1 - self.recipe.distill) * loss + self.recipe.distill * apart
@@ -201,8 +201,14 @@ class Learner(lightning.LightningModule):
         self._log_mean("train/loss", loss, prog_bar=True)
         return loss
 
-    def _lesson(self, batch: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, Targets]:
-        """The pictures that a batch is learnt from, and what they teach."""
+    def _lesson(
+        self, batch: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, torch.Tensor, Targets]:
+        """The pictures that a batch is learnt from, those that teachers hear, and the targets.
+
+        Teachers hear a voice as it was before noise, babble or a telephone spoilt it: what they
+        would say of the rest is a guess, and the pupil would learn the guess.
+        """
         numbers, labels = batch[-2:]
         targets = self._targets(numbers, labels)
         images = self._sound(*batch[:2]) if self._sound else batch[0].float()
@@ -216,7 +222,8 @@ class Learner(lightning.LightningModule):
             )
             images, targets = pasted.images, targets.pasted(pasted)
         images, joined = mixup(self._augment(images), targets.joined(), self.recipe.mixup)
-        return images, targets.parted(joined)
+        # The second channel, where there is one (SoundPictures), is the voice unspoilt.
+        return images[:, :1], images[:, -1:], targets.parted(joined)
 
     def _targets(self, numbers: torch.Tensor, labels: torch.Tensor) -> Targets:
         soft, speakers = self._lessons.soft, self._lessons.speakers

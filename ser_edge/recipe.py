@@ -74,7 +74,6 @@ class Recipe:
         0, "waveforms are changed (sound-...) so often for all epochs; 0: anew every epoch"
     )
     line: float = _value(0.0, "share of the clips heard through another microphone or line")
-    telephone: float = _value(0.0, "share of the clips heard over a telephone")
     noise: float = _value(0.3, "share of the clips that get stationary noise")
     freq_mask: int = _value(10, "SpecAugment: greatest width of a band mask; two masks")
     time_mask: int = _value(40, "SpecAugment: greatest width of a time mask; two masks")
@@ -123,7 +122,6 @@ class Recipe:
             ("shift", 0 <= self.shift <= 1, "0 to 1"),
             ("copies", 0 <= self.copies <= 1000, "0 to 1000"),
             ("line", 0 <= self.line <= 1, "0 to 1"),
-            ("telephone", 0 <= self.telephone <= 1, "0 to 1"),
             ("noise", 0 <= self.noise <= 1, "0 to 1"),
             ("freq_mask", 0 <= self.freq_mask <= self.image.n_mels, "0 to n_mels"),
             ("time_mask", 0 <= self.time_mask <= self.image.frames, "0 to the image's frames"),

@@ -35,6 +35,12 @@ _ECHO_SECONDS: Final = (0.08, 0.5)  # below, the ear does not tell it from the s
 _ECHO_DB: Final = (-20.0, -6.0)
 _MOST_ECHOES: Final = 3
 
+_TELEPHONE_LOW: Final = (200.0, 400.0)  # Hz, around the 300 to 3400 of ITU-T G.712
+_TELEPHONE_HIGH: Final = (3000.0, 3900.0)  # Hz
+_TELEPHONE_FALL_DB: Final = (20.0, 150.0)  # an octave
+_TELEPHONE_HZ: Final = 4000.0  # half its rate
+_MU_LAW: Final = 256  # steps of ITU-T G.711
+
 _LOWEST_HZ: Final = 50.0  # brown noise would else lie below what is heard
 _STRETCH_SECONDS: Final = 0.05  # as in audio.levels
 _SPEECH_RANGE_DB: Final = 35.0  # as in the share of speech of a rendering
@@ -51,19 +57,29 @@ class SoundPictures(nn.Module):
     ----------
     strengths, spec, babble_bank
         As :class:`SoundAugment` takes them.
+    paired : bool
+        Give the picture of what is heard and, as a second channel, that of the same voice before
+        noise, babble or a telephone spoilt it.
     """
 
     def __init__(
-        self, strengths: SoundStrengths, spec: MelImageSpec, babble_bank: torch.Tensor
+        self,
+        strengths: SoundStrengths,
+        spec: MelImageSpec,
+        babble_bank: torch.Tensor,
+        *,
+        paired: bool = False,
     ) -> None:
         super().__init__()
         self._augment = SoundAugment(strengths, spec, babble_bank)
         self._image = MelImage(spec)
+        self._paired = paired
 
     def forward(self, waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """``float32 (N, samples)``, ``int64 (N,)`` -> ``float32 (N, 1, n_mels, frames)``."""
-        images: torch.Tensor = self._image(self._augment(waveforms, lengths))
-        return images
+        """``float32 (N, samples)``, ``int64 (N,)`` -> ``float32 (N, 1 or 2, n_mels, frames)``."""
+        clear = self._augment.spoken(waveforms, lengths)
+        images: torch.Tensor = self._image(self._augment.spoil(clear))
+        return torch.cat([images, self._image(clear)], dim=1) if self._paired else images
 
 
 class SoundAugment:
@@ -111,17 +127,30 @@ class SoundAugment:
         Tensor
             ``float32 (N, window_samples)``; may exceed 1.0, nothing is clipped.
         """
+        return self.spoil(self.spoken(waveforms, lengths))
+
+    @torch.no_grad()
+    def spoken(self, waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """The first half of it: the voice and its room, ``float32 (N, window_samples)``."""
         strengths, rate = self.strengths, self.spec.sample_rate
         if strengths.speed or strengths.pitch:
             waveforms, lengths = retune(waveforms, lengths, strengths.speed, strengths.pitch, rate)
         windows = place(waveforms, lengths, strengths.shift, self.spec)
         if strengths.reverb or strengths.echo:
             windows = add_reflections(windows, strengths.reverb, strengths.echo, rate)
+        return windows
+
+    @torch.no_grad()
+    def spoil(self, windows: torch.Tensor) -> torch.Tensor:
+        """The second half: what else is heard, and how it comes here."""
+        strengths, rate = self.strengths, self.spec.sample_rate
         if strengths.noise:
             windows = add_noise(windows, strengths.noise, strengths.snr_db, rate)
         if strengths.babble:
             self._voices = self._voices.to(windows.device)
             windows = add_babble(windows, strengths.babble, strengths.snr_db, self._voices, rate)
+        if strengths.telephone:
+            windows = through_telephone(windows, strengths.telephone, rate)
         if strengths.gain:
             windows = change_gain(windows, strengths.gain)
         return windows
@@ -537,6 +566,45 @@ def speech_power(windows: torch.Tensor, rate: int) -> torch.Tensor:
     speech = power >= loudest * 10 ** (-_SPEECH_RANGE_DB / 10)
     mean: torch.Tensor = (power * speech).sum(dim=1) / speech.sum(dim=1)
     return mean
+
+
+def through_telephone(windows: torch.Tensor, share: float, rate: int) -> torch.Tensor:
+    """Let a share of the clips come over a telephone: about 300 to 3400 Hz, in mu-law.
+
+    Limits and slopes (20 to 150 dB an octave) are drawn for each clip; nothing is left from 4 kHz
+    on. Full scale is 1.0, and what exceeds it is clipped there.
+
+    Parameters
+    ----------
+    windows : Tensor
+        ``float32 (N, samples)``.
+    share : float
+        Of the clips, 0 to 1.
+    rate : int
+        8,000 or more.
+    """
+    n, samples = windows.shape
+    some = Some(n, share, windows.device)
+    low, high = some.uniform(*_TELEPHONE_LOW, 1), some.uniform(*_TELEPHONE_HIGH, 1)
+    fall = some.uniform(*_TELEPHONE_FALL_DB, 1)
+    if not len(some.index):
+        return windows
+    hertz = torch.fft.rfftfreq(samples, 1 / rate, device=windows.device)
+    octave = torch.log2(hertz.clamp(min=1.0))
+    beyond = (torch.log2(low) - octave).clamp(min=0) + (octave - torch.log2(high)).clamp(min=0)
+    response = torch.pow(10.0, -fall * beyond / 20) * (hertz < _TELEPHONE_HZ)
+
+    def limited(sound: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = torch.fft.irfft(torch.fft.rfft(sound) * response, n=samples)
+        return result
+
+    band = limited(windows[some.index]).clamp(-1.0, 1.0)
+    # torchaudio's code of silence stands for -81 dB; that of G.711 stands for silence.
+    band = torch.cat([band, torch.zeros_like(band[:, :1])], dim=1)
+    coded = torchaudio.functional.mu_law_encoding(band, _MU_LAW)
+    decoded = torchaudio.functional.mu_law_decoding(coded, _MU_LAW)
+    heard = limited(decoded[:, :-1] - decoded[:, -1:])
+    return windows.index_copy(0, some.index, heard)
 
 
 def change_gain(windows: torch.Tensor, decibels: float) -> torch.Tensor:

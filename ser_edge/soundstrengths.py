@@ -23,6 +23,7 @@ class SoundStrengths:
     noise: float = _value(0.0, "share of the clips that get noise, violet over white to brown")
     babble: float = _value(0.0, "share of the clips that get the babble of 3 to 8 other speakers")
     snr_db: float = _value(5.0, "lowest SNR of noise and babble in dB; the highest is 30 above")
+    telephone: float = _value(0.0, "share of the clips that come over a telephone")
     gain: float = _value(0.0, "level changed by up to so many dB, up or down")
     shift: float = _value(
         0.0,
@@ -40,6 +41,7 @@ class SoundStrengths:
             ("noise", 0, 1),
             ("babble", 0, 1),
             ("snr_db", -20, 60),
+            ("telephone", 0, 1),
             ("gain", 0, 40),
             ("shift", 0, 1),
             ("speed", 0, 0.5),
@@ -50,6 +52,11 @@ class SoundStrengths:
             value = getattr(self, name)
             if not low <= value <= high:  # nor is NaN
                 raise ValueError(f"sound.{name} is {value!r}, allowed: {low} to {high}")
+
+    @property
+    def spoilt(self) -> bool:
+        """Whether something else is heard, or not all of the voice, so that less can be told."""
+        return any((self.noise, self.babble, self.telephone))
 
     @property
     def any(self) -> bool:

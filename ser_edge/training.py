@@ -114,6 +114,10 @@ class Ancestry:
         Runs or model folders whose mean scores are taught, where the recipe has ``distill``.
     soft_targets : Path, optional
         File of ``scripts/teach.py`` to be taught in place of teachers.
+    average : sequence of Path
+        Runs or model folders of the same network whose weights are averaged with the run's own
+        when it is trained ("model soup", Wortsman et al. 2022, arXiv 2203.05482). It needs runs
+        from the same start: others lie in other valleys.
     refit : Path, optional
         A finished run of the same recipe and fold. Once that has shown on the fold's validation
         speakers what the recipe is worth, this one is trained on them as well; the validation
@@ -123,6 +127,7 @@ class Ancestry:
     start: Path | None = None
     teachers: Sequence[Path] = ()
     soft_targets: Path | None = None
+    average: Sequence[Path] = ()
     refit: Path | None = None
 
 
@@ -190,7 +195,11 @@ def train(
     division = divide(rows, fold, recipe.seed, refit=ancestry.refit is not None)
     validated = () if ancestry.refit is None else _validated(ancestry.refit, recipe, fold)
     clips = _clips(sources, recipe, division)
-    lessons, taught_by = _lessons(recipe, clips.training, ancestry, unheard_speakers(division))
+    unheard = unheard_speakers(division)
+    lessons, taught_by = _lessons(recipe, clips.training, ancestry, unheard)
+    averaged = [heritage_of_run(run) for run in ancestry.average]
+    for run, past in zip(ancestry.average, averaged, strict=True):
+        refuse_leak(run, past, unheard)
     data = _fingerprint(fold, clips.training, taught_by)
     checkpoint = _unfinished(out, recipe, data, resume=resume)
     origin = provenance()  # of the start: the tree may be edited while a long run goes on
@@ -202,7 +211,8 @@ def train(
     on_gpu = isinstance(trainer.accelerator, CUDAAccelerator)
     dataset, sound = _inputs(clips.training, sources.sounds, recipe, progress=progress)
     net = build_net(recipe)
-    heritage = list(taught_by)
+    others = [_alike(net, run) for run in ancestry.average]
+    heritage = [*taught_by, *averaged]
     if ancestry.start is not None:
         _take_weights(net, ancestry.start)
         heritage.append(heritage_of_run(ancestry.start))
@@ -247,6 +257,7 @@ def train(
     # From the checkpoint, not from memory: a run broken off after its last epoch has only that.
     held = torch.load(last_checkpoint(out), weights_only=True, map_location="cpu")
     module.load_state_dict(held["state_dict"])
+    _average(module.net, others)
     told_apart = _fit_gate(module.net, [*clips.training, *clips.voices], recipe)
     write_whole(out / WEIGHTS, save_safetensors(_contiguous(module.net)))
     predictions = [*validated, *_predictions(module.net, clips.scored, fold)]
@@ -263,6 +274,7 @@ def train(
         "weights": "last epoch" + (", averaged" if recipe.ema else ""),
         "started_from": heritage[-1].name if ancestry.start else None,
         "teachers": [teacher.name for teacher in taught_by],
+        "averaged_with": [run.name for run in averaged],
         **_who_was_heard(clips, division, heritage),
         "gate": {
             "sounds": recipe.gate,
@@ -329,7 +341,12 @@ def _inputs(
 
     waveforms = load_sounds(folders, training, recipe.image, progress=progress)
     dataset = TrainingSounds(training, waveforms, recipe.image, recipe.seed)
-    sound = SoundPictures(recipe.sound, recipe.image, _babble(dataset, recipe))
+    sound = SoundPictures(
+        recipe.sound,
+        recipe.image,
+        _babble(dataset, recipe),
+        paired=bool(recipe.distill) and recipe.sound.spoilt,
+    )
     if not recipe.copies:
         return dataset, sound
     copies = changed_copies(dataset, sound, recipe.copies, recipe.seed, progress=progress)
@@ -476,12 +493,33 @@ def _freeze(net: nn.Module) -> None:
 
 def _take_weights(net: nn.Module, folder: Path) -> None:
     """Start from the weights of a run or a model; a gate is fitted anew after every training."""
-    state = {n: v for n, v in load_net(folder)[1].state_dict().items() if not n.startswith(GATE)}
     gate = {n: v for n, v in net.state_dict().items() if n.startswith(GATE)}
     try:
-        net.load_state_dict(state | gate)
+        net.load_state_dict(_weights(folder) | gate)
     except RuntimeError as error:
         raise ValueError(f"{folder}: its network is not the recipe's: {error}") from None
+
+
+def _alike(net: nn.Module, folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of a run or a model that is the same network."""
+    found = _weights(folder)
+    shapes = {n: v.shape for n, v in net.state_dict().items() if not n.startswith(GATE)}
+    if {name: value.shape for name, value in found.items()} != shapes:
+        raise ValueError(f"{folder}: its network is not the recipe's")
+    return found
+
+
+def _average(net: nn.Module, others: Sequence[Mapping[str, torch.Tensor]]) -> None:
+    """Average a network's weights with others; its gate is fitted afterwards."""
+    for name, value in net.state_dict().items():
+        if others and not name.startswith(GATE) and value.is_floating_point():
+            value.copy_(torch.stack([value, *(other[name] for other in others)]).mean(dim=0))
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Of a run or a model, its gate apart."""
+    state = load_net(folder)[1].state_dict()
+    return {name: value for name, value in state.items() if not name.startswith(GATE)}
 
 
 def _contiguous(net: nn.Module) -> dict[str, torch.Tensor]:

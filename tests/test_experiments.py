@@ -259,6 +259,26 @@ def test_teachers_are_finished_first_and_told_by_fold_and_seed(bench):
     ]
 
 
+def test_networks_to_average_with_are_finished_first_and_of_the_same_fold(bench):
+    bench.write(
+        {"name": "a"},
+        {"name": "b", "seeds": [1, 2]},
+        {"name": "mean", "seeds": [2], "average": ["a", "b"]},
+    )
+    assert bench.run("--only", "mean", "--folds", 4).returncode == 0
+    calls = bench.calls()
+    assert {call[1] for call in calls[:-1]} == {
+        str(bench.out / name) for name in ("a/fold-4", "b/fold-4", "b/seed-2/fold-4")
+    }
+    words = calls[-1]
+    assert words[1] == str(bench.out / "mean/seed-2/fold-4")
+    first = words.index("--average") + 1
+    assert words[first : first + 2] == [
+        str(bench.out / name) for name in ("a/fold-4", "b/seed-2/fold-4")
+    ]
+    assert "average" in (bench.out / "mean" / "data.yaml").read_text()
+
+
 def test_a_refit_is_all_of_what_it_refits_but_for_who_is_heard(bench):
     bench.write(
         {"name": "a", "folds": [1, 4, "all"]},
@@ -475,6 +495,10 @@ def test_a_document_without_a_place_for_the_table_is_refused(bench, text):
         (
             [{"name": "a", "not_run": "x"}, {"name": "b", "teachers": ["a"]}],
             "b: teachers has a, which is not run",
+        ),
+        (
+            [{"name": "a", "folds": [1]}, {"name": "b", "average": ["a"]}],
+            "b: average has a, which has no fold 4",
         ),
         (
             [{"name": "a", "folds": ["all"]}, {"name": "b", "from": "a"}],

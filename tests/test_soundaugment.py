@@ -22,8 +22,9 @@ RATE = 16_000
 SPEC = MelImageSpec(seconds=2.0)
 SHORT = MelImageSpec(seconds=0.5)
 ALL = SoundStrengths(
-    noise=0.5, babble=0.5, gain=6.0, shift=1.0, speed=0.1, pitch=3.0, reverb=0.5, echo=0.5
-)
+    noise=0.5, babble=0.5, telephone=0.5, gain=6.0, shift=1.0, speed=0.1, pitch=3.0, reverb=0.5,
+    echo=0.5,
+)  # fmt: skip
 NO_BANK = torch.empty(0, 0)
 
 
@@ -81,6 +82,8 @@ def test_the_default_does_nothing():
     assert not SoundStrengths().any
     assert not SoundStrengths(snr_db=20.0).any
     assert SoundStrengths(echo=0.1).any
+    assert not SoundStrengths(echo=0.1, pitch=1.0).spoilt
+    assert SoundStrengths(telephone=0.1).spoilt
 
 
 @pytest.mark.parametrize(
@@ -89,6 +92,7 @@ def test_the_default_does_nothing():
         ("noise", 1.1),
         ("babble", -0.1),
         ("snr_db", -30.0),
+        ("telephone", 2.0),
         ("gain", 100.0),
         ("shift", 2.0),
         ("speed", 0.6),
@@ -142,6 +146,7 @@ SINGLE = [
     {"speed": 0.1, "pitch": 4.0},
     {"reverb": 0.5},
     {"echo": 0.5},
+    {"telephone": 0.5},
 ]
 
 
@@ -150,13 +155,14 @@ SINGLE = [
 def test_several_processes_see_what_one_would(monkeypatch, strengths, world):
     waveforms, lengths = speech(8, 40_000, 36_000)
     whole = augment((waveforms, lengths), strengths)
+    close = 1e-3 if strengths.telephone else 1e-5  # mu-law rounds up what is 1e-7 louder
     state = torch.get_rng_state()
     part = len(lengths) // world
     for rank in range(world):
         monkeypatch.setattr(draws, "rank_and_world", lambda rank=rank: (rank, world))
         rows = slice(rank * part, (rank + 1) * part)
         own = augment((waveforms[rows], lengths[rows]), strengths)
-        torch.testing.assert_close(own, whole[rows], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(own, whole[rows], atol=close, rtol=1e-4)
         assert torch.equal(torch.get_rng_state(), state)  # and goes on alike
 
 
@@ -173,7 +179,15 @@ def test_a_row_does_not_depend_on_the_others():
 @pytest.mark.parametrize("seed", range(5))
 def test_silence_stays_silence_and_one_sample_is_a_sound(seed):
     strong = SoundStrengths(
-        noise=1.0, babble=1.0, gain=40.0, shift=1.0, speed=0.5, pitch=12.0, reverb=1.0, echo=1.0
+        noise=1.0,
+        babble=1.0,
+        telephone=1.0,
+        gain=40.0,
+        shift=1.0,
+        speed=0.5,
+        pitch=12.0,
+        reverb=1.0,
+        echo=1.0,
     )
     waveforms = torch.zeros(4, 40_000)
     waveforms[3, 0] = 0.5
@@ -182,7 +196,7 @@ def test_silence_stays_silence_and_one_sample_is_a_sound(seed):
     assert not windows[:3].any()
 
 
-@pytest.mark.parametrize("name", ["noise", "babble", "reverb", "echo", "pitch"])
+@pytest.mark.parametrize("name", ["noise", "babble", "telephone", "reverb", "echo", "pitch"])
 def test_as_many_clips_are_touched_as_the_strength_says(name):
     n = 400
     waveforms = torch.randn(1, 8000).repeat(n, 1)
@@ -432,6 +446,36 @@ def test_babble_needs_voices():
         SoundAugment(SoundStrengths(noise=1.0), SPEC, bank)
         with pytest.raises(ValueError, match=r"sound\.babble needs clips"):
             SoundAugment(SoundStrengths(babble=0.1), SPEC, bank)
+
+
+def test_a_telephone_has_its_band_and_the_noise_of_mu_law():
+    waveform = 0.1 * torch.randn(8, 32_000)
+    heard = augment((waveform, torch.full((8,), 32_000)), SoundStrengths(telephone=1.0))
+    power = torch.fft.rfft(heard).abs().square() / torch.fft.rfft(waveform).abs().square()
+    gain = 10 * torch.log10(power.clamp(min=1e-20))
+    hertz = torch.fft.rfftfreq(32_000, 1 / RATE)
+    inside = gain[:, (hertz > 450) & (hertz < 2900)]
+    assert inside.median(dim=1).values.abs().max() < 0.1
+    assert gain[:, hertz >= 4000].max() < -60
+    assert gain[:, hertz < 50].median() < -20  # two octaves below, at 20 dB an octave and more
+    tone = 0.1 * torch.sin(2 * torch.pi * 1000 / RATE * torch.arange(32_000))[None]
+    error = augment((tone, torch.tensor([32_000])), SoundStrengths(telephone=1.0)) - tone
+    error = error[:, 2000:-2000]
+    snr = 10 * torch.log10(tone.square().mean() / error.square().mean())
+    assert 33 < snr < 45  # G.711 has 38 dB over a wide range of levels
+
+
+def test_a_pair_is_what_is_heard_and_the_same_voice_before_it_was_spoilt():
+    batch = speech(4, 40_000, 36_000)
+    strengths = SoundStrengths(noise=1.0, snr_db=0.0, telephone=1.0, speed=0.1, shift=1.0)
+    torch.manual_seed(1)
+    pair = SoundPictures(strengths, SPEC, NO_BANK, paired=True)(*batch)
+    torch.manual_seed(1)
+    heard = SoundPictures(strengths, SPEC, NO_BANK)(*batch)
+    torch.manual_seed(1)
+    clear = SoundPictures(SoundStrengths(speed=0.1, shift=1.0), SPEC, NO_BANK)(*batch)
+    assert torch.equal(pair, torch.cat([heard, clear], dim=1))
+    assert (heard - clear).abs().mean() > 10
 
 
 def test_gain_is_in_decibels_and_clips_nothing():

@@ -258,7 +258,9 @@ def test_two_processes_reach_what_one_reaches(images, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums in another order are no fault
     config = tmp_path / "tiny.yaml"
     values = {"epochs": 3, "mixup": 0.2, "dropout": 0.3, "noise": 0.2}
-    values |= {"line": 0.2, "crop": 4.0}
+    # With seeds 1 and 2 a mask's border falls on the next frame by rounding; with 1 the vector
+    # instructions of another processor do the same to a single process.
+    values |= {"line": 0.2, "crop": 4.0, "seed": 4}
     values["precision"] = "32-true"
     config.write_text(Recipe.from_dict({**training_yaml(RECIPE.to_yaml()), **values}).to_yaml())
     words = ["--fold", "1", "--config", config, "--accelerator", "cpu", "--quiet"]
@@ -379,6 +381,36 @@ def test_a_start_of_another_network_is_refused(images, tmp_path, here):
     done = here("train.py", images, tmp_path / "run", "--fold", 1, "--from", tmp_path / "none")
     assert done.returncode == 2
     assert "config.yaml: No such file" in done.stderr
+
+
+def test_weights_are_averaged_with_runs_from_the_same_start(images, tmp_path):
+    def run(name: str, recipe: Recipe = RECIPE, fold: str = "1", **earlier) -> dict:
+        training.train(
+            training.Sources(images), tmp_path / name, recipe, fold, training.Ancestry(**earlier),
+            hardware=CPU, progress=False,
+        )  # fmt: skip
+        return load_net(tmp_path / name)[1].state_dict()
+
+    run("start")
+    start = tmp_path / "start"
+    other = run("other", replace(RECIPE, lr=0.004), start=start)
+    alone = run("alone", start=start)
+    mean = run("mean", start=start, average=[tmp_path / "other"])
+    for name, value in mean.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (alone[name] + other[name]) / 2)
+    assert not torch.equal(alone["classify.weight"], other["classify.weight"])
+    metrics = json.loads((tmp_path / "mean" / "metrics.json").read_text())
+    assert [name.split()[0] for name in metrics["averaged_with"]] == ["other"]
+    gated = run("gated", replace(RECIPE, gate=12), start=start, average=[tmp_path / "mean"])
+    assert gated["gate.weight"].any()  # fitted to the averaged features
+
+    run("all", fold="all")
+    with pytest.raises(ValueError, match="all: it would leak: it was trained on"):
+        run("leak", average=[tmp_path / "all"])
+    run("narrow", replace(RECIPE, width=0.5))
+    with pytest.raises(ValueError, match="narrow: its network is not the recipe's"):
+        run("odd", average=[tmp_path / "narrow"])
 
 
 def test_a_gate_is_fitted_anew_after_a_start_without_or_with_one(images, tmp_path):
@@ -545,12 +577,19 @@ def test_changed_copies_are_made_once_and_drawn_beside_the_clip(images, make_rav
     assert torch.equal(torch.get_rng_state(), before)
     again = changed_copies(sounds, pictures, 3, seed=1)
     assert [c.tobytes() for c in copies] == [c.tobytes() for c in again]
-    assert [c.shape for c in copies] == [(3, *SMALL.shape)] * len(clips)
+    assert [c.shape for c in copies] == [(3, 1, *SMALL.shape)] * len(clips)
     items = TrainingClips(clips, 1, copies)
     seen = {items[epoch, 1][0].numpy().tobytes() for epoch in range(60)}
     assert seen == {p.tobytes() for p in (*copies[1], clips[1].images[0])}
     assert len(seen) == 4
     assert {items[epoch, 1][1:] for epoch in range(9)} == {(1, clips[1].emotion)}
+
+    paired = SoundPictures(strengths, SMALL, torch.empty(0, 0), paired=True)
+    pairs = TrainingClips(clips, 1, changed_copies(sounds, paired, 3, seed=1))
+    drawn = {picture.tobytes(): picture for e in range(60) for picture in [pairs[e, 1][0].numpy()]}
+    assert {picture[:1].tobytes() for picture in drawn.values()} == seen
+    alike = [np.array_equal(heard, clear) for heard, clear in drawn.values()]
+    assert sorted(alike) == [False, False, False, True]  # the clip itself was never spoilt
 
 
 def test_copies_in_a_run(images, make_ravdess, tmp_path, here):
@@ -795,26 +834,6 @@ def test_a_line_has_limits_and_keeps_the_loudest_and_black(batch):
     loss = change[:, speech].mean(dim=1) - change[:, beyond].mean(dim=1)
     assert 0.15 < (loss > 15).float().mean() < 0.6  # about half have limits, some of them high
     assert torch.equal(augment.through_line(images, 0.0, hertz, 60.0), images)
-
-
-def test_a_telephone_leaves_its_band_and_the_loudest(batch):
-    hertz = band_edges(SMALL)[1:-1].tolist()
-    torch.manual_seed(3)
-    images = batch.repeat(50, 1, 1, 1)
-    heard = augment.through_telephone(images, 1.0, hertz, 60.0)
-    torch.testing.assert_close(heard.amax(dim=(1, 2, 3)), images.amax(dim=(1, 2, 3)))
-    assert torch.equal(heard[..., 40:], images[..., 40:])  # black stays black
-    change = (heard - images)[..., :40] * 60 / 255  # dB
-    inside = [row for row, centre in enumerate(hertz) if 450 <= centre <= 2900]
-    assert change[:, :, inside].std(dim=2).max() < 1e-3  # one gain for all of the band
-    relative = change - change[:, :, inside].mean(dim=2, keepdim=True)
-    for row, centre in enumerate(hertz):
-        if centre >= 6500:  # 0.7 octaves at 60 dB and more, as far as there is sound
-            assert ((relative[:, :, row] < -35) | (heard[:, :, row, :40] == 0)).all()
-    some = augment.through_telephone(images, 0.3, hertz, 60.0)
-    changed = (some != images).any(dim=(1, 2, 3)).float().mean()
-    assert 0.15 < changed < 0.45
-    assert torch.equal(augment.through_telephone(images, 0.0, hertz, 60.0), images)
 
 
 def test_noise_fills_pauses_and_only_adds(batch):
