@@ -11,22 +11,23 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
 import soundfile
-import standin_delivery
 
-from conftest import ROOT, SAMPLES, speechlike
+from conftest import ROOT, SAMPLES
 from edge_app.answers import Event
 from edge_app.cli import main
 from edge_app.liveview import LiveView, clock_of
-from edge_app.soundinput import InputStatus, Lost, PcmFormat, Sound, StandardInput, wav_format
+from edge_app.soundinput import InputStatus, Lost, PcmFormat, StandardInput, wav_format
 from ser_edge import audio
 from ser_edge.audio import AudioError
 
 RATE = 16_000
-LISTEN = (sys.executable, ROOT / "tests" / "standin_delivery.py", "listen")
+LISTEN = (sys.executable, "-m", "edge_app", "listen")
 
 
 @pytest.fixture(scope="module")
@@ -200,21 +201,21 @@ def test_raw_and_wav_say_the_same(talk):
     assert (status, err) == (0, "")
     other = run(wav(talk, size=0), "-", "--sink", "jsonl")[1]
     assert [dict(e, time="") for e in raw] == [dict(e, time="") for e in other]
-    segments = raw[:-1]
-    assert [s["kind"] for s in segments] == ["segment"] * len(segments)
+    segments = raw
+    assert {s["kind"] for s in segments} == {"segment"}
     assert segments[0]["emotion"] == segments[-1]["emotion"] == "silence"
     assert segments[-1]["end"] == pytest.approx(talk.size / RATE, abs=0.001)
     assert {s["source"] for s in segments} == {"standard input"}
-    assert raw[-1] == {"kind": "closed"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_the_open_segment_closed(talk, tmp_path, number):
     out = tmp_path / "heard.jsonl"
-    process = start("-", "--rate", RATE, "--sink", f"jsonl:{out}", "--name", "hall")
+    process = start("-", "--rate", RATE, "--sink", f"jsonl:{out}", "--name", "hall", "--health", 0)
+    url = process.stderr.readline().decode().split()[-1]
     process.stdin.write(talk[: 9 * RATE].tobytes())  # it ends amid speech
     process.stdin.flush()
-    wait_for(lambda: heard_until(out) >= 9.0)
+    wait_for(lambda: asked(url)["source"]["heard"] >= 9.0)
     begun = time.monotonic()
     process.send_signal(number)
     assert process.wait(timeout=30) == 0
@@ -222,10 +223,9 @@ def test_a_signal_ends_it_with_the_open_segment_closed(talk, tmp_path, number):
     assert time.monotonic() - begun < 2.0 or os.getloadavg()[0] > os.cpu_count()
     process.stdin.close()
     lines = [json.loads(line) for line in out.read_text().splitlines()]
-    assert lines[-1] == {"kind": "closed"}
-    assert lines[-2]["kind"] == "segment"
-    assert lines[-2]["emotion"] != "silence"
-    assert lines[-2]["end"] == pytest.approx(9.0, abs=0.6)
+    assert {line["kind"] for line in lines} == {"segment"}
+    assert lines[-1]["emotion"] != "silence"
+    assert lines[-1]["end"] == pytest.approx(9.0, abs=0.6)
     assert process.stderr.read() == b""
     process.stdout.close()
     process.stderr.close()
@@ -237,7 +237,7 @@ def test_kill_9_loses_the_open_segment_alone(talk, tmp_path):
     process.stdin.write(np.concatenate([talk, talk[: 7 * RATE]]).tobytes())
     process.stdin.flush()
     whole = run(talk.tobytes(), "-", "--rate", RATE, "--sink", "jsonl")[1]
-    closed = [line for line in whole if line["kind"] == "segment"][:-1]  # the last ran to the end
+    closed = whole[:-1]  # the last ran to the end
     wait_for(lambda: out.exists() and out.read_text().count("\n") > len(closed))
     process.kill()
     process.wait(timeout=10)
@@ -251,9 +251,9 @@ def test_kill_9_loses_the_open_segment_alone(talk, tmp_path):
     assert len(lines) > len(closed)
 
 
-def heard_until(out):
-    seen = out.with_name(out.name + ".seen")
-    return float((seen.exists() and seen.read_text()) or 0.0)
+def asked(url):
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return json.load(answer)
 
 
 def wait_for(done, seconds=90.0):
@@ -268,7 +268,10 @@ def wait_for(done, seconds=90.0):
     [
         (("-", "--sink", "jsonl"), b"\0" * 999, 1, "say so with --rate 16000"),
         (("-", "--rate", "100"), b"", 2, "rate is 100, allowed: 8000 to 192000 Hz"),
-        (("-", "--rate", "16000", "--sink", "fax"), b"", 2, "sink is 'fax'"),
+        (("-", "--rate", "16000", "--sink", "fax"), b"", 2, "there is no sink 'fax', allowed"),
+        (("-", "--health", "box"), b"", 2, "'box' is no address, allowed: PORT or HOST:PORT"),
+        (("-", "--health", "70000"), b"", 2, "port is 70000, allowed: 0 to 65535"),
+        (("-", "--rate", "16000", "--health", "192.0.2.1:0"), b"", 1, "--health 192.0.2.1:0"),
         (("-", "--every", "minute"), b"", 2, "invalid choice: 'minute'"),
         (("-", "-m", "none"), b"", 2, "none"),
     ],
@@ -361,9 +364,3 @@ def drain(descriptor, into):
 )
 def test_a_clock(seconds, shown):
     assert clock_of(seconds) == shown
-
-
-def test_the_stand_in_is_what_the_command_asks_for():
-    delivery = standin_delivery.open_sinks(["jsonl"], ("a",))
-    assert hasattr(delivery, "event")
-    assert Sound(speechlike(0.1, RATE), RATE).rate == RATE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_app.classifier import Classifier
@@ -23,6 +24,7 @@ from ser_edge.audio import AudioError
 
 if TYPE_CHECKING:
     from edge_app.delivery import Delivery
+    from edge_app.health import HealthAddress
 
 _EVERY: Final = ("window", "segment", "change")
 _CLOSE_SECONDS: Final = 1.5  # for what the sinks still hold
@@ -37,6 +39,7 @@ examples:
   edge-app listen --list-mics
   edge-app listen "USB Audio" --sink jsonl:heard.jsonl
   edge-app listen 3 --every change --sink mqtt://broker.local/ser-edge
+  edge-app listen --health 8001                      # and: curl http://127.0.0.1:8001/healthz
   arecord -f S16_LE -r 16000 -t raw | edge-app listen - --rate 16000
   edge-app listen - < interview.wav                  # a WAV says its rate itself
   ffmpeg -loglevel error -rtsp_transport tcp -i rtsp://camera/stream -vn -ac 1 -ar 16000 \\
@@ -87,6 +90,12 @@ def add(commands: Commands) -> None:
         "(default: the live view in a terminal, else table)",
     )
     command.add_argument("--no-view", action="store_true", help="no live view in a terminal either")
+    command.add_argument(
+        "--health",
+        metavar="[HOST:]PORT",
+        help="answer GET /healthz there: 200 while it hears, 503 while it does not "
+        "(HOST: 127.0.0.1; PORT 0: a free one)",
+    )
     add_model_options(command)
     add_answer_options(command)
     command.set_defaults(run=_run, command=command)
@@ -94,10 +103,15 @@ def add(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from edge_app.delivery import open_sinks
+    from edge_app.health import HealthAddress
     from edge_app.microphone import MicrophoneError
 
     if options.list_mics:
         return _list_mics(options)
+    try:
+        address = None if options.health is None else HealthAddress.parse(options.health)
+    except ValueError as error:
+        wrong_usage(options, f"--health: {error}")
     sinks = list(options.sink or ())
     # Sinks named without a place write to standard output, where the view would be.
     taken = any(":" not in sink for sink in sinks)
@@ -110,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
     except ValueError as error:
         wrong_usage(options, str(error))
     try:
-        return _listen(options, classifier, delivery, view)
+        return _listen(options, classifier, delivery, view, address)
     except MicrophoneError as error:
         print(f"{options.command.prog}: error: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -119,8 +133,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _listen(
-    options: argparse.Namespace, classifier: Classifier, delivery: Delivery, wanted: bool
+    options: argparse.Namespace,
+    classifier: Classifier,
+    delivery: Delivery,
+    wanted: bool,
+    address: HealthAddress | None,
 ) -> int:
+    from edge_app.health import HealthServer
     from edge_app.listening import listen, stopped_by_signals
     from edge_app.liveview import LiveView
 
@@ -135,7 +154,15 @@ def _listen(
             print(text, file=sys.stderr, flush=True)
 
     source = _source(options, say)
-    with stopped_by_signals(stop):
+    with ExitStack() as open_things:
+        open_things.enter_context(stopped_by_signals(stop))
+        if address is not None:
+            try:
+                server = HealthServer(address, lambda: source.status, delivery.health)
+            except OSError as error:
+                say(f"error: --health {options.health}: {error.strerror or error}")
+                return EXIT_FAILED
+            say(f"health: {open_things.enter_context(server).url}")
         if wanted:
             title = f"{classifier.manifest.name} on {classifier.device}"
             view = LiveView(sys.stdout, classifier.labels, title, lambda: source.status)
