@@ -406,6 +406,24 @@ def test_a_device_that_fails_is_said_in_readyz_until_it_works(classifier, monkey
         assert server.get("/readyz").status == 200
 
 
+def test_readyz_tries_a_device_that_failed(classifier, monkeypatch):
+    # Where a balancer sends nobody any more, no request would find out that it works again.
+    working = threading.Event()
+
+    def logits(image: np.ndarray) -> np.ndarray:
+        if not working.is_set():
+            raise DeviceError("GPU failed: it was reset")
+        return np.zeros(8, np.float32)
+
+    monkeypatch.setattr(inference, "_CHECK_SECONDS", 0.0)
+    with serving(classifier) as server:
+        monkeypatch.setattr(classifier.network, "logits", logits)
+        server.served.engine.device_error = "GPU failed: it was reset"
+        assert server.get("/readyz").status == 503
+        working.set()
+        assert server.get("/readyz").status == 200
+
+
 def test_a_fault_of_ours_says_nothing_of_the_inside(classifier, monkeypatch, caplog):
     def fails(*_: object, **__: object) -> None:
         raise KeyError("secret")
@@ -677,8 +695,10 @@ def test_a_device_that_fails_is_said_to_the_stream(classifier):
     ):
         socket_.send(pcm(0.5))
         messages, code, _ = events_until_close(socket_)
+        ready = server.get("/readyz")
     assert code == 1011
     assert messages == [{"error": "MYRIAD failed: it was pulled out"}]
+    assert (ready.status, ready.json["error"]) == (503, "MYRIAD failed: it was pulled out")
 
 
 def test_the_real_live_path_answers_a_stream(classifier):

@@ -63,7 +63,6 @@ class Served:
         self.engine = Engine(classifier, settings, live)
         self.streams = Streams(self.engine, settings, self.metrics)
         self.stopping = False
-        self.device_error: str | None = None
         self._begun = time.monotonic()
         manifest = classifier.manifest
         self.metrics.model.labels(manifest.name, classifier.device, manifest.precision).set(1)
@@ -105,8 +104,9 @@ class Served:
 
     def readiness(self) -> dict[str, Any]:
         """What ``/readyz`` says."""
-        ready = not self.stopping and self.device_error is None
-        reason = "the server is stopping" if self.stopping else self.device_error
+        failed = self.engine.device_error
+        ready = not self.stopping and failed is None
+        reason = "the server is stopping" if self.stopping else failed
         return {
             "ready": ready,
             **({} if ready else {"error": reason}),
@@ -154,7 +154,6 @@ class Served:
         with self.enter(request) as place:
             upload = await read_upload(request, place, self.settings, form_only)
             answer = await self.engine.predict(upload, place, _gone(request))
-        self.device_error = None
         self.metrics.answers.labels(answer.emotion).inc()
         self.metrics.sound.inc(answer.duration)
         return answer.to_dict()
@@ -270,6 +269,7 @@ def _routes(served: Served, assets: dict[str, Asset]) -> FastAPI:
 
     @app.get("/readyz", tags=["server"], summary="Whether it takes on work; 503 if not")
     async def readyz() -> JSONResponse:
+        await served.engine.check()
         state = served.readiness()
         return JSONResponse(state, 200 if state["ready"] else 503)
 
@@ -328,7 +328,6 @@ def _add_errors(app: FastAPI, served: Served) -> None:
         return refuse(RefusedError(422, str(error), "sound"))
 
     async def device(request: Request, error: Exception) -> Any:
-        served.device_error = str(error)
         served.metrics.failures.inc()
         _LOG.error("the device failed: %s", error)
         return refuse(RefusedError(503, str(error), "device", retry_after=30))

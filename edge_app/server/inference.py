@@ -6,16 +6,18 @@ import asyncio
 import io
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.answers import Event, Prediction
+from edge_app.answers import SILENCE, Event, Prediction
 from edge_app.classifier import Classifier
+from edge_app.devices import DeviceError
 from edge_app.live import Live
 from edge_app.server.limits import Place
 from edge_app.server.refusals import ClientGoneError, RefusedError
@@ -26,6 +28,7 @@ from ser_edge.melimage import UInt8, mel_image
 
 T = TypeVar("T")
 
+_CHECK_SECONDS: Final = 5.0  # between attempts on a device that failed
 _LAST_SECONDS: Final = 0.5  # for answers that are almost there when the server stops
 
 
@@ -67,11 +70,18 @@ class Engine:
     settings : ServerSettings
     live : function
         Makes what listens to a stream.
+
+    Attributes
+    ----------
+    device_error : str or None
+        What the device said when it failed last; None once it has worked again.
     """
 
     def __init__(
         self, classifier: Classifier, settings: ServerSettings, live: MakeLive = make_live
     ) -> None:
+        self.device_error: str | None = None
+        self._tried = 0.0
         self.classifier = classifier
         self._settings = settings
         self._live = live
@@ -103,7 +113,10 @@ class Engine:
         ClientGoneError
             It hung up; the work is dropped.
         """
-        return await self._run(lambda job: self._predict(upload, job), place, gone)
+        with self._device():
+            answer = await self._run(lambda job: self._predict(upload, job), place, gone)
+        self.device_error = None
+        return answer
 
     async def image(
         self, upload: Upload, start: float, place: Place, gone: Callable[[], Any] | None = None
@@ -118,11 +131,30 @@ class Engine:
     async def feed(self, live: LiveLike, pcm: bytes) -> list[Event]:
         """Signed 16-bit little-endian mono PCM -> what is heard."""
         samples = np.frombuffer(pcm, dtype="<i2").astype(np.int16)
-        return await self._hop(lambda: live.feed(samples))
+        with self._device():
+            events = await self._hop(lambda: live.feed(samples))
+        if any(event.emotion != SILENCE for event in events):  # else it was not asked
+            self.device_error = None
+        return events
 
     async def finish(self, live: LiveLike) -> list[Event]:
         """Close the open segment of a stream."""
-        return await self._hop(live.finish)
+        with self._device():
+            return await self._hop(live.finish)
+
+    async def check(self) -> None:
+        """Try a device that failed once more: where nobody is sent here, nobody else would."""
+        now = time.monotonic()
+        if self.device_error is None or now - self._tried < _CHECK_SECONDS:
+            return
+        self._tried = now
+        black = np.zeros(self.classifier.manifest.spec.shape, dtype=np.uint8)
+        try:
+            with self._device():
+                await self._hop(lambda: self.classifier.network.logits(black))
+        except (DeviceError, RefusedError):
+            return
+        self.device_error = None
 
     def begin_to_stop(self) -> None:
         """Whoever waits for a file's answer gets it within half a second, or is told (503)."""
@@ -140,6 +172,15 @@ class Engine:
     def busy(self) -> bool:
         """Whether a thread is still at work on a file."""
         return bool(self._jobs)
+
+    @contextmanager
+    def _device(self) -> Iterator[None]:
+        """Note whether the device fails in the block."""
+        try:
+            yield
+        except DeviceError as error:
+            self.device_error, self._tried = str(error), time.monotonic()
+            raise
 
     async def _run(
         self, work: Callable[[_Job], T], place: Place, gone: Callable[[], Any] | None
