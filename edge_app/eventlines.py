@@ -39,10 +39,13 @@ class TableLines:
         )
 
     def line(self, event: Event) -> str:
+        scores = ""
+        if event.emotion != SILENCE:  # of which there are no scores
+            scores = f"  {score_bar(event.confidence)}  {three_best(event.scores)}"
         return (
             f"{event.time[11:19]:<8}  {event.kind:<7}  {event.start:9.1f} s  {event.end:9.1f} s  "
-            f"{event.emotion:<{self._width}}  {score_bar(event.confidence)}  "
-            f"{three_best(event.scores)}\n"
+            f"{event.emotion:<{self._width}}{scores}".rstrip()
+            + "\n"
         )
 
 
