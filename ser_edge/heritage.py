@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ser_edge.scoring import METRICS, WEIGHTS
+from ser_edge.evaluation import read_predictions
+from ser_edge.scoring import METRICS, PREDICTIONS, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -15,12 +16,31 @@ class Heritage:
     """Where weights or soft targets come from.
 
     ``name`` is that of the folder or file and the sha256 of what is in it; ``speakers`` are all
-    whose voices went into it, also through its own teachers.
+    whose voices went into it, also through its own teachers. ``held_back`` are the utterances that
+    a run on clips divided at random did not hear; empty for all others.
     """
 
     name: str
     corpora: frozenset[str]
     speakers: frozenset[str]
+    held_back: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Unheard:
+    """What a network that a run takes over from must not have heard.
+
+    Parameters
+    ----------
+    speakers : frozenset of str
+        Who is scored or kept apart.
+    clips : frozenset of str
+        Utterances that are scored, where clips were divided at random: their speakers are heard
+        all the same (that is the leak which such a run is there to show), they are not.
+    """
+
+    speakers: frozenset[str]
+    clips: frozenset[str] = frozenset()
 
 
 def heritage_of_run(folder: Path) -> Heritage:
@@ -31,7 +51,11 @@ def heritage_of_run(folder: Path) -> Heritage:
     ValueError
         It is no finished run, or does not say what it was trained on; the message names the file.
     """
-    return read_heritage(folder / METRICS, folder.name, folder / WEIGHTS)
+    found = read_heritage(folder / METRICS, folder.name, folder / WEIGHTS)
+    if not json.loads((folder / METRICS).read_text()).get("leaky"):
+        return found
+    scored = read_predictions(folder / PREDICTIONS)
+    return replace(found, held_back=frozenset(p.utterance for p in scored))
 
 
 def read_heritage(record: Path, name: str, content: Path) -> Heritage:
@@ -71,27 +95,33 @@ def name_and_hash(name: str, content: Path) -> str:
         raise ValueError(f"{content}: {error.strerror}") from None
 
 
-def refuse_leak(path: Path, heritage: Heritage, unheard: frozenset[str]) -> None:
+def refuse_leak(path: Path, heritage: Heritage, unheard: Unheard) -> None:
     """See to it that a teacher, or weights to average with, has heard nobody who is scored.
 
-    Either would carry the test speakers' voices into the run.
+    Either would carry the test speakers' voices into the run. Where clips are divided at random, it
+    must have held back the same clips.
 
     Parameters
     ----------
     path : Path
         Named in the message.
     heritage : Heritage
-    unheard : frozenset of str
-        Speakers who must not be in it.
+    unheard : Unheard
 
     Raises
     ------
     ValueError
-        It has heard some of them; the message names them.
+        It has heard some of that; the message names them.
     """
-    heard = sorted(heritage.speakers & unheard)
+    heard = sorted(heritage.speakers & unheard.speakers)
     if heard:
         raise ValueError(
             f"{path}: it would leak: it was trained on {', '.join(heard)}, whom this "
             "run is scored on or keeps apart; take one that was trained for the same fold"
+        )
+    if not unheard.clips <= heritage.held_back:
+        count = len(unheard.clips - heritage.held_back)
+        raise ValueError(
+            f"{path}: it would leak: {count} clips that this run is scored on may be among those "
+            "it was trained on; take one of the same division at random (fold and seed)"
         )

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ser_edge.heritage import Heritage, heritage_of_run, refuse_leak
+from ser_edge.heritage import Heritage, Unheard, heritage_of_run, refuse_leak
 from ser_edge.melimage import MelImageSpec
 from ser_edge.scoring import load_net
 
@@ -82,7 +82,7 @@ def load_teachers(
     spec: MelImageSpec,
     frames: int,
     temperature: float,
-    unheard: frozenset[str],
+    unheard: Unheard,
 ) -> tuple[Teachers, list[Heritage]]:
     """Load runs or model folders as teachers.
 
@@ -94,8 +94,8 @@ def load_teachers(
     frames : int
         Width of the pictures that the pupil is trained on.
     temperature : float
-    unheard : frozenset of str
-        Speakers whom no teacher may have been trained on.
+    unheard : Unheard
+        What no teacher may have been trained on.
 
     Raises
     ------

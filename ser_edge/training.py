@@ -37,7 +37,7 @@ from ser_edge.files import write_whole
 from ser_edge.folds import RANDOM, Division, apart_from, divide, unheard_speakers
 from ser_edge.gate import fit_gate
 from ser_edge.hardware import Hardware
-from ser_edge.heritage import Heritage, heritage_of_run, refuse_leak
+from ser_edge.heritage import Heritage, Unheard, heritage_of_run, refuse_leak
 from ser_edge.learner import Learner, Lessons
 from ser_edge.melimage import band_edges
 from ser_edge.nets import build_net
@@ -195,7 +195,7 @@ def train(
     division = divide(rows, fold, recipe.seed, refit=ancestry.refit is not None)
     validated = () if ancestry.refit is None else _validated(ancestry.refit, recipe, fold)
     clips = _clips(sources, recipe, division)
-    unheard = unheard_speakers(division)
+    unheard = _unheard(division, fold)
     lessons, taught_by = _lessons(recipe, clips.training, ancestry, unheard)
     averaged = [heritage_of_run(run) for run in ancestry.average]
     for run, past in zip(ancestry.average, averaged, strict=True):
@@ -384,8 +384,19 @@ def _corpora(clips: Sequence[Clip]) -> list[str]:
     return sorted({clip.rows[0].corpus for clip in clips})
 
 
+def _unheard(division: Division[Picture], fold: str) -> Unheard:
+    """What the networks that are built on must not have heard."""
+    speakers = unheard_speakers(division)
+    if fold != RANDOM:
+        return Unheard(speakers)
+    scored = (*division.validation, *division.test)
+    return Unheard(
+        speakers - {row.speaker for row in scored}, frozenset(row.utterance for row in scored)
+    )
+
+
 def _lessons(
-    recipe: Recipe, training: Sequence[Clip], ancestry: Ancestry, unheard: frozenset[str]
+    recipe: Recipe, training: Sequence[Clip], ancestry: Ancestry, unheard: Unheard
 ) -> tuple[Lessons, list[Heritage]]:
     """What is taught beside the labels, and who teaches it."""
     teachers, soft_targets = ancestry.teachers, ancestry.soft_targets

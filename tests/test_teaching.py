@@ -228,6 +228,35 @@ def test_a_teacher_who_heard_who_is_scored_is_refused(images, teacher, tmp_path)
     assert metrics["inherited_speakers"] == ["ravdess-01", "ravdess-09"]
 
 
+def test_where_clips_are_divided_at_random_a_teacher_held_back_the_same(images, tmp_path):
+    """Its speakers are those who are scored: that is what the leaky figure is there to show."""
+    run(images, tmp_path / "teacher", RECIPE, "random")
+    pupil = replace(PUPIL, seed=RECIPE.seed)
+    metrics = run(
+        images, tmp_path / "pupil", pupil, "random",
+        teachers=[tmp_path / "teacher"], average=[tmp_path / "teacher"],
+    )  # fmt: skip
+    assert metrics["leaky"] is True
+    assert metrics["teachers"] == metrics["averaged_with"] != []
+    other = replace(PUPIL, seed=RECIPE.seed + 1)
+    with pytest.raises(ValueError, match=r"teacher: it would leak: \d+ clips that this run is"):
+        run(images, tmp_path / "other", other, "random", teachers=[tmp_path / "teacher"])
+
+
+@pytest.mark.parametrize("fold", ["1", "all"])
+def test_a_teacher_of_a_fold_is_none_for_clips_divided_at_random(images, tmp_path, fold):
+    run(images, tmp_path / "teacher", RECIPE, fold)
+    pupil = replace(PUPIL, seed=RECIPE.seed)
+    with pytest.raises(ValueError, match="teacher: it would leak"):
+        run(images, tmp_path / "pupil", pupil, "random", teachers=[tmp_path / "teacher"])
+
+
+def test_a_teacher_of_clips_divided_at_random_is_none_for_a_fold(images, tmp_path):
+    run(images, tmp_path / "teacher", RECIPE, "random")
+    with pytest.raises(ValueError, match=r"teacher: it would leak: it was trained on .*ravdess-01"):
+        run(images, tmp_path / "pupil", PUPIL, "1", teachers=[tmp_path / "teacher"])
+
+
 def test_corpora_of_teachers_are_told(images, teacher, tmp_path):
     path = teacher / "metrics.json"
     values = json.loads(path.read_text())
