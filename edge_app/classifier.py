@@ -463,7 +463,7 @@ class Classifier:
             image=image,
             heat=heat,
             most_for=find_spot(logits, image, label, heat, temperature),
-            most_against=find_spot(logits, image, label, -heat, temperature),
+            most_against=find_spot(logits, image, label, heat, temperature, against=True),
             offset=max(0.0, missing / 2) if spec.align == "center" else 0.0,
         )
 

@@ -34,10 +34,12 @@ PATCH_BANDS: Final = 8
 LEAST_PEAK: Final = 0.1
 """Nats: where no part of the picture weighs so much, there is no spot worth a word."""
 
+_PEAKS: Final = 8  # of the heat, that are measured
+
 
 @dataclass(frozen=True)
 class Spot:
-    """A rectangle of the picture around the greatest heat, or the lowest.
+    """A rectangle of the picture that weighs most for an emotion, or against it.
 
     ``score`` is that of the explained emotion where just this rectangle is black, 0 to 1.
     """
@@ -141,33 +143,44 @@ def find_spot(
     label: int,
     heat: Float64,
     temperature: float = 1.0,
+    against: bool = False,
 ) -> Spot | None:
-    """The rectangle around the greatest heat, and the label's score without it.
+    """The rectangle that weighs most, and the label's score without it.
 
-    It reaches, along time and along pitch, as far as the heat is half of its peak. The network is
-    asked once more, so that its score is measured and not added up from patches.
+    Around each of the highest peaks of the heat one reaches, along time and along pitch, as far as
+    the heat is half of its peak. The network is asked once more for each, so that the score is
+    measured and not added up from patches, and the one that changes it most is chosen: a peak may
+    be made of patches that weigh only together.
 
     Parameters
     ----------
     logits, image, label, temperature
         As :func:`occlude`.
     heat : ndarray
-        ``(n_mels, frames)``; with its sign turned for what spoke against the label.
+        ``(n_mels, frames)``.
+    against : bool
+        Look for what spoke against the label.
 
     Returns
     -------
     Spot or None
         None where the heat stays below :data:`LEAST_PEAK`.
     """
-    band, frame = (int(i) for i in np.unravel_index(int(heat.argmax()), heat.shape))
-    peak = heat[band, frame]
-    if peak < LEAST_PEAK:
-        return None
-    bands = _around(heat[:, frame] >= peak / 2, band)
-    frames = _around(heat[band] >= peak / 2, frame)
-    hidden = image.copy()
-    hidden[bands, frames] = 0
-    return Spot(bands, frames, float(softmax(logits(hidden), temperature)[label]))
+    sign = -1.0 if against else 1.0
+    left = sign * heat
+    spots = []
+    for _ in range(_PEAKS):
+        band, frame = (int(i) for i in np.unravel_index(int(left.argmax()), left.shape))
+        peak = left[band, frame]
+        if peak < LEAST_PEAK:
+            break
+        bands = _around(left[:, frame] >= peak / 2, band)
+        frames = _around(left[band] >= peak / 2, frame)
+        left[bands, frames] = 0.0
+        hidden = image.copy()
+        hidden[bands, frames] = 0
+        spots.append(Spot(bands, frames, float(softmax(logits(hidden), temperature)[label])))
+    return min(spots, key=lambda spot: sign * spot.score, default=None)
 
 
 def _around(there: npt.NDArray[np.bool_], at: int) -> slice:

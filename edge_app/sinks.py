@@ -87,11 +87,12 @@ class Table:
         )
         if len(prediction.windows) > 1:
             for part in prediction.segments:
-                print(
-                    f"  {clock(part.start)} to {clock(part.end)}  {part.emotion:<{self._width}}"
-                    + ("" if part.emotion == SILENCE else f"  {part.confidence:4.0%}"),
-                    file=self._out,
-                )
+                heard = f"  {clock(part.start)} to {clock(part.end)}  "
+                if part.emotion == SILENCE:
+                    heard += SILENCE
+                else:
+                    heard += f"{part.emotion:<{self._width}}  {part.confidence:4.0%}"
+                print(heard, file=self._out)
             self._out.flush()
 
     def error(self, file: str, message: str) -> None:

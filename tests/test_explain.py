@@ -130,6 +130,21 @@ def test_a_spot_is_measured_not_added_up():
     assert find_spot(likes(*place), image, HAPPY, 0.05 * heat) is None
 
 
+@pytest.mark.parametrize("against", [False, True])
+def test_of_several_peaks_the_one_that_changes_most_is_chosen(against):
+    place = (slice(4, 8), slice(100, 120))
+    image = np.full(SMALL.shape, 255, dtype=np.uint8)
+    heat = np.zeros(SMALL.shape)
+    heat[place] = 1.0
+    heat[1:3, 20:30] = 2.0  # the highest peak, where the network looks at nothing
+    likes_it = likes(*place)
+    logits = (lambda picture: -np.asarray(likes_it(picture))) if against else likes_it
+    spot = find_spot(logits, image, HAPPY, -heat if against else heat, against=against)
+    assert spot is not None
+    assert (spot.bands, spot.frames) == place
+    assert spot.score == pytest.approx(1 / 8)
+
+
 # -------------------------------------------------------------------------------------- classifier
 
 
