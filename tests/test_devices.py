@@ -391,3 +391,17 @@ def test_images_are_decided_one_by_one(images):
         classifier.predict_images([images[0] / 2])
     with pytest.raises(ValueError, match="2 weights for 1 images"):
         classifier.predict_images(images[:1], [1, 1])
+
+
+def test_openvino_tells_nobody_that_it_was_imported():
+    pytest.importorskip("openvino_telemetry", reason="this OpenVINO came without its telemetry")
+    code = (
+        "import sys; from edge_app.devices import new_core, runtime_version\n"
+        "runtime_version(); new_core()\n"
+        "print(*(name for name in sys.modules if name.startswith('openvino_telemetry')))\n"
+        "import openvino_telemetry"  # whoever else wants it can have it
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "")
