@@ -16,7 +16,8 @@ UNFINISHED: Final = ".unfinished"
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path in the same folder; rename it to ``path`` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+    # No number of a process: two containers on one disk may have the same.
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}{UNFINISHED}")
     try:
         yield temporary
         os.replace(temporary, path)
