@@ -38,6 +38,9 @@ RATE = 48_000
 SECONDS = (2.0, 5.0)
 OURS = "edge app, FP16"
 WARM_UP = 3  # clips
+REST_SECONDS = (
+    0.03  # before each turn: threads of the one before, which wait spinning, are asleep then
+)
 STUDENT_RATE, STUDENT_FFT, STUDENT_HOP, STUDENT_SIDE = 22_050, 2048, 512, 224
 PEAK_SIDE, PEAK_TURNS = 1536, 15
 
@@ -412,6 +415,7 @@ def measure(clips: Sequence[Path], folder: Path, options: argparse.Namespace) ->
         for number, clip in enumerate(clips):
             first = (number + round_) % len(names)  # nobody always runs after the same one
             for name in names[first:] + names[:first]:
+                time.sleep(REST_SECONDS)
                 begin = time.perf_counter()
                 emotion = heard[name](clip)
                 taken[name].append(time.perf_counter() - begin)

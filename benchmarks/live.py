@@ -41,15 +41,15 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()
     classifier = Classifier(device=options.device, precision=options.precision)
-    decide, network = classifier.decide, [0.0]
+    ask, network = classifier.predict_images, [0.0]
 
-    def timed(image: Any) -> Any:
+    def timed(*images: Any) -> Any:
         begin = time.perf_counter()
-        answer = decide(image)
+        answers = ask(*images)
         network[0] += time.perf_counter() - begin
-        return answer
+        return answers
 
-    classifier.decide = timed  # type: ignore[method-assign]
+    classifier.predict_images = timed  # type: ignore[method-assign]
     paths = sorted(path for path in (ROOT / "samples").iterdir() if path.is_file())
     speech = np.concatenate([audio.load(path, options.rate) for path in paths])
     live = Live(classifier, options.rate)

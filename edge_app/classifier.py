@@ -18,7 +18,7 @@ from edge_app.answers import Embedding, Prediction, WindowEmbedding, WindowPredi
 from edge_app.devices import DeviceError
 from edge_app.explanation import Explanation, find_spot, occlude
 from edge_app.models import DEFAULT_MODEL, find_model
-from edge_app.pictures import Picture, pictures
+from edge_app.pictures import pictures
 from edge_app.profiles import find_profile
 from edge_app.runtime import Network, Output, cache_folder
 from edge_app.speechgate import Span, SpeechGate, joined
@@ -498,21 +498,23 @@ class Classifier:
         speech: list[Span] = []
         gate = SpeechGate(spec)
 
-        def noted(picture: Picture) -> UInt8:
-            if hearing.stop is not None and hearing.stop.is_set():
-                raise Stopped
-            end = picture.end / spec.sample_rate
-            levels.append(picture.levels)
-            spans.append((picture.start / spec.sample_rate, end))
-            speech.extend(gate.feed(picture.fresh))
-            if hearing.keep_images:
-                images.append(picture.image)
-            if hearing.progress is not None:
-                hearing.progress(end)
-            return picture.image
+        def noted() -> Iterator[UInt8]:
+            for picture in pictures(blocks, spec):
+                if hearing.stop is not None and hearing.stop.is_set():
+                    raise Stopped
+                end = picture.end / spec.sample_rate
+                levels.append(picture.levels)
+                spans.append((picture.start / spec.sample_rate, end))
+                if hearing.keep_images:
+                    images.append(picture.image)
+                if hearing.progress is not None:
+                    hearing.progress(end)
+                yield picture.image
+                # While the device works on some windows, the gate looks at them, and the next
+                # are decoded and drawn.
+                speech.extend(gate.feed(picture.fresh))
 
-        # While the device works on some windows, the next are decoded and drawn.
-        with closing(network.run(map(noted, pictures(blocks, spec)))) as running:
+        with closing(network.run(noted())) as running:
             outputs = list(running)
         speech.extend(gate.finish(spans[-1][1]))
         return _Heard(name, outputs, speech_weights(levels), spans, images, joined(speech))

@@ -13,7 +13,7 @@ from ser_edge.melimage import (
     UInt8,
     frames_at_once,
     log_mel,
-    mel_image,
+    pad_window,
     quantize,
 )
 
@@ -79,8 +79,12 @@ def pictures(blocks: Iterable[Float32], spec: MelImageSpec) -> Iterator[Picture]
     last = max(0, sound.end - length)
     if sound.end > 0 and last != start - hop:  # else the last window is out already
         waveform = sound.part(last, sound.end)
-        image, heard = mel_image(waveform, spec), levels(waveform, spec.sample_rate)
-        yield Picture(last, sound.end, image, heard, _from(sound, told, sound.end, spec))
+        decibels = log_mel(pad_window(waveform, spec), spec)
+        heard = levels(waveform, spec.sample_rate)
+        fresh = decibels[:, : max(0, 1 + (sound.end - spec.n_fft) // spec.hop_length)]
+        if told or spec.align != "start":  # its frames lie elsewhere, or some are known
+            fresh = _from(sound, told, sound.end, spec)
+        yield Picture(last, sound.end, quantize(decibels, spec), heard, fresh)
 
 
 def _from(sound: _Tail, frame: int, end: int, spec: MelImageSpec) -> Float32:

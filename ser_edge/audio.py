@@ -1,8 +1,8 @@
 """Any sound file or file object -> mono ``float32`` at one rate, in blocks or as 5-second windows.
 
-libsndfile (soundfile) decodes, soxr converts the rate. Containers that libsndfile does not read
-(M4A, WebM, ...) go to PyAV where the extra ``media`` is installed. Whatever is wrong with a sound
-is an :class:`AudioError` with one sentence that names it.
+libsndfile (soundfile) decodes, all but plain WAVs; soxr converts the rate. Containers that
+libsndfile does not read (M4A, WebM, ...) go to PyAV where the extra ``media`` is installed.
+Whatever is wrong with a sound is an :class:`AudioError` with one sentence that names it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from ser_edge.headers import (
     container_of_bytes,
     views,
 )
+from ser_edge.pcmwav import PcmWav, pcm_wav
 
 Float32 = npt.NDArray[np.float32]
 Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
@@ -435,9 +436,15 @@ class _Sound(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no typ
 def _decoded(file: BinaryIO, name: str) -> Iterator[_Stream]:
     """The sounds of a file, as a rule one."""
     try:
-        parts = views(file)
+        plain = pcm_wav(file)
+        parts = views(file) if plain is None else []
     except (OSError, ValueError) as error:
         raise AudioError(name, f"it cannot be read: {_reason(error)}") from None
+    if plain is not None:
+        if plain.frames > MAX_SECONDS * plain.rate:
+            raise AudioError(name, _TOO_LONG)
+        yield _Stream(plain.rate, plain.channels, _pcm_blocks(plain, file, name))
+        return
     if len(parts) > MAX_SOUNDS:
         raise AudioError(name, f"{len(parts)} sounds glued together, allowed: {MAX_SOUNDS}")
     for number, view in enumerate(parts):
@@ -520,6 +527,13 @@ def _sndfile_blocks(sound: soundfile.SoundFile, view: View, name: str) -> Iterat
                 f"it is cut off or damaged after {done / sound.samplerate:.2f} s "
                 f"of {sound.frames / sound.samplerate:.2f} s",
             )
+
+
+def _pcm_blocks(plain: PcmWav, file: BinaryIO, name: str) -> Iterator[Float32]:
+    try:
+        yield from plain.blocks(file, max(1, _BLOCK_SAMPLES // plain.channels))
+    except (OSError, ValueError) as error:
+        raise AudioError(name, f"it cannot be read: {_reason(error)}") from None
 
 
 def _decoded_by_ffmpeg(file: BinaryIO, name: str, container: Container) -> _Stream:

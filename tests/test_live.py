@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
 
-from conftest import SAMPLES, speechlike
+from conftest import ROOT, SAMPLES, speechlike
 from edge_app import Classifier
 from edge_app.answers import SILENCE
 from edge_app.live import Live, LiveSettings
@@ -169,3 +173,16 @@ def test_bad_sound_is_refused_and_nothing_of_it_is_taken(classifier):
 def test_a_hop_that_is_not_allowed(classifier, hop):
     with pytest.raises(ValueError, match="hop is"):
         Live(classifier, RATE, settings=LiveSettings(hop=hop))
+
+
+def test_the_benchmark_of_a_hop_runs(tmp_path):
+    """Its time is no test; that it still knows the classifier is."""
+    out = tmp_path / "live.json"
+    command = [sys.executable, ROOT / "benchmarks" / "live.py", "--hops", "12", "--out", out]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode in (0, 1), done.stderr
+    assert "median" in done.stdout
+    told = json.loads(out.read_text())
+    assert told["hops"] == 12
+    assert 0 < told["without_network_median_ms"] < told["median_ms"]
