@@ -90,7 +90,7 @@ def main() -> int:
         default=[],
         metavar="RUN",
         help="runs of the same fold and network, best from the same start, whose weights are "
-        "averaged with those of this run when it is trained",
+        "averaged with those of this run when it is trained: half of its own, half of theirs",
     )
     parser.add_argument(
         "--targets",

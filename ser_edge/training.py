@@ -116,8 +116,9 @@ class Ancestry:
         File of ``scripts/teach.py`` to be taught in place of teachers.
     average : sequence of Path
         Runs or model folders of the same network whose weights are averaged with the run's own
-        when it is trained ("model soup", Wortsman et al. 2022, arXiv 2203.05482). It needs runs
-        from the same start: others lie in other valleys.
+        when it is trained ("model soup", Wortsman et al. 2022, arXiv 2203.05482): its own are one
+        half, all others together the other half. It needs runs from the same start: others lie in
+        other valleys.
     refit : Path, optional
         A finished run of the same recipe and fold. Once that has shown on the fold's validation
         speakers what the recipe is worth, this one is trained on them as well; the validation
@@ -521,10 +522,11 @@ def _alike(net: nn.Module, folder: Path) -> dict[str, torch.Tensor]:
 
 
 def _average(net: nn.Module, others: Sequence[Mapping[str, torch.Tensor]]) -> None:
-    """Average a network's weights with others; its gate is fitted afterwards."""
+    """Half of a network's weights and half of the others' mean; its gate is fitted afterwards."""
     for name, value in net.state_dict().items():
         if others and not name.startswith(GATE) and value.is_floating_point():
-            value.copy_(torch.stack([value, *(other[name] for other in others)]).mean(dim=0))
+            mean = torch.stack([other[name] for other in others]).mean(dim=0)
+            value.copy_((value + mean) / 2)
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -402,6 +402,11 @@ def test_weights_are_averaged_with_runs_from_the_same_start(images, tmp_path):
     assert not torch.equal(alone["classify.weight"], other["classify.weight"])
     metrics = json.loads((tmp_path / "mean" / "metrics.json").read_text())
     assert [name.split()[0] for name in metrics["averaged_with"]] == ["other"]
+    half = run("half", start=start, average=[tmp_path / "other", start])
+    for name, value in half.items():
+        if value.is_floating_point():
+            theirs = (other[name] + load_net(start)[1].state_dict()[name]) / 2
+            torch.testing.assert_close(value, (alone[name] + theirs) / 2)
     gated = run("gated", replace(RECIPE, gate=12), start=start, average=[tmp_path / "mean"])
     assert gated["gate.weight"].any()  # fitted to the averaged features
 
