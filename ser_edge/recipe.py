@@ -52,6 +52,11 @@ class Recipe:
     warmup: float = _value(0.1, "share of the steps in which the learning rate rises")
     label_smoothing: float = _value(0.1, "share of the target spread over all classes")
     class_weights: str = _value("none", "none, or balanced: rare emotions weigh more")
+    logit_adjustment: float = _value(
+        0.0,
+        "share of an emotion's log frequency in the speech trained on, taken off its logit "
+        "at the end (arXiv 2007.07314); 0 is off, 1 makes all equally likely beforehand",
+    )
     last_layer_only: bool = _value(False, "train the last layer alone (fine-tuning on few clips)")
     mixup: float = _value(0.0, "Beta(a, a) of mixup (arXiv 1710.09412); 0 is off")
     copypaste: float = _value(
@@ -101,6 +106,7 @@ class Recipe:
             ("optimizer", self.optimizer in ("adamw", "muon"), "adamw, muon"),
             ("schedule", self.schedule in ("cosine", "one-cycle"), "cosine, one-cycle"),
             ("class_weights", self.class_weights in ("none", "balanced"), "none, balanced"),
+            ("logit_adjustment", 0 <= self.logit_adjustment <= 2, "0 to 2"),
             (
                 "batch_size",
                 self.batch_size >= 2 and self.batch_size % 2 == 0,

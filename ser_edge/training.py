@@ -259,6 +259,7 @@ def train(
     held = torch.load(last_checkpoint(out), weights_only=True, map_location="cpu")
     module.load_state_dict(held["state_dict"])
     _average(module.net, others)
+    _adjust(module.net, clips.training, recipe.logit_adjustment)
     told_apart = _fit_gate(module.net, [*clips.training, *clips.voices], recipe)
     write_whole(out / WEIGHTS, save_safetensors(_contiguous(module.net)))
     predictions = [*validated, *_predictions(module.net, clips.scored, fold)]
@@ -500,7 +501,12 @@ def _class_weights(training: Sequence[Clip], recipe: Recipe) -> torch.Tensor:
 def _freeze(net: nn.Module) -> None:
     """Leave only the last layer to be trained."""
     net.requires_grad_(False)
-    [m for m in net.modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1].requires_grad_(True)
+    _last_layer(net).requires_grad_(True)
+
+
+def _last_layer(net: nn.Module) -> nn.Linear | nn.Conv2d:
+    """The layer that gives the logits."""
+    return [m for m in net.modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
 
 
 def _take_weights(net: nn.Module, folder: Path) -> None:
@@ -527,6 +533,24 @@ def _average(net: nn.Module, others: Sequence[Mapping[str, torch.Tensor]]) -> No
         if others and not name.startswith(GATE) and value.is_floating_point():
             mean = torch.stack([other[name] for other in others]).mean(dim=0)
             value.copy_((value + mean) / 2)
+
+
+@torch.no_grad()
+def _adjust(net: nn.Module, training: Sequence[Clip], strength: float) -> None:
+    """Take off the logits how frequent the emotions are in the speech trained on.
+
+    Logit adjustment after training (Menon et al. 2021, arXiv 2007.07314, equation 9): RAVDESS has
+    half as many neutral clips as of any other emotion, and nobody who uses the model does. Song
+    is left out: it has other emotions than speech, and speech is what is scored.
+    """
+    spoken = [clip for clip in training if clip.rows[0].channel == "speech"] or training
+    counts = np.bincount([clip.emotion for clip in spoken], minlength=len(EMOTIONS))
+    there = counts > 0  # of an emotion that was never heard nothing is known
+    shift = np.zeros(len(EMOTIONS), dtype=np.float32)
+    shift[there] = strength * np.log(counts[there] / counts[there].mean())
+    bias = _last_layer(net).bias
+    assert bias is not None
+    bias -= torch.from_numpy(shift)
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -343,6 +343,39 @@ def test_rare_emotions_weigh_more(images):
     assert training._class_weights(few + many, Recipe()).tolist() == [1.0] * 8
 
 
+def test_logits_are_adjusted_by_how_frequent_emotions_are_in_speech(images):
+    spec, rows = read_index(images)
+    clips = load_clips(images, rows, spec)
+    sad = [clip for clip in clips if clip.rows[0].emotion == "sad"][:1]
+    angry = [clip for clip in clips if clip.rows[0].emotion == "angry"][:4]
+    sung = [replace(sad[0], rows=tuple(replace(row, channel="song") for row in sad[0].rows))] * 9
+    net = build_net(RECIPE)
+    before = net.classify.bias.detach().clone()
+    training._adjust(net, sad + angry + sung, 0.5)
+    moved = dict(zip(EMOTIONS, (net.classify.bias - before).tolist(), strict=True))
+    assert moved["sad"] - moved["angry"] == pytest.approx(0.5 * np.log(4), abs=1e-5)
+    assert {moved[emotion] for emotion in EMOTIONS if emotion not in ("sad", "angry")} == {0.0}
+    training._adjust(net, sung, 1.0)  # nothing but song, of one emotion
+    assert net.classify.bias.tolist() == (before + torch.tensor(list(moved.values()))).tolist()
+
+
+def test_an_adjusted_run_is_the_same_but_for_its_last_bias(images, tmp_path):
+    index = images / "index.csv"
+    lines = index.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not ("angry" in line and "ravdess-04" in line)]
+    assert 0 < len(kept) < len(lines)
+    index.write_text("".join(kept))
+    nets = []
+    for name, strength in (("as-it-is", 0.0), ("adjusted", 1.0)):
+        training.train(
+            training.Sources(images), tmp_path / name, replace(RECIPE, logit_adjustment=strength),
+            "1", hardware=CPU, progress=False,
+        )  # fmt: skip
+        nets.append(load_net(tmp_path / name)[1].state_dict())
+    differ = [name for name in nets[0] if not torch.equal(nets[0][name], nets[1][name])]
+    assert differ == ["classify.bias"]
+
+
 def test_the_last_layer_alone(images, tmp_path):
     training.train(
         training.Sources(images), tmp_path / "first", RECIPE, "all", hardware=CPU, progress=False
