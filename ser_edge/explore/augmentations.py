@@ -31,13 +31,17 @@ from ser_edge.soundstrengths import SoundStrengths
 COPIES: Final = 32
 """Draws of which three are shown."""
 
+STEPS: Final = 20
+"""Titles that :func:`tour` tells, if there are other voices."""
+
 LESSONS: Final = 6
 """Draws of the whole recipe that are shown."""
 
 _MILD, _USUAL, _HARSH = 0.1, 0.5, 0.9  # quantiles of the draws
-_TYPICAL: Final = 0.75  # where the draw that is shown at three values lies at the middle one
+_TYPICAL: Final = 0.9  # where the draw that is shown at three values lies: nearly as far as it goes
 _DRAWS: Final = (("mild", _MILD), ("usual", _USUAL), ("harsh", _HARSH))
 _TONE_HZ: Final = 400.0
+_BAND_HZ: Final = 50  # the noise of mu-law averages out
 _TAP: Final = 1e-3  # -60 dB: below lies the rounding of the transform
 
 
@@ -55,12 +59,15 @@ class Draw:
         ``uint8 (n_mels, frames)``, row 0 the lowest band.
     sound : ndarray
         ``float32 (samples,)``: what is heard, or the picture made audible again.
+    own : bool
+        Whether the value is the recipe's own.
     """
 
     label: str
     measured: str
     picture: UInt8
     sound: Float32
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -226,21 +233,28 @@ class _Studio:
                 return self._heard(setting, waveforms)
 
             results.append((after, *row.measure(before, after, again, self._spec)))
+        own = getattr(self._recipe.sound, vary)
         draws = [
-            self._drawn(label, texts[at], after[at])
-            for label, after, texts, at in self._chosen(vary, row.values, results)
+            self._drawn(label, texts[at], after[at], own=bool(value == own))
+            for label, value, after, texts, at in self._chosen(vary, row.values, results)
         ]
         value = getattr(self._recipe.sound, row.entry)
-        own = f"{value:g}" + (f", snr_db {self._recipe.sound.snr_db:g}" if row.vary else "")
         return Augmentation(
-            row.title, f"sound.{row.entry}", row.what, own, len(settings) > 1, tuple(draws)
+            row.title,
+            f"sound.{row.entry}",
+            row.what,
+            _in_words(value, share=bool(row.vary) or len(settings) == 1)
+            + (f", snr_db {own:g}" if row.vary and value else ""),
+            len(settings) > 1,
+            tuple(draws),
         )
 
     def _heard(self, strengths: SoundStrengths, waveforms: torch.Tensor) -> torch.Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             augment = SoundAugment(strengths, self._spec, self._bank)
-            return augment(waveforms, self._lengths[: len(waveforms)])
+            heard: torch.Tensor = augment(waveforms, self._lengths[: len(waveforms)])
+        return heard
 
     # -------------------------------------------------------------------------------- of pictures
 
@@ -255,12 +269,13 @@ class _Studio:
                 return self._seen(setting, images)
 
             results.append((after, *row.measure(before, after, again, self._spec)))
+        own = getattr(self._recipe, row.entry)
         draws = [
-            self._pictured(label, texts[at], after[at, 0])
-            for label, after, texts, at in self._chosen(row.entry, row.values, results)
+            self._pictured(label, texts[at], after[at, 0], own=bool(value == own))
+            for label, value, after, texts, at in self._chosen(row.entry, row.values, results)
         ]
-        own = f"{getattr(self._recipe, row.entry):g}"
-        return Augmentation(row.title, row.entry, row.what, own, len(results) > 1, tuple(draws))
+        words = _in_words(own, share=len(results) == 1)
+        return Augmentation(row.title, row.entry, row.what, words, len(results) > 1, tuple(draws))
 
     def _image_augment(self, entry: str, value: float) -> ImageAugment:
         """One that does nothing but this."""
@@ -315,7 +330,7 @@ class _Studio:
             "A clip is lengthened by another of its emotion, or by a neutral one, and keeps its "
             "label: an emotion heard in a part of a sound is that of the whole."
             + ("" if draws else " None of the other clips fits behind this one into one picture."),
-            f"{self._recipe.copypaste:g}",
+            _in_words(self._recipe.copypaste, share=True),
             False,
             draws,
         )
@@ -334,7 +349,9 @@ class _Studio:
             results.append((mixed[::2], torch.minimum(other, 1 - other), texts))
         # Beta distributions of other shapes do not scale: each value shows its own typical draw.
         draws = tuple(
-            self._pictured(f"mixup: {value:g}", texts[at], mixed[at, 0])
+            self._pictured(
+                f"mixup: {value:g}", texts[at], mixed[at, 0], own=value == self._recipe.mixup
+            )
             for value, (mixed, amounts, texts) in zip(values, results, strict=True)
             for at in [_at(amounts, _TYPICAL)]
         )
@@ -343,7 +360,7 @@ class _Studio:
             "mixup",
             "Two pictures of a batch are laid over each other, and so are their labels. The "
             "greater the value, the more evenly.",
-            f"{self._recipe.mixup:g}",
+            _in_words(self._recipe.mixup, share=False),
             True,
             draws,
         )
@@ -381,25 +398,34 @@ class _Studio:
         vary: str,
         values: Sequence[float],
         results: Sequence[tuple[torch.Tensor, torch.Tensor, list[str]]],
-    ) -> Iterator[tuple[str, torch.Tensor, list[str], int]]:
+    ) -> Iterator[tuple[str, float | None, torch.Tensor, list[str], int]]:
+        """Label, value, and the batch, its texts and the row that is shown."""
         if len(results) == 1:
             after, amounts, texts = results[0]
             for label, quantile in _DRAWS:
-                yield label, after, texts, _at(amounts, quantile)
+                yield label, None, after, texts, _at(amounts, quantile)
             return
         at = _at(results[len(results) // 2][1], _TYPICAL)
         for value, (after, _, texts) in zip(values, results, strict=True):
-            yield f"{vary}: {value:g}", after, texts, at
+            yield f"{vary}: {value:g}", value, after, texts, at
 
-    def _drawn(self, label: str, measured: str, window: torch.Tensor) -> Draw:
+    def _drawn(self, label: str, measured: str, window: torch.Tensor, *, own: bool = False) -> Draw:
         picture = self._image(window[None])[0, 0].byte().numpy()
-        return Draw(label, measured, picture, window.numpy())
+        return Draw(label, measured, picture, window.numpy(), own)
 
-    def _pictured(self, label: str, measured: str, image: torch.Tensor) -> Draw:
+    def _pictured(
+        self, label: str, measured: str, image: torch.Tensor, *, own: bool = False
+    ) -> Draw:
         sound = audible(image, self._spec)
         power = float(speech_power(sound[None], self._spec.sample_rate))
         sound = sound * math.sqrt(self._power / power) if power > 0 else sound
-        return Draw(label, measured, image.round().byte().numpy(), sound.numpy())
+        return Draw(label, measured, image.round().byte().numpy(), sound.numpy(), own)
+
+
+def _in_words(value: float, *, share: bool) -> str:
+    if not value:
+        return "off"
+    return f"{value:.0%} of the clips" if share else f"{value:g}"
 
 
 def _at(amounts: torch.Tensor, quantile: float) -> int:
@@ -412,7 +438,7 @@ def _at(amounts: torch.Tensor, quantile: float) -> int:
 
 
 @torch.no_grad()
-def audible(image: torch.Tensor, spec: MelImageSpec, *, turns: int = 48) -> torch.Tensor:
+def audible(image: torch.Tensor, spec: MelImageSpec, *, turns: int = 24) -> torch.Tensor:
     """A picture as sound: powers that have these mel bands, phases by Griffin and Lim (1984).
 
     Parameters
@@ -433,7 +459,7 @@ def audible(image: torch.Tensor, spec: MelImageSpec, *, turns: int = 48) -> torc
     filters = torch.from_numpy(mel_filterbank(spec).copy())  # (bins, n_mels)
     # Lee and Seung's multiplicative steps: least squares with nothing below zero.
     spectrum = filters @ mel
-    for _ in range(30):
+    for _ in range(20):
         spectrum = spectrum * (filters @ mel) / (filters @ (filters.T @ spectrum)).clamp(min=1e-12)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -466,8 +492,9 @@ def _ratio_of_pitch(before: torch.Tensor, again: Again, rate: int) -> torch.Tens
     samples = round(TrainingSounds.MARGIN * before.shape[1])
     tone = torch.sin(2 * math.pi * _TONE_HZ / rate * torch.arange(samples))
     heard = again(tone.repeat(len(before), 1))
-    power = torch.fft.rfft(heard, 8 * heard.shape[1]).abs()  # padded: to a fortieth of a Hz
-    return power.argmax(dim=1) * rate / (8 * heard.shape[1]) / _TONE_HZ
+    spectrum = torch.fft.rfft(heard).abs()  # of seconds: a bin is a fraction of a Hz
+    ratio: torch.Tensor = spectrum.argmax(dim=1) * (rate / heard.shape[1] / _TONE_HZ)
+    return ratio
 
 
 def _speed(
@@ -545,12 +572,10 @@ def _telephone(
     before: torch.Tensor, _: torch.Tensor, again: Again, spec: MelImageSpec
 ) -> tuple[torch.Tensor, list[str]]:
     response = torch.fft.rfft(again(_impulse(before))).abs()
-    width = response.shape[1] * 100 // (spec.sample_rate // 2)  # 100 Hz: mu-law's noise averages
-    smooth = nn.functional.avg_pool1d(
-        response[:, None], 2 * width + 1, 1, padding=width, count_include_pad=False
-    )[:, 0]
-    passed = smooth > 0.3 * smooth.amax(dim=1, keepdim=True)  # -10 dB
-    hertz = torch.linspace(0, spec.sample_rate / 2, response.shape[1])
+    width = response.shape[1] * _BAND_HZ // (spec.sample_rate // 2)
+    bands = response[:, : response.shape[1] // width * width].unflatten(1, (-1, width)).mean(dim=2)
+    passed = bands > 0.3 * bands.amax(dim=1, keepdim=True)  # -10 dB
+    hertz = (torch.arange(bands.shape[1]) + 0.5) * _BAND_HZ
     low = torch.where(passed, hertz, hertz[-1]).amin(dim=1)
     high = torch.where(passed, hertz, hertz[0]).amax(dim=1)
     texts = [f"{a:.0f} to {b:.0f} Hz" for a, b in zip(low.tolist(), high.tolist(), strict=True)]
@@ -568,11 +593,12 @@ def _cropped(
     before: torch.Tensor, after: torch.Tensor, _: Again, spec: MelImageSpec
 ) -> tuple[torch.Tensor, list[str]]:
     wide = after.shape[3]
+    places = before.shape[3] - wide + 1
+    # Not equal, but all but: what comes after the cut in a training's chain rounds.
     firsts = [
-        next(
-            first
-            for first in range(before.shape[3] - wide + 1)
-            if torch.equal(picture[:, :, first : first + wide], cut)
+        min(
+            range(places),
+            key=lambda first: float((picture[:, :, first : first + wide] - cut).abs().sum()),
         )
         for picture, cut in zip(before, after, strict=True)
     ]
