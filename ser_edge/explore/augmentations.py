@@ -109,6 +109,7 @@ class Tour:
     lessons: tuple[Draw, ...]
     left_out: str
     cut: bool
+    copies: int = COPIES
 
 
 Again: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
@@ -302,7 +303,8 @@ class _Studio:
             windows = SoundAugment(SoundStrengths(), self._spec, torch.empty(0, 0))(
                 self._bank, lengths.clamp(min=1)
             )
-        return self._image(windows)[torch.arange(COPIES) % len(windows)]
+        images: torch.Tensor = self._image(windows)
+        return images[torch.arange(COPIES) % len(images)]
 
     def of_copypaste(self) -> Augmentation:
         partners = self._partners()

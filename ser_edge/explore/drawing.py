@@ -30,8 +30,10 @@ _COLUMNS: Final = 480
 _HEARD_SECONDS: Final = 30.0  # of a long clip so much is played and drawn: pages stay small
 _BINS: Final = 24  # of the histogram of durations
 _FEW_SPEAKERS: Final = 30  # so many rows are open; more are there to be opened
-_SCALE_HZ: Final = (100, 300, 1000, 3000, 8000)
-_SPREAD: Final = 3.0  # standard deviations to both ends of the colours of an MFCC
+_SCALE_HZ: Final = (200, 500, 1000, 2000, 4000, 8000)
+_MARKS: Final = 4  # more run into each other in a third of a page
+_LOUDNESS_DB: Final = 60
+_SPREAD: Final = 2.2  # standard deviations to both ends of the colours of an MFCC
 
 
 # ------------------------------------------------------------------------------------ what is drawn
@@ -39,7 +41,7 @@ _SPREAD: Final = 3.0  # standard deviations to both ends of the colours of an MF
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of a line (or, ``filled``, of a shape) in 0 to 1000 by 0 to 100, ``kind`` its style."""
+    """Points of a line or, ``filled``, of a shape in 0 to 1000 by 0 to 100; ``kind``: its style."""
 
     kind: str
     points: str
@@ -73,6 +75,7 @@ class Card:
     share: float
     wave: str
     sound: str
+    own: bool
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,14 @@ class Spoken:
 
 
 @dataclass(frozen=True)
+class Strip:
+    """The scale of the pitch below the pictures of :class:`Spoken`, in Hz."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Count:
     """Clips of an emotion; ``share`` of the commonest, in percent."""
 
@@ -140,23 +151,28 @@ def tour_page(
     peak = max(float(np.abs(draw.sound).max()) for draw in everything)
     loudness = 1 / max(1.0, peak)
 
-    def card(draw: Draw, *, wave: bool) -> Card:
+    def card(draw: Draw, full: float = 0.0) -> Card:
         return Card(
             draw.label,
             draw.measured,
             pages.picture_uri(draw.picture),
             draw.picture.shape[1],
             100 * draw.picture.shape[1] / spec.frames,
-            _wave(draw.sound / peak) if wave else "",
+            _wave(draw.sound / full) if full else "",
             pages.mp3_uri(draw.sound * loudness, spec.sample_rate),
+            draw.own,
         )
+
+    def cards(draws: Sequence[Draw], *, wave: bool = True) -> tuple[Card, ...]:
+        full = max((float(np.abs(draw.sound).max()) for draw in draws), default=0.0)
+        return tuple(card(draw, full if wave else 0.0) for draw in draws)
 
     def sections(augmentations: Sequence[Augmentation]) -> tuple[Section, ...]:
         return tuple(
             Section(
                 a,
                 a.entry.replace(".", "-").replace("_", "-"),
-                tuple(card(draw, wave=a.of_sound) for draw in a.draws),
+                cards(a.draws, wave=a.of_sound),
             )
             for a in augmentations
         )
@@ -167,12 +183,12 @@ def tour_page(
             "name": name,
             "recipe": recipe,
             "seed": seed,
+            "draws": found.copies,
             "loudness": 20 * math.log10(loudness),
-            "original": card(found.original, wave=True),
-            "again": card(found.again, wave=False),
+            "clip": cards([found.original, found.again]),
             "sounds": sections(found.sounds),
             "pictures": sections(found.pictures),
-            "lessons": [card(draw, wave=True) for draw in found.lessons],
+            "lessons": cards(found.lessons),
             "left_out": found.left_out,
             "cut": found.cut,
             "provenance": provenance,
@@ -253,6 +269,10 @@ def corpus_page(
             "clipped_share": CLIPPED_SHARE,
             "shown": SHOWN,
             "spoken": _spoken(spoken),
+            "strip": _strip(spoken),
+            "songs": sum(u.channel == "song" for u in found.scan.utterances),
+            "unreadable": [f"{p.path.name}: {p.cause}" for p in found.unreadable],
+            "left_out": [f"{p.path.name}: {p.cause}" for p in found.scan.problems],
             "longest": max((voice.seconds for _, voice in spoken), default=0.0),
             "spoken_ranges": _spoken_ranges(spoken),
             "provenance": provenance,
@@ -297,8 +317,8 @@ def _plots(views: Views, sound: str) -> Iterable[Plot]:
         height=13.0,
     )
     yield _pitch_plot(voice, time)
-    low = math.floor(max(float(voice.rms.max()) - 60, float(voice.rms.min())) / 10) * 10
     high = math.ceil(float(voice.rms.max()) / 10) * 10
+    low = high - _LOUDNESS_DB
     level = 100 - 100 * (voice.rms.clip(low, high) - low) / (high - low)
     yield Plot(
         "Loudness",
@@ -341,9 +361,9 @@ def _plots(views: Views, sound: str) -> Iterable[Plot]:
     lags = views.lags
     yield Plot(
         "Autocorrelation",
-        "How alike the sound is to itself so many milliseconds later. The lowest bright band is one "
-        "period of the voice, those above it are two, three and more. Up here is slower, so a "
-        "rising pitch falls.",
+        "How alike the sound is to itself so many milliseconds later. The lowest bright band is "
+        "one period of the voice, those above it are two, three and more. Up is slower, so a "
+        "rising pitch falls here.",
         "Autocorrelation over time, lags from bottom to top",
         time,
         tuple(
@@ -473,6 +493,7 @@ def _on_axis(
     ends = [value for span in spans.values() for value in span] or [0.0, 1.0]
     marks = ticks(min(ends) if lowest is None else lowest, max(ends))
     low, high = marks[0], marks[-1]
+    marks = marks[::2] if len(marks) > _MARKS else marks
 
     def at(value: float) -> float:
         return round(100 * (value - low) / (high - low), 2)
@@ -493,6 +514,7 @@ def _spoken(spoken: Sequence[tuple[Utterance, Voice]]) -> list[Spoken]:
     if not spoken:
         return []
     longest = max(voice.seconds for _, voice in spoken)
+    scale = _strip(spoken)
     wide = max(voice.decibels.shape[1] for _, voice in spoken)
     pictures = on_one_scale([voice for _, voice in spoken])
     loudness = 1 / max(1.0, *(float(np.abs(voice.waveform).max()) for _, voice in spoken))
@@ -501,11 +523,28 @@ def _spoken(spoken: Sequence[tuple[Utterance, Voice]]) -> list[Spoken]:
             utterance,
             voice.summary,
             pages.picture_uri(np.pad(picture, ((0, 0), (0, wide - picture.shape[1])))),
-            tuple(_pitch_on_bands(voice, longest)),
+            tuple(
+                _runs(
+                    100
+                    - 100 * np.log2(voice.pitch / scale.low) / math.log2(scale.high / scale.low),
+                    longest,
+                    voice,
+                )
+            ),
             pages.mp3_uri(voice.waveform * loudness, voice.spec.sample_rate),
         )
         for (utterance, voice), picture in zip(spoken, pictures, strict=True)
     ]
+
+
+def _strip(spoken: Sequence[tuple[Utterance, Voice]]) -> Strip:
+    found = np.concatenate([voice.pitch for _, voice in spoken] or [np.empty(0)])
+    found = found[np.isfinite(found)]
+    if not found.size:
+        return Strip(*PITCH_HZ)
+    # Outliers (an octave too high for a frame or two) must not flatten all the others.
+    low, high = np.percentile(found, (1, 99))
+    return Strip(float(low) / 1.1, float(high) * 1.1)
 
 
 def _spoken_ranges(spoken: Sequence[tuple[Utterance, Voice]]) -> list[Ranges]:
