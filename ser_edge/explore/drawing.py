@@ -122,7 +122,7 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Strip:
-    """The scale of the pitch below the pictures of :class:`Spoken`, in Hz."""
+    """A scale of pitch in Hz, even in semitones."""
 
     low: float
     high: float
@@ -385,7 +385,7 @@ def _pitch_plot(voice: Voice, time: tuple[Tick, ...]) -> Plot:
         return 100 * math.log2(hertz / low) / math.log2(high / low)
 
     marks = [hz for hz in (60, 80, 100, 150, 200, 300, 400, 500, 600, 800) if low <= hz <= high]
-    heights = 100 - 100 * np.log2(voice.pitch / low) / math.log2(high / low)
+    heights = _on_notes(voice.pitch, Strip(low, high))
     return Plot(
         "Pitch",
         "How fast the vocal folds open and close: pYIN's answer, on a scale of notes. Gaps are "
@@ -523,14 +523,7 @@ def _spoken(spoken: Sequence[tuple[Utterance, Voice]]) -> list[Spoken]:
             utterance,
             voice.summary,
             pages.picture_uri(np.pad(picture, ((0, 0), (0, wide - picture.shape[1])))),
-            tuple(
-                _runs(
-                    100
-                    - 100 * np.log2(voice.pitch / scale.low) / math.log2(scale.high / scale.low),
-                    longest,
-                    voice,
-                )
-            ),
+            tuple(_runs(_on_notes(voice.pitch, scale), longest, voice)),
             pages.mp3_uri(voice.waveform * loudness, voice.spec.sample_rate),
         )
         for (utterance, voice), picture in zip(spoken, pictures, strict=True)
@@ -605,6 +598,13 @@ def _runs(heights: Float, seconds: float, voice: Voice) -> Iterable[str]:
         if len(run) > 1:
             yield " ".join(run)
         run = []
+
+
+def _on_notes(pitch: npt.NDArray[np.float64], scale: Strip) -> npt.NDArray[np.float64]:
+    heights: npt.NDArray[np.float64] = 100 - 100 * np.log2(pitch / scale.low) / math.log2(
+        scale.high / scale.low
+    )
+    return heights
 
 
 def _pitch_on_bands(voice: Voice, seconds: float) -> Iterable[str]:
