@@ -86,6 +86,8 @@ def test_every_augmentation_of_a_recipe_is_shown(found):
     expected |= {f.name for f in fields(ImageAugment) if f.name not in described}
     assert set(by_entry(found)) == expected | {"crop", "copypaste", "mixup"}
     assert all(len(a.draws) == 3 for a in by_entry(found).values())
+    pairs = by_entry(found)["copypaste"].draws
+    assert len({pair.picture.tobytes() for pair in pairs}) == 3
     assert len(found.lessons) == augmentations.LESSONS
 
 

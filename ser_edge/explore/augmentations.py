@@ -315,16 +315,21 @@ class _Studio:
             emotions = torch.zeros(len(images), dtype=torch.long)
             pasted = copypaste(images, emotions, 1.0, self._spec.frames, self._spec.range_db)
         own = pasted.voices[:COPIES, :COPIES].sum(dim=1)
-        foreign = torch.nonzero(own < 1)[:, 0]
+        # Few partners may fit, and a pair is shown once: those that differ by what they look like.
+        looks = pasted.images[:COPIES].double().mul(torch.arange(1, self._spec.frames + 1))
+        seen = {look: at for at, look in enumerate(looks.sum(dim=(1, 2, 3)).tolist())}
+        foreign = torch.tensor([at for at in seen.values() if own[at] < 1], dtype=torch.long)
         draws: tuple[Draw, ...] = ()
         if len(foreign):
             order = foreign[own[foreign].argsort(descending=True)]
+            places = np.linspace(0, len(order) - 1, min(3, len(order))).round().astype(int)
             draws = tuple(
                 self._pictured(
-                    label, f"{own[at]:.0%} of the sound is this clip's", pasted.images[at, 0]
+                    f"pair {number}",
+                    f"{own[at]:.0%} of the sound is this clip's",
+                    pasted.images[at, 0],
                 )
-                for label, q in _DRAWS
-                for at in [int(order[round(q * (len(order) - 1))])]
+                for number, at in enumerate(order[places].tolist(), 1)
             )
         return Augmentation(
             "Copy and paste",
