@@ -59,9 +59,11 @@ def tone(hertz: float, seconds: float = 1.5) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def few() -> pytest.MonkeyPatch:
-    """Few draws: the tests look at what is measured, not at the choice among many."""
+    """Few draws and rough sounds of pictures: neither is what these tests look at."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(augmentations, "COPIES", 8)
+        patch.setattr(augmentations, "TURNS", 1)
+        patch.setattr(augmentations, "STEPS_OF_POWERS", 1)
         yield patch
 
 
@@ -111,7 +113,7 @@ def test_a_drawing_leaves_the_generator_alone():
     torch.manual_seed(11)
     expected = torch.rand(1)
     torch.manual_seed(11)
-    augmentations.audible(torch.full(SPEC.shape, 200.0), SPEC, turns=1)
+    augmentations.audible(torch.full(SPEC.shape, 200.0), SPEC)
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -146,12 +148,13 @@ def test_the_recipes_own_value_is_marked(found):
 
 def test_pitch_and_speed_say_what_a_voice_does(few):
     """The tone that went through the draw tells the same as the pitch of the sound itself."""
-    tour = augmentations.tour(tone(200.0), [], RECIPE, seed=3)
+    studio = augmentations._Studio(tone(200.0), [], RECIPE, seed=3)
+    rows = {row.entry: row for row in augmentations._SOUNDS}
     for entry, to_ratio in (
-        ("sound.pitch", lambda text: 2 ** (float(text.split()[0]) / 12)),
-        ("sound.speed", lambda text: float(text.split()[0])),
+        ("pitch", lambda text: 2 ** (float(text.split()[0]) / 12)),
+        ("speed", lambda text: float(text.split()[0])),
     ):
-        for draw in by_entry(tour)[entry].draws:
+        for draw in studio.of_sound(rows[entry]).draws:
             spectrum = np.abs(np.fft.rfft(draw.sound))
             heard = spectrum.argmax() * RATE / len(draw.sound)
             assert heard / 200.0 == pytest.approx(to_ratio(draw.measured), rel=0.01)
@@ -185,7 +188,9 @@ def test_a_rooms_rt60_is_that_of_its_tail():
     assert "3 dB above" in text
 
 
-def test_a_picture_made_audible_gives_the_picture_again():
+def test_a_picture_made_audible_gives_the_picture_again(monkeypatch):
+    monkeypatch.setattr(augmentations, "TURNS", 16)
+    monkeypatch.setattr(augmentations, "STEPS_OF_POWERS", 20)
     picture = torch.from_numpy(mel_image(speechlike(2.0, RATE, 4), SPEC)).float()
     sound = augmentations.audible(picture, SPEC)
     again = mel_image(sound.numpy()[: SPEC.window_samples], SPEC).astype(float)
@@ -194,8 +199,10 @@ def test_a_picture_made_audible_gives_the_picture_again():
     assert apart.mean() < 2.5  # dB
 
 
-def test_without_other_voices_three_are_left_out(few):
-    tour = augmentations.tour(speechlike(1.0, RATE), [], RECIPE)
+def test_a_long_clip_without_other_voices(few):
+    tour = augmentations.tour(speechlike(7.0, RATE), [], replace(RECIPE, crop=0.0))
+    assert tour.cut
+    assert all(draw.picture.shape == SPEC.shape for draw in tour.lessons)
     assert tour.left_out == "babble, mixup, copypaste"
     assert not {"sound.babble", "mixup", "copypaste"} & set(by_entry(tour))
 
@@ -203,12 +210,6 @@ def test_without_other_voices_three_are_left_out(few):
 def test_a_silent_clip_is_refused():
     with pytest.raises(ValueError, match="silent"):
         augmentations.tour(np.zeros(16_000, np.float32), [], RECIPE)
-
-
-def test_a_clip_longer_than_a_picture(few):
-    tour = augmentations.tour(speechlike(7.0, RATE), [], replace(RECIPE, crop=0.0))
-    assert tour.cut
-    assert all(draw.picture.shape == SPEC.shape for draw in tour.lessons)
 
 
 def test_the_page_of_the_augmentations(found):

@@ -37,6 +37,12 @@ STEPS: Final = 20
 LESSONS: Final = 6
 """Draws of the whole recipe that are shown."""
 
+TURNS: Final = 24
+"""Of the search for the phases of a picture that is made audible; more change little."""
+
+STEPS_OF_POWERS: Final = 20
+"""Of the search for its powers."""
+
 _MILD, _USUAL, _HARSH = 0.1, 0.5, 0.9  # quantiles of the draws
 _TYPICAL: Final = 0.9  # where the draw that is shown at three values lies: nearly as far as it goes
 _DRAWS: Final = (("mild", _MILD), ("usual", _USUAL), ("harsh", _HARSH))
@@ -445,7 +451,7 @@ def _at(amounts: torch.Tensor, quantile: float) -> int:
 
 
 @torch.no_grad()
-def audible(image: torch.Tensor, spec: MelImageSpec, *, turns: int = 24) -> torch.Tensor:
+def audible(image: torch.Tensor, spec: MelImageSpec) -> torch.Tensor:
     """A picture as sound: powers that have these mel bands, phases by Griffin and Lim (1984).
 
     Parameters
@@ -453,8 +459,6 @@ def audible(image: torch.Tensor, spec: MelImageSpec, *, turns: int = 24) -> torc
     image : Tensor
         ``float32 (n_mels, frames)`` grey levels; black is silence.
     spec : MelImageSpec
-    turns : int
-        Of the search for phases.
 
     Returns
     -------
@@ -466,7 +470,7 @@ def audible(image: torch.Tensor, spec: MelImageSpec, *, turns: int = 24) -> torc
     filters = torch.from_numpy(mel_filterbank(spec).copy())  # (bins, n_mels)
     # Lee and Seung's multiplicative steps: least squares with nothing below zero.
     spectrum = filters @ mel
-    for _ in range(20):
+    for _ in range(STEPS_OF_POWERS):
         spectrum = spectrum * (filters @ mel) / (filters @ (filters.T @ spectrum)).clamp(min=1e-12)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -477,7 +481,7 @@ def audible(image: torch.Tensor, spec: MelImageSpec, *, turns: int = 24) -> torc
             spec.hop_length,
             spec.win_length,
             power=spec.power,
-            n_iter=turns,
+            n_iter=TURNS,
             momentum=0.99,
             length=None,
             rand_init=True,
