@@ -115,7 +115,7 @@ class Tour:
     lessons: tuple[Draw, ...]
     left_out: str
     cut: bool
-    copies: int = COPIES
+    copies: int
 
 
 Again: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
@@ -193,6 +193,7 @@ def tour(
         lessons=tuple(studio.lessons()),
         left_out=", ".join(missing),
         cut=len(clip) > spec.window_samples,
+        copies=COPIES,
     )
 
 
