@@ -891,6 +891,22 @@ def test_a_bad_endpoint_costs_the_server_nothing_but_the_field(classifier, name,
         assert secret not in everything
 
 
+def test_the_server_asks_no_model_that_does_not_answer_and_says_so_once(classifier, caplog):
+    with (
+        language_model(hangs) as model,
+        serving_words(classifier, model.url, seconds=0.3) as server,
+    ):
+        reasons = [
+            server.send("/process_audio", CLIP.read_bytes()).json["LLM Interpretation Reason"]
+            for _ in range(5)
+        ]
+        assert len(model.received) <= 2
+    assert ["within" in reason for reason in reasons] == [True, True, False, False, False]
+    assert all("it is asked again in" in reason for reason in reasons[2:])
+    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len([record for record in told if "language model" in record.getMessage()]) == 1
+
+
 def test_emotions_are_answered_while_words_wait(classifier):
     slow = Slow()
     with (

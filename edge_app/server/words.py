@@ -151,15 +151,15 @@ class WordService:
         if self._asking >= ASKING:
             return Missing(f"the language model is asked {ASKING} questions already, the most")
         words = said if isinstance(said, Transcription) else None
-        self._asking += 1
         try:
             exchange = self._interpreter.start(endpoint, prediction, words)
-            try:
-                text = await self._first(
-                    asyncio.wrap_future(exchange.text), min(endpoint.seconds, seconds), gone
-                )
-            finally:
-                exchange.end()
+        except EndpointError as resting:  # it was not asked, so nothing came of it
+            return Missing(str(resting))
+        self._asking += 1
+        try:
+            text = await self._first(
+                asyncio.wrap_future(exchange.text), min(endpoint.seconds, seconds), gone
+            )
         except _LateError:
             error = endpoint.too_slow()
             if seconds >= endpoint.seconds:  # else it was not given its time
@@ -171,6 +171,7 @@ class WordService:
             self._interpreter.note(error)
             return Missing(str(error))
         finally:
+            exchange.end()
             self._asking -= 1
         self._interpreter.note(None)
         return Interpretation(text, self._interpreter.source)
