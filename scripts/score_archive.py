@@ -14,7 +14,7 @@ examples:
       --out s3://bucket/scores --address auto          # on the head of a Ray cluster
   scripts/score_archive.py calls/ --out scores --again # and those that had an error once more
 
-exit status: 0 all well, 1 some clip has an error or the run ended early, 2 wrong usage
+exit status: 0 all well, 1 some clip has an error, 2 wrong usage, 3 ended early, run it again
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import importlib.util
 import sys
 
 from edge_app.archive.plan import DEFAULT_SHARD_SIZE, Columns, plan
-from edge_app.archive.running import ArchiveError, Cluster, only_one, score
+from edge_app.archive.running import EXIT_EARLY, ArchiveError, Cluster, only_one, score
 from edge_app.archive.scoring import Ear
 from edge_app.archive.storage import Folder, absolute
 from edge_app.commands.options import (
@@ -82,7 +82,7 @@ def main() -> int:
         parser.error(str(error))
     except (ArchiveError, OSError) as error:
         print(f"{parser.prog}: {error}; the same command goes on", file=sys.stderr)
-        return EXIT_FAILED
+        return EXIT_EARLY
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted; the same command goes on", file=sys.stderr)
         return EXIT_INTERRUPTED

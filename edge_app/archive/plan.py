@@ -415,7 +415,7 @@ def _table(shards: Iterable[Sequence[Clip]]) -> tuple[bytes, list[int]]:
             }
             writer.write_table(pyarrow.table(columns, schema=schema), row_group_size=len(shard))
             sizes.append(len(shard))
-    return out.getvalue().to_pybytes(), sizes
+    return bytes(out.getvalue()), sizes
 
 
 # ----------------------------------------------------------------------------------- the order

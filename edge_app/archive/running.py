@@ -26,6 +26,9 @@ from ser_edge.files import UNFINISHED
 OBJECT_STORE_BYTES: Final = 128 * 2**20
 """Of a Ray that is started here. Nothing but numbers of shards is ever in it."""
 
+EXIT_EARLY: Final = 3
+"""Of a run that ended early, so that whatever started it can tell it from clips with an error."""
+
 _INIT_DEATHS: Final = 3  # workers killed while they compile the network, before one gets through
 _READERS: Final = 16  # threads that look at the files of earlier runs
 _LOCK: Final = ".lock"
@@ -48,7 +51,7 @@ class Cluster:
         Of a Ray cluster: ``auto``, ``host:6379``, ``ray://host:10001``. Without it, Ray is started
         on this machine and ends with the program.
     actors : int, optional
-        Classifiers at once; without it, as many as processors allow.
+        Classifiers at once, at the most; without it, as many as processors allow.
 
     Raises
     ------
@@ -210,7 +213,6 @@ def _through_ray(
     context.print_on_execution_start = False
     context.max_consecutive_actor_init_deaths = _INIT_DEATHS
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    most = actors or int(ray.cluster_resources().get("CPU", 1)) // threads
     shards = ray.data.from_items(
         [{"shard": shard} for shard in left], override_num_blocks=len(left)
     )
@@ -219,8 +221,10 @@ def _through_ray(
         fn_constructor_args=task,
         batch_size=1,
         num_cpus=threads,
-        # One is enough to go on with: machines may be gone, others may come.
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(most, len(left)))),
+        # One is enough to go on with, and more come as processors do: machines may join later.
+        compute=ray.data.ActorPoolStrategy(
+            min_size=1, max_size=min(actors or len(left), len(left))
+        ),
     )
     for batch in tallies.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
         for shard, clips, failed in zip(

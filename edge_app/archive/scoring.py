@@ -14,6 +14,7 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO, Final
 
 from edge_app.archive.plan import Clip, Columns, Order, Plan, Planned, values_of
@@ -209,7 +210,7 @@ def _sounds(clips: Sequence[Clip], columns: Columns | None) -> Iterator[_Sound]:
         return
     for clip in clips:
         path = os.fsdecode(clip.path)
-        yield clip, path, (lambda path=path: sound_at(path) if is_uri(path) else source_of(path))
+        yield clip, path, partial(sound_at if is_uri(path) else source_of, path)
 
 
 def _sounds_in_rows(clips: Sequence[Clip], column: str, names: str | None) -> Iterator[_Sound]:
@@ -224,11 +225,11 @@ def _sounds_in_rows(clips: Sequence[Clip], column: str, names: str | None) -> It
             content, *name = next(rows)
         except StopIteration:
             why = f"the rest of row group {group} of the Parquet file is not to be had"
-            yield clip, shown, (lambda shown=shown, why=why: _refused(shown, why))
+            yield clip, shown, partial(_refused, shown, why)
             continue
         if name and name[0] is not None:
             shown = str(name[0])
-        yield clip, shown, (lambda content=content, shown=shown: _in_memory(content, shown))
+        yield clip, shown, partial(_in_memory, content, shown)
 
 
 def _rows(
@@ -311,7 +312,7 @@ def _part(rows: Sequence[dict[str, Any]], labels: Sequence[str], plan: str, tall
     parquet.write_table(
         pyarrow.Table.from_pylist(list(rows), schema=schema), out, compression="zstd"
     )
-    return out.getvalue().to_pybytes()
+    return bytes(out.getvalue())
 
 
 def _schema(labels: Sequence[str]) -> Any:
