@@ -267,14 +267,13 @@ def _lines(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def _sounds(names: Iterable[str]) -> Iterator[str]:
-    suffixes = sound_suffixes() | PICTURE_SUFFIXES
     for name in names:
         if not is_uri(name):
             yield from expand([name])
         elif glob.has_magic(name.partition("?")[0]):
             raise ValueError(f"{name}: {_GLOB_PROBLEM}")
         else:
-            yield from files_at(name, suffixes)
+            yield from files_at(name, sound_suffixes() | PICTURE_SUFFIXES)
 
 
 def _tables(names: Iterable[str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -21,6 +21,7 @@ from edge_app.ahead import cores
 from edge_app.archive.plan import Plan, Planned
 from edge_app.archive.scoring import Ear, Scorer, Tally, part_name, tally_of
 from edge_app.archive.storage import Folder, one_line
+from edge_app.devices import DeviceError
 from ser_edge.files import UNFINISHED
 
 OBJECT_STORE_BYTES: Final = 128 * 2**20
@@ -32,6 +33,9 @@ EXIT_EARLY: Final = 3
 _INIT_DEATHS: Final = 3  # workers killed while they compile the network, before one gets through
 _READERS: Final = 16  # threads that look at the files of earlier runs
 _LOCK: Final = ".lock"
+
+_PROBLEMS: Final = (DeviceError, OSError, ValueError)
+_COLUMNS: Final = ("shard", "clips", "failed", "problem")
 
 _Task: TypeAlias = tuple[str, Planned, Ear]
 """What a :class:`Scorer` takes."""
@@ -161,18 +165,30 @@ def only_one(folder: Folder) -> Iterator[None]:
 
 
 class RayScorer:
-    """A :class:`Scorer` as Ray Data calls it: a batch of numbers of shards -> their tallies."""
+    """A :class:`Scorer` as Ray Data calls it: a batch of numbers of shards -> their tallies.
+
+    What goes wrong is a value as well, ``problem``: Ray's own errors are pages long.
+    """
 
     def __init__(self, *task: Any) -> None:
-        self._scorer = Scorer(*task)
+        self._problem = ""
+        try:
+            self._scorer = Scorer(*task)
+        except _PROBLEMS as error:
+            self._problem = one_line(error)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
-        tallies = [self._scorer.score(int(shard)) for shard in batch["shard"]]
-        return {
-            "shard": [tally.shard for tally in tallies],
-            "clips": [tally.clips for tally in tallies],
-            "failed": [tally.failed for tally in tallies],
-        }
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        told: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        for shard in map(int, batch["shard"]):
+            tally, problem = Tally(shard, 0, 0), self._problem
+            if not problem:
+                try:
+                    tally = self._scorer.score(shard)
+                except _PROBLEMS as error:
+                    problem = one_line(error)
+            for name, value in (*asdict(tally).items(), ("problem", problem)):
+                told[name].append(value)
+        return told
 
 
 def _scored(left: Sequence[int], task: _Task, cluster: Cluster) -> Iterator[Tally]:
@@ -200,7 +216,8 @@ def _scored(left: Sequence[int], task: _Task, cluster: Cluster) -> Iterator[Tall
     try:
         yield from _through_ray(ray, left, task, cluster.actors, threads)
     except ray.exceptions.RayError as error:
-        raise ArchiveError(_cause(error)) from None
+        said = str(error).strip() or type(error).__name__
+        raise ArchiveError(f"Ray gave up: {said.splitlines()[-1]}") from None
     finally:
         ray.shutdown()
 
@@ -227,10 +244,10 @@ def _through_ray(
         ),
     )
     for batch in tallies.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
-        for shard, clips, failed in zip(
-            batch["shard"], batch["clips"], batch["failed"], strict=True
-        ):
-            yield Tally(int(shard), int(clips), int(failed))
+        for *values, problem in zip(*(batch[name] for name in _COLUMNS), strict=True):
+            if problem:
+                raise ArchiveError(str(problem))
+            yield Tally(*map(int, values))
 
 
 def _tallies(folder: Folder, sizes: Sequence[int], plan_sha256: str) -> dict[int, Tally]:
@@ -249,10 +266,3 @@ def _sweep(folder: Folder) -> None:
     for name in folder.names():
         if name.startswith(".") and name.endswith(UNFINISHED):
             folder.delete(name)
-
-
-def _cause(error: BaseException) -> str:
-    """What went wrong at the bottom, in one line."""
-    while error.__cause__ is not None or getattr(error, "cause", None) is not None:
-        error = getattr(error, "cause", None) or error.__cause__  # type: ignore[assignment]
-    return one_line(error)
