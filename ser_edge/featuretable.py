@@ -128,7 +128,7 @@ def extract(
         The table; what it or its journal hold already and fits is kept.
     spec : FeatureSpec
     workers : int, optional
-        Processes; one a core if not given.
+        Processes; one a core if not given, 0 for none but this one.
     progress : bool
         Show a bar.
 
@@ -265,6 +265,8 @@ def read_table(path: Path) -> FeatureTable:
     """
     check_output(path)
     try:
+        with open(path, "rb"):
+            pass  # pyarrow's words for a missing file are its path alone
         return _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from None

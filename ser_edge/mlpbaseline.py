@@ -212,7 +212,7 @@ def run(
     song : bool
         Train on song as well; it is never scored.
     workers : int, optional
-        Processes; one a core if not given.
+        Processes; one a core if not given, 0 for none but this one.
     progress : bool
         Show a bar.
 
@@ -304,26 +304,12 @@ def fit_and_score(
 
 def summarise(outcomes: Sequence[Outcome]) -> tuple[Summary, ...]:
     """Means over folds and seeds, in the order in which the trials were made."""
-    groups: dict[tuple[Any, ...], list[Outcome]] = {}
+    groups: dict[tuple[str, bool, str, Kind], list[Outcome]] = {}
     for outcome in outcomes:
         trial = outcome.trial
         key = (trial.labels, trial.standardised, trial.solver, trial.kind)
         groups.setdefault(key, []).append(outcome)
-    return tuple(
-        Summary(
-            *key,
-            trials=len(group),
-            uar=float(np.mean([o.uar for o in group])),
-            accuracy=float(np.mean([o.accuracy for o in group])),
-            commonest=float(np.mean([o.commonest for o in group])),
-            chance=float(np.mean([1 / np.count_nonzero(o.matrix.sum(axis=1)) for o in group])),
-            over_folds=_apart(group, [o.trial.fold for o in group]),
-            over_seeds=_apart(group, [o.trial.seed for o in group]),
-            accuracy_in_training=float(np.mean([o.accuracy_in_training for o in group])),
-            not_converged=sum(not o.converged for o in group),
-        )
-        for key, group in groups.items()
-    )
+    return tuple(_summary(group) for group in groups.values())
 
 
 def markdown(summaries: Sequence[Summary]) -> str:
@@ -361,6 +347,25 @@ def to_dict(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             for o in outcomes
         ],
     }
+
+
+def _summary(group: Sequence[Outcome]) -> Summary:
+    trial = group[0].trial
+    return Summary(
+        labels=trial.labels,
+        standardised=trial.standardised,
+        solver=trial.solver,
+        kind=trial.kind,
+        trials=len(group),
+        uar=float(np.mean([o.uar for o in group])),
+        accuracy=float(np.mean([o.accuracy for o in group])),
+        commonest=float(np.mean([o.commonest for o in group])),
+        chance=float(np.mean([1 / np.count_nonzero(o.matrix.sum(axis=1)) for o in group])),
+        over_folds=_apart(group, [o.trial.fold for o in group]),
+        over_seeds=_apart(group, [o.trial.seed for o in group]),
+        accuracy_in_training=float(np.mean([o.accuracy_in_training for o in group])),
+        not_converged=sum(not o.converged for o in group),
+    )
 
 
 def _lines(

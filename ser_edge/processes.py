@@ -7,39 +7,42 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 
 
 @contextmanager
-def process_pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
+def process_pool(workers: int | None) -> Iterator[Executor]:
     """A pool whose processes share the cores and end with the program.
 
     Parameters
     ----------
     workers : int or None
-        Processes; None for one a core.
+        Processes; None for one a core, 0 for none: the jobs are done in this one, in turn.
 
     Yields
     ------
-    ProcessPoolExecutor
+    Executor
         Its processes are started anew, not forked, and use one BLAS thread each. If the block is
         left by an error or a signal, none of the jobs that still wait is started; if the program is
         killed, its processes end by themselves.
     """
-    with (
-        _one_blas_thread(),
-        ProcessPoolExecutor(
-            workers or os.cpu_count(),
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_hang_on_parent,
-        ) as pool,
-    ):
+    with _one_blas_thread(), _pool(workers) as pool:
         try:
             yield pool
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _pool(workers: int | None) -> Executor:
+    if workers == 0:
+        return ThreadPoolExecutor(1)
+    return ProcessPoolExecutor(
+        workers or os.cpu_count(),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_hang_on_parent,
+    )
 
 
 def _hang_on_parent() -> None:

@@ -29,7 +29,7 @@ CLIP_COLUMNS = len(featuretable._CLIP_FIELDS)
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, SCRIPT, *map(str, words), "--quiet", "--workers", "2"],
+        [sys.executable, SCRIPT, *map(str, words), "--quiet", "--workers", "1"],
         capture_output=True,
         text=True,
         check=False,
@@ -119,7 +119,7 @@ SMALL = FeatureSpec(n_mfcc=4, n_mels=16)
 
 def made(corpus: Path, out: Path, spec: FeatureSpec = SMALL) -> featuretable.Report:
     scan = CORPORA["ravdess"].scan(corpus)
-    return extract(scan.utterances, corpus, out, spec, workers=1, progress=False)
+    return extract(scan.utterances, corpus, out, spec, workers=0, progress=False)
 
 
 def test_a_table_says_of_every_clip_what_it_is(make_ravdess, tmp_path, suffix):
@@ -150,14 +150,14 @@ def test_a_table_says_of_every_clip_what_it_is(make_ravdess, tmp_path, suffix):
 
 
 def test_any_corpus_will_do(tmp_path):
-    for name in ("SM0_anger_1.wav", "KAP_sadness_2.wav"):
+    for name in ("SM0_anger_1.wav", "KD0_sadness_2.wav"):
         soundfile.write(tmp_path / name, speechlike(0.5, RATE), RATE)
     scan = CORPORA["nemo"].scan(tmp_path)
-    extract(scan.utterances, tmp_path, tmp_path / "t.csv", SMALL, workers=1, progress=False)
+    extract(scan.utterances, tmp_path, tmp_path / "t.csv", SMALL, workers=0, progress=False)
     clips = read_table(tmp_path / "t.csv").clips
     assert {(c.speaker, c.emotion, c.language) for c in clips} == {
-        ("nemo-SM0", "angry", "pl"),
-        ("nemo-KAP", "sad", "pl"),
+        ("nemo-sm0", "angry", "pl"),
+        ("nemo-kd0", "sad", "pl"),
     }
 
 
@@ -189,7 +189,7 @@ def test_changed_sounds_and_other_settings_are_computed_anew(make_ravdess, tmp_p
 
 
 def test_a_killed_run_goes_on_where_it_was(make_ravdess, tmp_path):
-    corpus = make_ravdess(actors=tuple(range(1, 25)), emotions=tuple(range(1, 9)), seconds=3.0)
+    corpus = make_ravdess(actors=tuple(range(1, 13)), emotions=tuple(range(1, 9)), seconds=2.0)
     out = tmp_path / "t.csv"
     journal = tmp_path / "t.csv.part"
     process = subprocess.Popen(
@@ -205,13 +205,13 @@ def test_a_killed_run_goes_on_where_it_was(make_ravdess, tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     done = journal.read_bytes().count(b'"}\n')
-    assert 10 <= done < 192
+    assert 10 <= done < 96
     assert not out.exists()
     with open(journal, "ab") as file:
         file.write(b'{"key": "0123456789abcdef", "seconds": 1.2, "values": "AAA')  # cut off
     again = run(corpus, out)
     assert (again.returncode, again.stderr) == (0, "")
-    assert f"{192 - done} clips computed, {done} were there already" in again.stdout
+    assert f"{96 - done} clips computed, {done} were there already" in again.stdout
     assert not journal.exists()
     assert run(corpus, tmp_path / "fresh.csv").returncode == 0
     assert out.read_bytes() == (tmp_path / "fresh.csv").read_bytes()
