@@ -25,6 +25,7 @@ from ser_edge.comparison import CONFIDENCE, DRAWS, Difference, Interval, PairedR
 from ser_edge.decision import softmax
 from ser_edge.emotions import EMOTIONS, UNKNOWN, emotion_index
 from ser_edge.evaluation import ECE_BINS, ClipPrediction, answered, group_figures
+from ser_edge.recipe import Recipe
 from ser_edge.rendering import Picture, read_rows
 from ser_edge.unlabelled import Heard, Listening, percent
 
@@ -250,6 +251,7 @@ def study_page(study: Study) -> str:
 
     values: dict[str, Any] = {
         "study": study,
+        "pictures": isinstance(study.recipe, Recipe),
         "warning": studies.LEAKY_WARNING,
         "anchors": ANCHORS,
         "ece_bins": ECE_BINS,
