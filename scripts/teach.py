@@ -6,13 +6,14 @@ the clip's and never on speakers who are scored in the fold. scripts/train.py --
 it. The first use of a bundle downloads its weights (0.4 GB and more) from download.pytorch.org.
 
 A run of scripts/finetune_speech.py teaches as well. It has learnt these clips, so that it says
-little more than their labels; --parts 5 fine-tunes five more, each of which has not heard a fifth of
-the training speakers and speaks of those.
+little more than their labels; --parts 5 fine-tunes five more, each of which has not heard a fifth
+of the training speakers and speaks of those.
 
 examples:
   scripts/teach.py HUBERT_BASE images/ravdess data/ravdess targets/fold1.csv --fold 1
   scripts/teach.py WAVLM_BASE_PLUS images/ravdess data/ravdess targets/fold1.csv --fold 1 --layer 8
-  scripts/teach.py runs/xlsr53/fold-1 images/ravdess data/ravdess targets/fold1.csv --fold 1 --parts 5
+  scripts/teach.py runs/xlsr53/fold-1 images/ravdess data/ravdess targets/fold1.csv --fold 1 \\
+      --parts 5
   scripts/train.py images/ravdess runs/pupil --fold 1 --targets targets/fold1.csv --distill 0.5
 """
 
@@ -100,9 +101,7 @@ def tuned(options: argparse.Namespace) -> dict[str, Any]:
 
     for name in ("layer", "l2", "seed"):
         if getattr(options, name) is not None:
-            raise ValueError(
-                f"--{name} is of a bundle's head; the run {options.bundle} has its own"
-            )
+            raise ValueError(f"--{name} is of a bundle's head, {options.bundle} has its own")
     return teach_tuned(
         Path(options.bundle),
         options.images,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from ser_edge.melimage import MelImageSpec
 from ser_edge.recipefile import RecipeFile
@@ -105,3 +108,12 @@ class SpeechRecipe(RecipeFile):
     def net(self) -> str:
         """What reports call the network."""
         return self.bundle
+
+
+def is_speech_recipe(path: Path) -> bool:
+    """Whether a recipe file is one of these, and no recipe of a network of pictures."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError):
+        return False  # whoever reads it says what is wrong
+    return isinstance(values, dict) and "bundle" in values

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ser_edge import evaluation
 from ser_edge.bundles import find_bundle
+from ser_edge.crosscorpus import Ear
 from ser_edge.dataset import (
     AllSoundWindows,
     Clip,
@@ -219,6 +220,33 @@ def load_speech_net(folder: Path) -> tuple[SpeechRecipe, SpeechNet]:
         raise ValueError(f"{path}: these are not the weights of {recipe.bundle}: {error}") from None
     net.eval()
     return recipe, net
+
+
+def speech_ear(folder: Path, sounds: Sequence[Path], *, progress: bool = False) -> Ear:
+    """The network of a finished run, for :func:`ser_edge.crosscorpus.cross`.
+
+    Parameters
+    ----------
+    folder : Path
+    sounds : sequence of Path
+        Folders with the recordings of the clips that it will hear.
+    progress : bool
+        Show bars.
+
+    Raises
+    ------
+    ValueError
+        As :func:`load_speech_net`; when it hears, a recording is missing.
+    """
+    recipe, net = load_speech_net(folder)
+    net.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def logits(clips: Sequence[Clip]) -> evaluation.Float64:
+        heard = load_sounds(sounds, clips, recipe.image, progress=progress)
+        windows = AllSoundWindows(clips, heard, recipe.image)
+        return speech_logits(net, windows, recipe.batch_size // recipe.pieces, progress=progress)
+
+    return Ear(recipe.image, logits)
 
 
 @torch.no_grad()

@@ -179,6 +179,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
     warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
+    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # frozen parts
     warnings.filterwarnings("ignore", ".*does not have a deterministic implementation.*")
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", ".*recommended to use .self.log..validation.*sync_dist.*")

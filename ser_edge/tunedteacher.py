@@ -1,4 +1,4 @@
-"""A fine-tuned network as a teacher: soft targets of the training clips for a network of pictures."""
+"""A fine-tuned network as teacher: soft targets of clips, for a network of pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from ser_edge import evaluation
-from ser_edge.dataset import AllSoundWindows, Clip, load_sounds
 from ser_edge.evaluation import ClipPrediction
 from ser_edge.hardware import Hardware
 from ser_edge.heritage import heritage_of_run
@@ -20,7 +19,7 @@ from ser_edge.scoring import CONFIG, METRICS, clip_predictions
 from ser_edge.softtargets import write_soft_targets
 from ser_edge.speechrecipe import SpeechRecipe
 from ser_edge.speechteacher import check_name, taught_clips
-from ser_edge.speechtuning import finetune, load_speech_net, speech_logits
+from ser_edge.speechtuning import finetune, speech_ear
 from ser_edge.training import Sources
 
 
@@ -100,14 +99,11 @@ def teach_tuned(
     for (folder, spoken_of), heritage in zip(networks.items(), heritages, strict=True):
         heard = sorted(heritage.speakers & spoken_of)
         if heard and parts > 1:
-            raise ValueError(
-                f"{folder}: it has heard {heard[0]}, of whom it is to teach; remove it"
-            )
+            raise ValueError(f"{folder}: it heard {heard[0]}, of whom it is to teach; remove it")
         group = [clip for clip in clips if clip.speaker in spoken_of]
-        for clip, prediction in zip(
-            group, _said(folder, group, fold, sounds, progress), strict=True
-        ):
-            said[clip.rows[0].corpus, clip.utterance] = prediction
+        logits = speech_ear(folder, sounds, progress=progress).logits(group)
+        for prediction in clip_predictions(logits, group, "train", fold):
+            said[prediction.corpus, prediction.utterance] = prediction
     predictions = [said[clip.rows[0].corpus, clip.utterance] for clip in clips]
     record = {
         "teacher": {
@@ -126,16 +122,3 @@ def teach_tuned(
     }
     write_soft_targets(out, clips, torch.tensor([p.logits for p in predictions]), record)
     return record
-
-
-def _said(
-    folder: Path, clips: Sequence[Clip], fold: str, sounds: Sequence[Path], progress: bool
-) -> list[ClipPrediction]:
-    """What a run says of clips."""
-    recipe, net = load_speech_net(folder)
-    net.to("cuda" if torch.cuda.is_available() else "cpu")
-    heard = load_sounds(sounds, clips, recipe.image, progress=progress)
-    windows = AllSoundWindows(clips, heard, recipe.image)
-    at_once = recipe.batch_size // recipe.pieces
-    logits = speech_logits(net, windows, at_once, progress=progress)
-    return clip_predictions(logits, clips, "train", fold)
