@@ -183,9 +183,10 @@ class SpeechNet(nn.Module):
             x = transformer.dropout(x)
         means = [_mean(x, heard)]
         bias: torch.Tensor | None = None
+        masks = _masks(transformer.layers[0], heard)
         for number, layer in enumerate(transformer.layers):
             with self._learning(number >= self._first_trained):
-                x, bias = self._through(layer, x, bias, heard)
+                x, bias = self._through(layer, x, bias, masks)
                 means.append(_mean(x, heard))
         pooled = torch.stack(means, dim=1)
         return functional.layer_norm(pooled, pooled.shape[-1:], eps=_EPSILON)
@@ -194,20 +195,21 @@ class SpeechNet(nn.Module):
         return torch.set_grad_enabled(torch.is_grad_enabled() and learns)
 
     def _through(
-        self, layer: nn.Module, x: torch.Tensor, bias: torch.Tensor | None, heard: torch.Tensor
+        self, layer: nn.Module, x: torch.Tensor, bias: torch.Tensor | None, masks: dict[str, Any]
     ) -> Any:
         """One layer, WavLM's bias of relative positions handed on from the first."""
-        masks: dict[str, Any] = {}
-        if not bool(heard.all()):
-            if getattr(layer.attention, "has_position_bias", False):  # WavLM
-                masks["key_padding_mask"] = torch.zeros_like(heard, dtype=torch.float32)
-                masks["key_padding_mask"].masked_fill_(~heard, -torch.inf)
-            else:
-                count, length = heard.shape
-                masks["attention_mask"] = heard[:, None, None].expand(count, 1, length, length)
         if self._again and torch.is_grad_enabled():
             return checkpoint(layer, x, position_bias=bias, **masks, use_reentrant=False)
         return layer(x, position_bias=bias, **masks)
+
+
+def _masks(layer: Any, heard: torch.Tensor) -> dict[str, Any]:
+    """What keeps attention off the padding, as a layer of that kind takes it."""
+    if getattr(layer.attention, "has_position_bias", False):  # WavLM adds this to its bias
+        off = torch.zeros_like(heard, dtype=torch.float32).masked_fill(~heard, -torch.inf)
+        return {"key_padding_mask": off}
+    count, length = heard.shape
+    return {"attention_mask": heard[:, None, None].expand(count, 1, length, length)}
 
 
 def _convolved(
