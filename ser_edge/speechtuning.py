@@ -11,7 +11,7 @@ import lightning
 import torch
 from lightning.pytorch.accelerators import CUDAAccelerator
 from safetensors.torch import load_file as load_safetensors
-from safetensors.torch import save_file as save_safetensors
+from safetensors.torch import save as save_safetensors
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -27,7 +27,7 @@ from ser_edge.dataset import (
     babble_bank,
     load_sounds,
 )
-from ser_edge.files import whole_file, write_whole
+from ser_edge.files import write_whole
 from ser_edge.folds import RANDOM, divide
 from ser_edge.hardware import Hardware
 from ser_edge.provenance import provenance
@@ -167,8 +167,7 @@ def finetune(
     held = torch.load(last_checkpoint(out), weights_only=True, map_location="cpu", mmap=True)
     module.load_state_dict(held["state_dict"])
     del held
-    with whole_file(out / WEIGHTS) as path:
-        save_safetensors(saved_weights(net), path)
+    write_whole(out / WEIGHTS, save_safetensors(saved_weights(net)))
     net.to(trainer.strategy.root_device)
     predictions = [
         prediction
