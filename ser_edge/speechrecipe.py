@@ -34,7 +34,7 @@ class SpeechRecipe(RecipeFile):
         If a value is out of range; the message names it and what is allowed.
     """
 
-    name: str = _value("xlsr53", "what the runs will be called")
+    name: str = _value("finetuned", "what the runs will be called")
     bundle: str = _value("WAV2VEC2_XLSR53", "bundle of torchaudio.pipelines by name")
     dropout: float = _value(0.2, "share of features dropped before the last layer")
     channels: str = _value("speech", "vocal channels trained on: speech, song or speech+song")
