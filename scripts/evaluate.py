@@ -29,6 +29,7 @@ from pathlib import Path
 from ser_edge import recipe
 from ser_edge.folds import VALIDATION_ACTORS
 from ser_edge.hardware import add_hardware_options, hardware_of
+from ser_edge.speechrecipe import is_speech_recipe
 
 
 def main() -> int:
@@ -61,7 +62,8 @@ def main() -> int:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="recordings: for play buttons, --edge, and recipes that change the waveform",
+        help="recordings: for play buttons, --edge, recipes that change the waveform, and "
+        "--corpus of a run of scripts/finetune_speech.py",
     )
     parser.add_argument(
         "--teacher",
@@ -194,8 +196,14 @@ def cross(options: argparse.Namespace) -> int:
     folder = Path(options.model or DEFAULT_MODEL)
     if not folder.is_dir():
         folder = Path("models") / folder
-    runs = crosscorpus.runs_below(folder)
-    found = [crosscorpus.cross(run, images) for images in options.corpus for run in runs]
+    found = []
+    for run in crosscorpus.runs_below(folder):
+        ear = None
+        if is_speech_recipe(run / "config.yaml"):
+            from ser_edge.speechtuning import speech_ear
+
+            ear = speech_ear(run, options.sounds, progress=not options.quiet)
+        found += [crosscorpus.cross(run, images, ear) for images in options.corpus]
     print(crosscorpus.table(found))
     if options.out is not None:
         crosscorpus.write(found, options.out)

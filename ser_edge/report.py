@@ -24,6 +24,7 @@ from ser_edge.decision import softmax
 from ser_edge.emotions import EMOTIONS, UNKNOWN, emotion_index
 from ser_edge.evaluation import ECE_BINS, ClipPrediction, answered, group_figures
 from ser_edge.pages import Tick, ticks
+from ser_edge.recipe import Recipe
 from ser_edge.rendering import Picture, read_rows
 from ser_edge.unlabelled import Heard, Listening, percent
 
@@ -241,6 +242,7 @@ def study_page(study: Study) -> str:
 
     values: dict[str, Any] = {
         "study": study,
+        "pictures": isinstance(study.recipe, Recipe),
         "warning": studies.LEAKY_WARNING,
         "anchors": ANCHORS,
         "ece_bins": ECE_BINS,
