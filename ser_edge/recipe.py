@@ -36,7 +36,7 @@ class Recipe:
 
     name: str = _value("compact", "what the model will be called")
     net: str = _value(
-        "compact", "compact, compact-bilstm, ... (docs/heads.md), or a torchvision network by name"
+        "compact", "compact, one with a head (docs/heads.md), or a torchvision one by name"
     )
     width: float = _value(1.0, "multiplier of the channels of net compact")
     attention: bool = _value(False, "net compact: time is averaged with learnt weights")
@@ -145,6 +145,14 @@ class Recipe:
     def to_yaml(self) -> str:
         """The recipe as :meth:`read` reads it."""
         return yaml.safe_dump(asdict(self), sort_keys=False)
+
+    def flat(self) -> dict[str, str | int | float | bool]:
+        """Values by name, those of the mel image as ``image.n_mels``."""
+        flat: dict[str, str | int | float | bool] = {}
+        for name, value in asdict(self).items():
+            nested = value if isinstance(value, dict) else {}
+            flat |= {f"{name}.{key}": inner for key, inner in nested.items()} or {name: value}
+        return flat
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:

@@ -31,6 +31,7 @@ from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_rows
 from ser_edge.runs import Run, first_line, read_run
 from ser_edge.scoring import CONFIG, METRICS, PREDICTIONS
+from ser_edge.tracking import Tracking
 from ser_edge.trainer import CHECKPOINTS
 
 FOLDS: Final = tuple(map(str, VALIDATION_ACTORS))
@@ -102,6 +103,7 @@ def evaluate(
     teachers: Sequence[Path] = (),
     classifier: OpenClassifier | None = None,
     hardware: Hardware | None = None,
+    tracking: Tracking | None = None,
     progress: bool = True,
 ) -> Study | None:
     """Train what is missing, gather what is finished, write tables and figures.
@@ -128,6 +130,8 @@ def evaluate(
         ``edge_app.Classifier``: then every fold's network is exported to FP16 and INT8 and hears
         its test clips from the sound files.
     hardware : Hardware, optional
+    tracking : Tracking, optional
+        What follows the trainings.
     progress : bool
         Show bars and a line a run.
 
@@ -172,6 +176,7 @@ def evaluate(
                 fold,
                 training.Ancestry(teachers=[run_folder(teacher, fold) for teacher in teachers]),
                 hardware=hardware,
+                tracking=tracking,
                 resume=True,
                 progress=progress,
             )
@@ -311,7 +316,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     """
     if not begun(folder):
         return
-    there, asked = _flat(Recipe.read(folder / CONFIG)), _flat(recipe)
+    there, asked = Recipe.read(folder / CONFIG).flat(), recipe.flat()
     different = [
         f"{name} {there[name]} (asked for: {asked[name]})"
         for name in asked
@@ -321,15 +326,6 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
         raise ValueError(
             f"{folder}: its recipe has {', '.join(different)}; choose another folder or remove it"
         )
-
-
-def _flat(recipe: Recipe) -> dict[str, Any]:
-    """Values by name, those of the mel image as ``image.n_mels``."""
-    flat: dict[str, Any] = {}
-    for name, value in asdict(recipe).items():
-        nested = value if isinstance(value, dict) else {}
-        flat |= {f"{name}.{key}": inner for key, inner in nested.items()} or {name: value}
-    return flat
 
 
 def _run_dict(run: Run) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Heads over the compact network: trained, exported, run by the edge app, read by the old runtime."""
+"""Heads over the compact network: trained, exported, run by the edge app and the old runtime."""
 
 from __future__ import annotations
 
@@ -116,7 +116,11 @@ def test_recurrent_layers_are_sequences_and_int8_is_told(ir):
     assert text.count('type="GRUSequence"') == ("gru" in ir.name)
     assert "ScaledDotProductAttention" not in text
     table = (ir / "INT8" / export.LAYERS).read_text()
-    assert ("LSTMSequence" in table) == ("lstm" in ir.name)
+    assert table.count("| LSTMSequence |") == ("lstm" in ir.name)
+    rows = [line for line in table.splitlines() if "Sequence |" in line]
+    assert rows
+    # An LSTM in INT8 is another thing to the old runtime than to today's.
+    assert all(("LSTMSequence" in row) == ("**FP**" in row) for row in rows)
 
 
 @pytest.mark.legacy
@@ -208,7 +212,7 @@ def test_a_dimension_other_than_the_batch_is_found(tmp_path):
 
     export.to_onnx(Points(), SMALL.shape, tmp_path / "net.onnx")
     openvino.save_model(export.to_openvino(tmp_path / "net.onnx"), tmp_path / "net.xml")
-    with pytest.raises(export.ExportDriftError, match="for one picture|has the shape"):
+    with pytest.raises(export.ExportDriftError, match=r"has the shape \S+ for one picture"):
         export.check_old_runtime(tmp_path / "net.xml")
 
 

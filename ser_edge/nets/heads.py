@@ -111,7 +111,7 @@ class _MultiHead(nn.Module):
 
 
 class _MeanAndMax(nn.Module):
-    """``(N, moments, 2 * HIDDEN)`` -> ``(N, features)``: the mean and the highest of the moments."""
+    """``(N, moments, 2 * HIDDEN)`` -> ``(N, features)``: mean and maximum of the moments."""
 
     features: Final = 4 * HIDDEN
 
