@@ -250,7 +250,7 @@ def to_onnx(net: nn.Module, shape: tuple[int, int], path: Path) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         # Recurrent layers check the shapes that they get: as sure for one batch as for another.
         # Their states are zeros of the batch's size; every step is run with other sizes than 2.
-        tracer = torch.jit.TracerWarning
+        tracer = torch.jit.TracerWarning  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", category=tracer, module=r"torch\.nn\.modules\.rnn")
         warnings.filterwarnings(
             "ignore", "Exporting a model to ONNX with a batch_size other than 1"

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,10 +196,10 @@ class _Wandb:
             wandb.finish(exit_code=1)
 
 
-TRACKERS: Final[Mapping[str, type[Tracker]]] = MappingProxyType(
+TRACKERS: Final[Mapping[str, Callable[[Followed], Tracker]]] = MappingProxyType(
     {TENSORBOARD: _TensorBoard, MLFLOW: _Mlflow, WANDB: _Wandb}
 )
-"""Name -> class of a run that is to be followed."""
+"""Name -> what makes the tracker of a run."""
 
 
 class Recorder(Callback):
@@ -231,9 +231,18 @@ class Recorder(Callback):
         """For Lightning's trainer."""
         return [tracker.logger for tracker in self._trackers.values()]
 
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        if not trainer.is_global_zero:
-            return
+    def begin(self) -> None:
+        """Begin the run with all trackers, or go on with it; in the leading process alone.
+
+        Before the fit: Lightning's first act there is to make its loggers begin.
+
+        Raises
+        ------
+        TrackingError
+            A tracker cannot be reached.
+        ValueError
+            :data:`IDS` is damaged.
+        """
         ids = _read_ids(self._out / IDS)
         for name, tracker in self._trackers.items():
             given = tracker.begin(ids.get(name))

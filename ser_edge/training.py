@@ -240,6 +240,7 @@ def train(
     if trainer.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / CONFIG, recipe.to_yaml())
+        recorder.begin()
     trainer.fit(
         module,
         DataLoader(

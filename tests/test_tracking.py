@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from conftest import ROOT, SMALL
 from ser_edge import study, trackers, training
@@ -281,10 +282,8 @@ class FakeTracker:
     broken = False
 
     def __init__(self, run: trackers.Followed) -> None:
-        from lightning.pytorch.loggers import CSVLogger
-
         type(self).calls = []
-        self.logger = CSVLogger(str(run.out), name="", version="fake")
+        self.logger = TensorBoardLogger(str(run.out), name="", version="fake")
 
     def begin(self, known: str | None) -> str | None:
         self.calls.append(("begin", known))

@@ -10,6 +10,7 @@ converter would make one ``ScaledDotProductAttention`` (opset 13) of the usual o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -138,7 +139,7 @@ class _Weighed(nn.Module):
 class _Sequence(Head):
     """Layers over the moments of feature maps, then a pooling of the moments."""
 
-    def __init__(self, layers: list[nn.Module], pool: _MeanAndMax | _Weighed) -> None:
+    def __init__(self, layers: Sequence[nn.Module], pool: _MeanAndMax | _Weighed) -> None:
         super().__init__(pool.features)
         self.layers = nn.Sequential(*layers)
         self.pool = pool
