@@ -250,6 +250,15 @@ class Recorder(Callback):
                 ids[name] = given
                 write_whole(self._out / IDS, json.dumps(ids, indent=2) + "\n")
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        # Lightning tells of an epoch after its checkpoint: a kill between the two loses that.
+        if trainer.current_epoch and pl_module.history:
+            last = pl_module.history[-1]
+            curves = [name for name in last if name.startswith(("train_", "validation_"))]
+            found = {name.replace("_", "/", 1): last[name] for name in curves}
+            for logger in self.loggers:
+                logger.log_metrics(found, trainer.global_step)
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         self._epoch_began = time.monotonic()
         if pl_module.device.type == "cuda":
