@@ -251,13 +251,13 @@ class Recorder(Callback):
                 write_whole(self._out / IDS, json.dumps(ids, indent=2) + "\n")
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        # Lightning tells of an epoch after its checkpoint: a kill between the two loses that.
-        if trainer.current_epoch and pl_module.history:
-            last = pl_module.history[-1]
-            curves = [name for name in last if name.startswith(("train_", "validation_"))]
-            found = {name.replace("_", "/", 1): last[name] for name in curves}
-            for logger in self.loggers:
-                logger.log_metrics(found, trainer.global_step)
+        # A kill takes what was not written yet: W&B writes every 15 seconds, and Lightning tells of
+        # an epoch after its checkpoint. So the curves up to here are told again; the same values.
+        for entry in pl_module.history if trainer.current_epoch else ():
+            curves = [name for name in entry if name.startswith(("train_", "validation_"))]
+            found = {name.replace("_", "/", 1): entry[name] for name in curves}
+            steps = trainer.global_step // trainer.current_epoch
+            self._tell({"epoch": entry["epoch"], **found}, (entry["epoch"] + 1) * steps)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         self._epoch_began = time.monotonic()
@@ -270,8 +270,7 @@ class Recorder(Callback):
             "time/run_seconds": pl_module.seconds,
             **gpu_memory(pl_module.device),
         }
-        for logger in self.loggers:
-            logger.log_metrics(found, trainer.global_step)
+        self._tell(found, trainer.global_step)
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: Any, exception: BaseException
@@ -279,6 +278,10 @@ class Recorder(Callback):
         if trainer.is_global_zero:
             for tracker in self._trackers.values():
                 tracker.fail()
+
+    def _tell(self, values: Mapping[str, float], steps: int) -> None:
+        for logger in self.loggers:  # Lightning, too, counts from 0
+            logger.log_metrics(dict(values), steps - 1)
 
     def finish(self, figures: Mapping[str, Any], seconds: float, files: Sequence[Path]) -> None:
         """Tell all trackers what came of the run.
