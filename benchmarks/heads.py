@@ -88,7 +88,12 @@ def measure(recipe: Recipe, seconds: float) -> Mapping[str, Any]:
             if not seconds:
                 continue
             manifest = Manifest(
-                "net", recipe.image, Calibration(), weights_sha256="0" * 64, precision=precision
+                "net",
+                recipe.image,
+                Calibration(),
+                corpora=("none",),
+                weights_sha256="0" * 64,
+                precision=precision,
             )
             xml = Path(folder) / precision / "net.xml"
             export.save_ir(model or export.quantize(plain, images), xml, manifest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import openvino
 import pytest
 import soundfile
 import torch
+import yaml
 from PIL import Image
 
 from conftest import ROOT, SMALL, speechlike
@@ -21,6 +23,7 @@ from edge_app.models import read_manifest
 from ser_edge import experiments, export, training
 from ser_edge.corpora import CORPORA
 from ser_edge.hardware import Hardware
+from ser_edge.headstable import read_measured
 from ser_edge.modelfolder import package
 from ser_edge.nets import NETS, build_net
 from ser_edge.nets.heads import ATTENTION_HEADS, _MultiHead
@@ -214,6 +217,32 @@ def test_a_dimension_other_than_the_batch_is_found(tmp_path):
     openvino.save_model(export.to_openvino(tmp_path / "net.onnx"), tmp_path / "net.xml")
     with pytest.raises(export.ExportDriftError, match=r"has the shape \S+ for one picture"):
         export.check_old_runtime(tmp_path / "net.xml")
+
+
+@pytest.mark.parametrize("seconds", [0, 0.01])
+def test_what_a_network_costs_is_measured(seconds, tmp_path):
+    """The script, on one small network; with 0 seconds nothing is timed."""
+    (tmp_path / "base.yaml").write_text(recipe("compact-bigru").to_yaml())
+    base = {"stage": "a", "what": "Small.", "base": str(tmp_path / "base.yaml")}
+    entries = [{**base, "name": "one"}, {**base, "name": "leaky", "folds": ["random"]}]
+    (tmp_path / "list.yaml").write_text(yaml.safe_dump(entries))
+    done = subprocess.run(
+        [
+            sys.executable, ROOT / "benchmarks" / "heads.py", tmp_path / "list.yaml",
+            "--seconds", str(seconds), "--out", tmp_path / "heads.json",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ((net, found),) = read_measured(tmp_path / "heads.json").items()
+    made = build_net(recipe("compact-bigru"))
+    assert (net, found.parameters) == ("compact-bigru", sum(p.numel() for p in made.parameters()))
+    # The GRU alone: three gates, inputs and states, two ways, a step a moment.
+    assert found.multiply_adds > 13 * 2 * 3 * 64 * (40 + 64)
+    assert [ms is not None for ms in found.ms.values()] == [seconds > 0] * 2
 
 
 def test_the_file_of_experiments_has_every_head_on_two_folds_and_leaky():
