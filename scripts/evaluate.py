@@ -30,6 +30,7 @@ from ser_edge import recipe
 from ser_edge.folds import VALIDATION_ACTORS
 from ser_edge.hardware import add_hardware_options, hardware_of
 from ser_edge.speechrecipe import is_speech_recipe
+from ser_edge.tracking import add_tracking_options, tracking_of
 
 
 def main() -> int:
@@ -79,6 +80,7 @@ def main() -> int:
         help="export each fold to FP16 and INT8 and score it through the edge app",
     )
     add_hardware_options(parser)
+    add_tracking_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     other = parser.add_argument_group("in place of training")
     other.add_argument(
@@ -164,6 +166,7 @@ def evaluate(options: argparse.Namespace) -> int:
         teachers=options.teacher,
         classifier=classifier,
         hardware=hardware_of(options),
+        tracking=tracking_of(options),
         progress=not options.quiet,
     )
     if found is None:  # one of several processes, not the first

@@ -36,6 +36,7 @@ from ser_edge import recipe
 from ser_edge.folds import FOLDS, VALIDATION_ACTORS
 from ser_edge.hardware import add_hardware_options, hardware_of
 from ser_edge.speechrecipe import SpeechRecipe
+from ser_edge.tracking import add_tracking_options, tracking_of
 
 if TYPE_CHECKING:
     from ser_edge.training import Result
@@ -78,6 +79,7 @@ def main() -> int:
         help="one run alone, as scripts/train.py makes it, in RUNS itself",
     )
     add_hardware_options(parser)
+    add_tracking_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     recipe.add_options(parser, SpeechRecipe)
     recipe.add_image_options(parser)
@@ -100,6 +102,7 @@ def fit(options: argparse.Namespace, chosen: SpeechRecipe, out: Path, fold: str)
         chosen,
         fold,
         hardware=hardware_of(options),
+        tracking=tracking_of(options),
         resume=True,
         progress=not options.quiet,
     )

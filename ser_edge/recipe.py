@@ -32,7 +32,9 @@ class Recipe(RecipeFile):
     """
 
     name: str = _value("compact", "what the model will be called")
-    net: str = _value("compact", "compact, or a torchvision classification network by name")
+    net: str = _value(
+        "compact", "compact, one with a head (docs/heads.md), or a torchvision one by name"
+    )
     width: float = _value(1.0, "multiplier of the channels of net compact")
     attention: bool = _value(False, "net compact: time is averaged with learnt weights")
     input_size: int = _value(0, "torchvision: picture resized to so many rows, columns; 0: as is")

@@ -45,6 +45,7 @@ class AnyRecipe(Protocol):
     @property
     def sound(self) -> SoundStrengths: ...
     def to_yaml(self) -> str: ...
+    def flat(self) -> dict[str, str | int | float | bool]: ...
     def differences(self, other: Any) -> list[str]: ...
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AnyRecipe: ...
@@ -59,6 +60,14 @@ class RecipeFile:
     def to_yaml(self) -> str:
         """The recipe as :meth:`read` reads it."""
         return yaml.safe_dump(asdict(self), sort_keys=False)
+
+    def flat(self) -> dict[str, str | int | float | bool]:
+        """Values by name, those of the mel image as ``image.n_mels``."""
+        flat: dict[str, str | int | float | bool] = {}
+        for name, value in asdict(self).items():
+            nested = value if isinstance(value, dict) else {}
+            flat |= {f"{name}.{key}": inner for key, inner in nested.items()} or {name: value}
+        return flat
 
     @classmethod
     def from_dict(cls: type[R], values: Mapping[str, Any]) -> R:

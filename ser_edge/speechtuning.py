@@ -45,6 +45,8 @@ from ser_edge.soundaugment import SoundAugment
 from ser_edge.speechlearner import Pieces, SpeechLearner
 from ser_edge.speechnet import SpeechNet, build_speech_net
 from ser_edge.speechrecipe import SpeechRecipe
+from ser_edge.trackers import Recorder
+from ser_edge.tracking import Tracking
 from ser_edge.trainer import build_trainer, last_checkpoint, quiet
 from ser_edge.training import Result, Sources
 
@@ -57,6 +59,7 @@ def finetune(
     *,
     without: frozenset[str] = frozenset(),
     hardware: Hardware | None = None,
+    tracking: Tracking | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Result:
@@ -80,6 +83,8 @@ def finetune(
         Training speakers who are not heard: whom the run is to teach of.
     hardware : Hardware, optional
         One process on one device; ``auto`` is the first.
+    tracking : Tracking, optional
+        What follows it; TensorBoard, if nothing is said.
     resume : bool
         Go on from the last finished epoch of a run that was broken off, if there is one.
     progress : bool
@@ -94,6 +99,8 @@ def finetune(
     ValueError
         Rendering, recordings and recipe do not fit, there are no weights, no clip to train on, no
         such accelerator or several devices, or ``out`` is taken.
+    TrackingError
+        As :func:`ser_edge.training.train`.
     """
     hardware = hardware or Hardware()
     if hardware.devices == "auto":
@@ -113,10 +120,12 @@ def finetune(
 
     quiet()
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
+    recorder = Recorder(tracking or Tracking(), out, recipe, fold)
     trainer = build_trainer(
         recipe,
         out,
         hardware,
+        recorder,
         validated=False,  # no second checkpoint of gigabytes: the last epoch is what is kept
         progress=progress,
         pieces=recipe.pieces,
@@ -146,6 +155,7 @@ def finetune(
     at_once = recipe.batch_size // recipe.pieces
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / CONFIG, recipe.to_yaml())
+    recorder.begin()
     trainer.fit(
         module,
         DataLoader(
@@ -197,6 +207,7 @@ def finetune(
     }
     write_whole(out / METRICS, json.dumps(account, indent=2) + "\n")
     last_checkpoint(out).unlink()
+    recorder.finish(figures, seconds, [out / n for n in (CONFIG, METRICS, PREDICTIONS, WEIGHTS)])
     return Result(out, figures)
 
 

@@ -32,6 +32,7 @@ from ser_edge.recipefile import AnyRecipe
 from ser_edge.rendering import read_rows
 from ser_edge.runs import Run, first_line, read_run
 from ser_edge.scoring import CONFIG, METRICS, PREDICTIONS
+from ser_edge.tracking import Tracking
 from ser_edge.trainer import CHECKPOINTS
 
 Fit: TypeAlias = Callable[[Path, str], training.Result]
@@ -106,6 +107,7 @@ def evaluate(
     teachers: Sequence[Path] = (),
     classifier: OpenClassifier | None = None,
     hardware: Hardware | None = None,
+    tracking: Tracking | None = None,
     progress: bool = True,
 ) -> Study | None:
     """Train a network of pictures where it is missing, gather what is finished: :func:`gather`.
@@ -119,6 +121,8 @@ def evaluate(
         Other evaluations, where the recipe distils: the network of a fold is taught by theirs of
         the same fold.
     hardware : Hardware, optional
+    tracking : Tracking, optional
+        What follows the trainings.
 
     Returns
     -------
@@ -138,6 +142,7 @@ def evaluate(
             fold,
             training.Ancestry(teachers=[run_folder(teacher, fold) for teacher in teachers]),
             hardware=hardware,
+            tracking=tracking,
             resume=True,
             progress=progress,
         )
@@ -365,7 +370,7 @@ def check_recipe(folder: Path, recipe: AnyRecipe) -> None:
     """
     if not begun(folder):
         return
-    there, asked = _flat(type(recipe).read(folder / CONFIG)), _flat(recipe)
+    there, asked = type(recipe).read(folder / CONFIG).flat(), recipe.flat()
     different = [
         f"{name} {there[name]} (asked for: {asked[name]})"
         for name in asked
@@ -375,15 +380,6 @@ def check_recipe(folder: Path, recipe: AnyRecipe) -> None:
         raise ValueError(
             f"{folder}: its recipe has {', '.join(different)}; choose another folder or remove it"
         )
-
-
-def _flat(recipe: AnyRecipe) -> dict[str, Any]:
-    """Values by name, those of the mel image as ``image.n_mels``."""
-    flat: dict[str, Any] = {}
-    for name, value in asdict(recipe).items():
-        nested = value if isinstance(value, dict) else {}
-        flat |= {f"{name}.{key}": inner for key, inner in nested.items()} or {name: value}
-    return flat
 
 
 def _run_dict(run: Run) -> dict[str, Any]:

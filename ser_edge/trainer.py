@@ -19,10 +19,10 @@ from lightning.pytorch.callbacks import (
     TQDMProgressBar,
     WeightAveraging,
 )
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from ser_edge.hardware import Hardware
 from ser_edge.recipefile import AnyRecipe
+from ser_edge.trackers import Recorder
 
 CHECKPOINTS: Final = "checkpoints"
 LAST: Final = "last"
@@ -38,6 +38,7 @@ def build_trainer(
     recipe: AnyRecipe,
     out: Path,
     hardware: Hardware,
+    recorder: Recorder,
     *,
     validated: bool,
     progress: bool,
@@ -51,9 +52,11 @@ def build_trainer(
     recipe : Recipe
         Gives epochs, precision and averaging.
     out : Path
-        Gets ``checkpoints/`` and ``tensorboard/``.
+        Gets ``checkpoints/``.
     hardware : Hardware
         Under ``torchrun`` its processes are taken instead of ``hardware.devices``.
+    recorder : Recorder
+        Follows the run.
     validated : bool
         Whether there is a validation figure, by which the best epoch is kept.
     progress : bool
@@ -81,8 +84,8 @@ def build_trainer(
             max_epochs=recipe.epochs,
             accumulate_grad_batches=pieces,
             gradient_clip_val=clip,
-            logger=TensorBoardLogger(str(out), name="", version="tensorboard"),
-            callbacks=_callbacks(recipe, out, validated=validated, progress=progress),
+            logger=recorder.loggers,
+            callbacks=_callbacks(recipe, out, recorder, validated=validated, progress=progress),
             log_every_n_steps=1,
             num_sanity_val_steps=0,
             enable_progress_bar=progress,
@@ -147,8 +150,12 @@ def _precision(
     return "bf16-mixed" if native else "32-true"
 
 
-def _callbacks(recipe: AnyRecipe, out: Path, *, validated: bool, progress: bool) -> list[Callback]:
-    callbacks: list[Callback] = [LearningRateMonitor("epoch")]
+def _callbacks(
+    recipe: AnyRecipe, out: Path, recorder: Recorder, *, validated: bool, progress: bool
+) -> list[Callback]:
+    callbacks: list[Callback] = [recorder]
+    if recorder.loggers:  # Lightning's monitor wants one
+        callbacks.append(LearningRateMonitor("epoch"))
     if recipe.ema:
         callbacks.append(WeightAveraging(multi_avg_fn=averaging(recipe.ema)))
     # Without a figure to watch, a ModelCheckpoint keeps the newest. After the epoch's last word, so

@@ -65,6 +65,8 @@ from ser_edge.scoring import (
 )
 from ser_edge.softtargets import read_soft_targets
 from ser_edge.teaching import load_teachers, soften
+from ser_edge.trackers import Recorder
+from ser_edge.tracking import Tracking
 from ser_edge.trainer import build_trainer, last_checkpoint, quiet
 
 _GATE_LINE: Final = 0.5
@@ -144,6 +146,7 @@ def train(
     ancestry: Ancestry | None = None,
     *,
     hardware: Hardware | None = None,
+    tracking: Tracking | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Result:
@@ -165,6 +168,8 @@ def train(
     ancestry : Ancestry, optional
         What it builds on; without it, nothing.
     hardware : Hardware, optional
+    tracking : Tracking, optional
+        What follows it; TensorBoard, if nothing is said.
     resume : bool
         Go on from the last finished epoch of a run that was broken off, if there is one.
     progress : bool
@@ -180,6 +185,9 @@ def train(
         Rendering and recipe do not fit, no clip to train on, no such accelerator, a teacher has
         heard who is scored, ``out`` is taken, what lies there cannot be gone on with, or ``refit``
         is of another recipe or fold.
+    TrackingError
+        A tracker cannot be reached: before the first epoch, within one (what is finished is kept,
+        ``resume`` goes on), or when all else is done and written.
     """
     ancestry = ancestry or Ancestry()
     hardware = hardware or Hardware()
@@ -207,7 +215,10 @@ def train(
     quiet()
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     validation = clips.scored.get("validation", [])
-    trainer = build_trainer(recipe, out, hardware, validated=bool(validation), progress=progress)
+    recorder = Recorder(tracking or Tracking(), out, recipe, fold)
+    trainer = build_trainer(
+        recipe, out, hardware, recorder, validated=bool(validation), progress=progress
+    )
     on_gpu = isinstance(trainer.accelerator, CUDAAccelerator)
     dataset, sound = _inputs(clips.training, sources.sounds, recipe, progress=progress)
     net = build_net(recipe)
@@ -229,6 +240,7 @@ def train(
     if trainer.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / CONFIG, recipe.to_yaml())
+        recorder.begin()
     trainer.fit(
         module,
         DataLoader(
@@ -292,6 +304,7 @@ def train(
         "provenance": origin,
     }
     write_whole(out / METRICS, json.dumps(account, indent=2) + "\n")
+    recorder.finish(figures, seconds, [out / n for n in (CONFIG, METRICS, PREDICTIONS, WEIGHTS)])
     return Result(out, figures)
 
 
