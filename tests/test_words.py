@@ -892,14 +892,13 @@ def test_a_bad_endpoint_costs_the_server_nothing_but_the_field(classifier, name,
 
 
 def test_the_server_asks_no_model_that_does_not_answer_and_says_so_once(classifier, caplog):
-    with (
-        language_model(hangs) as model,
-        serving_words(classifier, model.url, seconds=0.3) as server,
-    ):
-        reasons = [
-            server.send("/process_audio", CLIP.read_bytes()).json["LLM Interpretation Reason"]
-            for _ in range(5)
-        ]
+    with language_model(hangs) as model:
+        standing = Interpreter(Endpoint(model.url, "small", KEY, 0.3), lambda: 0.0)
+        with serving(classifier, StandInLive, interpreter=standing) as server:
+            reasons = [
+                server.send("/process_audio", CLIP.read_bytes()).json["LLM Interpretation Reason"]
+                for _ in range(5)
+            ]
         assert len(model.received) <= 2
     assert ["within" in reason for reason in reasons] == [True, True, False, False, False]
     assert all("it is asked again in" in reason for reason in reasons[2:])
