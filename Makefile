@@ -79,7 +79,7 @@ clean:  ## remove environments and caches, keep data, images and runs
 	rm -rf $(EDGE) $(DEV) $(LEGACY) dist build .pytest_cache .mypy_cache .ruff_cache
 
 # Not editable, as users have it; made again when what it installs has changed.
-$(EDGE)/.done: pyproject.toml $(wildcard ser_edge/*.py ser_edge/*/*.py edge_app/*.py ir/$(NAME)/*/*)
+$(EDGE)/.done: pyproject.toml $(wildcard ser_edge/*.py ser_edge/*/*.py edge_app/*.py edge_app/*/*.py edge_app/server/web/* ir/$(NAME)/*/*)
 	$(PYTHON) -m venv --clear $(EDGE)
 	$(EDGE)/bin/pip install --quiet .
 	touch $@

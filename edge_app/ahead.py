@@ -131,3 +131,30 @@ def read_ahead(source: Iterator[Item], depth: int) -> Iterator[Item]:
     finally:
         stop.set()
         thread.join(_JOIN_SECONDS)
+
+
+def in_background(work: Callable[[], Result], name: str) -> Future[Result]:
+    """``work()`` in a daemon thread of its own: one that hangs keeps no pool and no program.
+
+    Parameters
+    ----------
+    work : callable
+    name : str
+        Of the thread.
+
+    Returns
+    -------
+    Future
+        Cancelling it ends no work.
+    """
+    promise: Future[Result] = Future()
+    promise.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            promise.set_result(work())
+        except BaseException as error:
+            promise.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return promise

@@ -33,10 +33,10 @@ def expand(names: Iterable[str]) -> Iterator[str]:
 
 
 def _file_or_folder(name: str) -> Iterator[str]:
-    suffixes = sound_suffixes() | PICTURE_SUFFIXES
     found = False
-    for path in files_below(Path(name), suffixes) if os.path.isdir(name) else ():
-        found = True
-        yield str(path)
+    if os.path.isdir(name):  # the suffixes look for PyAV, which is too long for each of many files
+        for path in files_below(Path(name), sound_suffixes() | PICTURE_SUFFIXES):
+            found = True
+            yield str(path)
     if not found:
         yield name

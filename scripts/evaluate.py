@@ -29,6 +29,8 @@ from pathlib import Path
 from ser_edge import recipe
 from ser_edge.folds import VALIDATION_ACTORS
 from ser_edge.hardware import add_hardware_options, hardware_of
+from ser_edge.speechrecipe import is_speech_recipe
+from ser_edge.tracking import add_tracking_options, tracking_of
 
 
 def main() -> int:
@@ -61,7 +63,8 @@ def main() -> int:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="recordings: for play buttons, --edge, and recipes that change the waveform",
+        help="recordings: for play buttons, --edge, recipes that change the waveform, and "
+        "--corpus of a run of scripts/finetune_speech.py",
     )
     parser.add_argument(
         "--teacher",
@@ -77,6 +80,7 @@ def main() -> int:
         help="export each fold to FP16 and INT8 and score it through the edge app",
     )
     add_hardware_options(parser)
+    add_tracking_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     other = parser.add_argument_group("in place of training")
     other.add_argument(
@@ -162,6 +166,7 @@ def evaluate(options: argparse.Namespace) -> int:
         teachers=options.teacher,
         classifier=classifier,
         hardware=hardware_of(options),
+        tracking=tracking_of(options),
         progress=not options.quiet,
     )
     if found is None:  # one of several processes, not the first
@@ -194,8 +199,14 @@ def cross(options: argparse.Namespace) -> int:
     folder = Path(options.model or DEFAULT_MODEL)
     if not folder.is_dir():
         folder = Path("models") / folder
-    runs = crosscorpus.runs_below(folder)
-    found = [crosscorpus.cross(run, images) for images in options.corpus for run in runs]
+    found = []
+    for run in crosscorpus.runs_below(folder):
+        ear = None
+        if is_speech_recipe(run / "config.yaml"):
+            from ser_edge.speechtuning import speech_ear
+
+            ear = speech_ear(run, options.sounds, progress=not options.quiet)
+        found += [crosscorpus.cross(run, images, ear) for images in options.corpus]
     print(crosscorpus.table(found))
     if options.out is not None:
         crosscorpus.write(found, options.out)

@@ -11,6 +11,8 @@ examples:
       --table docs/experiments.md
   scripts/experiments.py configs/experiments.yaml data runs/experiments --only plain crop
   scripts/experiments.py configs/compact-stages.yaml data runs/compact --folds 1
+  scripts/experiments.py configs/heads.yaml data runs/experiments --columns heads \\
+      --table docs/heads.md
 
 exit status: 0 all well, 1 some run or recording failed, 2 wrong usage
 """
@@ -24,6 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ser_edge.folds import ALL, VALIDATION_ACTORS
+from ser_edge.tracking import add_tracking_options, tracking_of, words_of
 
 
 def main() -> int:
@@ -60,6 +63,21 @@ def main() -> int:
     parser.add_argument(
         "--table", type=Path, metavar="FILE", help="document whose table is replaced"
     )
+    parser.add_argument(
+        "--columns",
+        choices=["experiments", "heads"],
+        default="experiments",
+        help="which table: a row an experiment, or a row a network with what it costs, from "
+        "--measured (default: experiments)",
+    )
+    parser.add_argument(
+        "--measured",
+        type=Path,
+        default=Path("benchmarks/heads.json"),
+        metavar="JSON",
+        help="what benchmarks/heads.py wrote (default: benchmarks/heads.json)",
+    )
+    add_tracking_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     options = parser.parse_args()
     if options.jobs < 1:
@@ -75,17 +93,28 @@ def main() -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ser_edge import experiments, experimentstable, jobqueue  # torch takes seconds to import
+    from ser_edge import (  # torch takes seconds to import
+        documents,
+        experiments,
+        experimentstable,
+        headstable,
+        jobqueue,
+    )
 
+    tracking_of(options)  # a mistake in it is found before the first run
     listed = experiments.read_experiments(options.config, sorted(set(options.folds)))
     chosen = experiments.select(listed, options.only or [entry.name for entry in listed])
     if options.table is not None:
-        experimentstable.check_document(options.table)
+        documents.check_document(options.table, options.columns)
 
     def tabulate() -> str:
-        table = experimentstable.markdown(experimentstable.read_rows(listed, options.out))
+        rows = experimentstable.read_rows(listed, options.out)
+        if options.columns == headstable.TABLE:
+            table = headstable.markdown(rows, headstable.read_measured(options.measured))
+        else:
+            table = experimentstable.markdown(rows)
         if options.table is not None:
-            experimentstable.write_into(options.table, table)
+            documents.write_into(options.table, options.columns, table)
         return table
 
     def tabulate_meanwhile() -> None:
@@ -97,7 +126,12 @@ def run(options: argparse.Namespace) -> int:
     experiments.write_configs(jobs)
     problems = jobqueue.run(
         jobs,
-        jobqueue.Places(options.data, options.images, Path(__file__).with_name("train.py")),
+        jobqueue.Places(
+            options.data,
+            options.images,
+            Path(__file__).with_name("train.py"),
+            tuple(words_of(options)),
+        ),
         at_once=options.jobs,
         progress=not options.quiet,
         after_each=tabulate_meanwhile,

@@ -15,6 +15,7 @@ examples:
   scripts/train.py images/ravdess runs/voices --fold 1 --adversarial 0.1
   torchrun --nproc-per-node 2 scripts/train.py images/ravdess runs/two --fold 1
   tensorboard --logdir runs
+  scripts/train.py images/ravdess runs/fold1 --fold 1 --track tensorboard mlflow
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pathlib import Path
 from ser_edge import recipe
 from ser_edge.folds import FOLDS
 from ser_edge.hardware import add_hardware_options, hardware_of
+from ser_edge.tracking import TrackingError, add_tracking_options, tracking_of
 
 
 def main() -> int:
@@ -109,6 +111,7 @@ def main() -> int:
     )
     parser.add_argument("--resume", action="store_true", help="go on with a run broken off")
     add_hardware_options(parser)
+    add_tracking_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     recipe.add_options(parser)
     recipe.add_image_options(parser)
@@ -142,11 +145,15 @@ def main() -> int:
                 refit=options.refit,
             ),
             hardware=hardware_of(options),
+            tracking=tracking_of(options),
             resume=options.resume,
             progress=not options.quiet,
         )
     except (ValueError, OSError) as error:
         parser.error(str(error))
+    except TrackingError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
     if not result.leader:
         return 0
     heard = "the same speakers: LEAKY" if options.fold == "random" else "unheard speakers"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import urllib.error
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import torch
 import torchaudio.functional
+import torchaudio.models
 import torchaudio.pipelines
 from torch import nn
 from tqdm import tqdm
@@ -33,11 +36,69 @@ class Bundle(Protocol):
     def get_model(self) -> nn.Module: ...
 
 
+@dataclass(frozen=True)
+class RandomBundle:
+    """A few tiny layers of random weights: with it every command can be tried, it hears nothing.
+
+    Its fields are named as those of torchaudio's bundles.
+    """
+
+    _model_type: str
+    _params: Mapping[str, Any]
+    _normalize_waveform: bool
+    sample_rate: float = 16_000
+
+    def get_model(self) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return untrained(self)
+
+
+_TINY: Final = MappingProxyType(
+    {
+        "extractor_mode": "layer_norm",
+        "extractor_conv_layer_config": [(16, 10, 5), (16, 8, 8), (16, 4, 4), (16, 2, 2)],
+        "extractor_conv_bias": True,
+        "encoder_embed_dim": 32,
+        "encoder_projection_dropout": 0.1,
+        "encoder_pos_conv_kernel": 16,
+        "encoder_pos_conv_groups": 4,
+        "encoder_num_layers": 3,
+        "encoder_num_heads": 4,
+        "encoder_attention_dropout": 0.1,
+        "encoder_ff_interm_features": 64,
+        "encoder_ff_interm_dropout": 0.0,
+        "encoder_dropout": 0.1,
+        "encoder_layer_norm_first": True,
+        "encoder_layer_drop": 0.0,
+        "aux_num_out": None,
+    }
+)
+_RANDOM: Final = MappingProxyType(
+    {
+        "RANDOM_WAV2VEC2": RandomBundle("Wav2Vec2", _TINY, True),
+        "RANDOM_WAVLM": RandomBundle(
+            "WavLM",
+            {
+                **_TINY,
+                "extractor_mode": "group_norm",
+                "extractor_conv_bias": False,
+                "encoder_layer_norm_first": False,
+                "encoder_num_buckets": 32,
+                "encoder_max_distance": 64,
+            },
+            False,
+        ),
+    }
+)
+"""Built as XLSR-53 and as WavLM base are, but tiny."""
+
+
 def bundle_names() -> list[str]:
-    """Names of torchaudio's bundles that give features."""
+    """Names of torchaudio's bundles that give features, and of those with random weights."""
     kinds = torchaudio.pipelines.Wav2Vec2Bundle
     names = vars(torchaudio.pipelines)
-    return sorted(name for name, value in names.items() if isinstance(value, kinds))
+    return sorted([*_RANDOM, *(name for name, value in names.items() if isinstance(value, kinds))])
 
 
 def find_bundle(name: str) -> Bundle:
@@ -50,8 +111,26 @@ def find_bundle(name: str) -> Bundle:
     """
     if name not in bundle_names():
         raise ValueError(f"bundle is {name!r}, allowed: {', '.join(bundle_names())}")
-    bundle: Bundle = getattr(torchaudio.pipelines, name)
+    bundle: Bundle = _RANDOM.get(name) or getattr(torchaudio.pipelines, name)
     return bundle
+
+
+def untrained(bundle: Any) -> nn.Module:
+    """The network of a bundle with random weights; nothing is downloaded.
+
+    torchaudio gives it only together with its weights, so this reads the bundle's own description.
+    """
+    factories = {
+        "Wav2Vec2": torchaudio.models.wav2vec2_model,
+        "WavLM": torchaudio.models.wavlm_model,
+    }
+    net: nn.Module = factories[bundle._model_type](**bundle._params)
+    return net
+
+
+def normalizes(bundle: Any) -> bool:
+    """Whether the network of a bundle wants waveforms of mean 0 and variance 1."""
+    return bool(bundle._normalize_waveform)
 
 
 def load_bundle(bundle: Bundle, name: str) -> nn.Module:

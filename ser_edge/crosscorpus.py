@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,11 +18,12 @@ from typing import Any, Final
 import numpy as np
 
 from ser_edge import evaluation
-from ser_edge.dataset import load_clips
+from ser_edge.dataset import Clip, load_clips
 from ser_edge.emotions import CORPUS_EMOTIONS, EMOTIONS, emotion_index
 from ser_edge.evaluation import ClipPrediction, predictions_csv
 from ser_edge.files import write_whole
 from ser_edge.folds import Division, apart_from
+from ser_edge.melimage import MelImageSpec
 from ser_edge.provenance import provenance
 from ser_edge.rendering import Picture, read_rows
 from ser_edge.scoring import (
@@ -142,7 +143,27 @@ def read_trained(folder: Path) -> Trained:
     return Trained(folder, corpora, tuple(e for e in EMOTIONS if e in known), heard)
 
 
-def cross(folder: Path, images: Path) -> Crossing:
+@dataclass(frozen=True)
+class Ear:
+    """A trained network: what windows it knows, and clips -> logits of their windows in order."""
+
+    image: MelImageSpec
+    logits: Callable[[Sequence[Clip]], evaluation.Float64]
+
+
+def picture_ear(folder: Path) -> Ear:
+    """The network of a run or a model folder that reads pictures.
+
+    Raises
+    ------
+    ValueError
+        As :func:`ser_edge.scoring.load_net`.
+    """
+    recipe, net = load_net(folder)
+    return Ear(recipe.image, lambda clips: window_logits(net, clips))
+
+
+def cross(folder: Path, images: Path, ear: Ear | None = None) -> Crossing:
     """Score a run or a model folder on a rendering.
 
     Parameters
@@ -153,6 +174,8 @@ def cross(folder: Path, images: Path) -> Crossing:
         What ``scripts/render.py`` wrote, to the same specification. Its speech is scored, but for
         speakers that training or validation heard, actors that are kept apart for the final test
         and emotions that training did not have.
+    ear : Ear, optional
+        The folder's network, where it is none of pictures.
 
     Returns
     -------
@@ -163,15 +186,15 @@ def cross(folder: Path, images: Path) -> Crossing:
     ValueError
         Something is missing or does not fit, or nothing is left to score.
     """
-    recipe, net = load_net(folder)
+    ear = ear or picture_ear(folder)
     trained = read_trained(folder)
-    rows = read_rows(images, recipe.image)
+    rows = read_rows(images, ear.image)
     wanted, left_out = _wanted(rows, trained)
     if not wanted:
         raise ValueError(f"{images}: nothing to score {folder} on; left out: {_said(left_out)}")
-    clips = load_clips(images, wanted, recipe.image)
+    clips = load_clips(images, wanted, ear.image)
     fold = folder.name if folder.name.startswith("fold-") else ""
-    made = clip_predictions(window_logits(net, clips), clips, "test", fold.removeprefix("fold-"))
+    made = clip_predictions(ear.logits(clips), clips, "test", fold.removeprefix("fold-"))
     return crossing(trained, images, made, left_out)
 
 

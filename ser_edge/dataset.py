@@ -16,10 +16,10 @@ from torch import nn
 from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
-from ser_edge.audio import files_below, load, sound_suffixes
+from ser_edge.audio import files_below, load, sound_suffixes, windows
 from ser_edge.corpora.own import recording_name
 from ser_edge.emotions import emotion_index
-from ser_edge.melimage import MelImageSpec, UInt8
+from ser_edge.melimage import MelImageSpec, UInt8, pad_window
 from ser_edge.rendering import Picture
 
 Int16 = npt.NDArray[np.int16]
@@ -175,6 +175,7 @@ def load_sounds(
 
 
 _COPIES_AT_ONCE: Final = 16
+_BABBLE_CLIPS: Final = 128
 
 Key: TypeAlias = tuple[int, int]
 """Epoch and number of a clip: all that a training item's random choices hang on."""
@@ -296,6 +297,30 @@ class TrainingSounds(Dataset[tuple[torch.Tensor, int, int, int]]):
         return torch.from_numpy(waveform), part.size, key[1], self._clips[key[1]].emotion
 
 
+def babble_bank(sounds: TrainingSounds, share: float, spec: MelImageSpec) -> torch.Tensor:
+    """Voices to make babble of: the same few training clips in every process.
+
+    Parameters
+    ----------
+    sounds : TrainingSounds
+    share : float
+        Of the clips that get babble; without any there are no voices.
+    spec : MelImageSpec
+
+    Returns
+    -------
+    Tensor
+        ``float32 (clips, window_samples)``.
+    """
+    chosen = np.linspace(0, len(sounds) - 1, min(len(sounds), _BABBLE_CLIPS)).astype(int)
+    if not share:
+        chosen = chosen[:0]
+    bank = torch.zeros(len(chosen), spec.window_samples)
+    for row, number in zip(bank, chosen, strict=True):
+        row[:] = sounds[0, int(number)][0][: spec.window_samples]
+    return bank
+
+
 @torch.no_grad()
 def changed_copies(
     sounds: TrainingSounds, pictures: nn.Module, copies: int, seed: int, *, progress: bool = False
@@ -346,3 +371,42 @@ class AllWindows(Dataset[torch.Tensor]):
 
     def __getitem__(self, index: int) -> torch.Tensor:
         return torch.from_numpy(self._images[index][None])
+
+
+class AllSoundWindows(Dataset[torch.Tensor]):
+    """The waveforms of the same windows, as ``float32 (window_samples,)``.
+
+    Parameters
+    ----------
+    clips : sequence of Clip
+    sounds : sequence of ndarray
+        Of each clip, as :func:`load_sounds` gives them.
+    spec : MelImageSpec
+
+    Raises
+    ------
+    ValueError
+        A recording has other windows than its pictures: it is another one.
+    """
+
+    def __init__(self, clips: Sequence[Clip], sounds: Sequence[Int16], spec: MelImageSpec) -> None:
+        self._spec, self._sounds = spec, sounds
+        self._places: list[tuple[int, int]] = []
+        for number, (clip, sound) in enumerate(zip(clips, sounds, strict=True)):
+            silence = np.zeros(sound.size, dtype=np.float32)
+            starts = [w.start for w in windows([silence], spec.window_samples, spec.hop_samples)]
+            if len(starts) != len(clip.rows):
+                raise ValueError(
+                    f"{clip.utterance}: its recording has {len(starts)} windows, its rendering "
+                    f"{len(clip.rows)}: it was made of another recording"
+                )
+            self._places += [(number, start) for start in starts]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        number, start = self._places[index]
+        part = self._sounds[number][start : start + self._spec.window_samples]
+        waveform = np.divide(part, INT16_PEAK, dtype=np.float32)
+        return torch.from_numpy(pad_window(waveform, self._spec))

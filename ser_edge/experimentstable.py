@@ -90,19 +90,9 @@ def read_rows(experiments: Sequence[Experiment], out: Path) -> list[Row]:
 
 def markdown(rows: Iterable[Row]) -> str:
     """The table, a row an experiment, with what has to be said of it above."""
-    lines = [_line(_COLUMNS), "|" + "---|" * len(_COLUMNS)]
-    lines += [_line(_cells(row)) for row in rows]
+    lines = [line(_COLUMNS), "|" + "---|" * len(_COLUMNS)]
+    lines += [line(_cells(row)) for row in rows]
     return NOTE + "\n\n" + "\n".join(lines)
-
-
-def check_document(path: Path) -> None:
-    """Refuse a document that has no place for the table: :func:`documents.check_document`."""
-    documents.check_document(path, TABLE)
-
-
-def write_into(path: Path, table: str) -> None:
-    """Put the table into its place in a document: :func:`documents.write_into`."""
-    documents.write_into(path, TABLE, table)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -137,5 +127,6 @@ def _shown(figure: Figure | None) -> str:
     return _NOTHING if figure is None else str(figure)
 
 
-def _line(cells: Iterable[str]) -> str:
+def line(cells: Iterable[str]) -> str:
+    """A line of a Markdown table."""
     return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"

@@ -48,11 +48,14 @@ class Places:
         ``<corpus>-<digest>``.
     train : Path
         ``scripts/train.py``.
+    options : tuple of str
+        That it gets in every run, such as what is to follow it.
     """
 
     data: Path
     images: Path
     train: Path
+    options: tuple[str, ...] = ()
 
 
 @dataclass
@@ -191,6 +194,7 @@ def command(job: Job, pictures: Mapping[Rendering, Path], places: Places) -> lis
         words += ["--gate-speech", *rendered]
     if job.refit is not None:
         words += ["--refit", job.refit]
+    words += places.options
     return list(map(str, words))
 
 

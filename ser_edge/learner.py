@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from typing import Any
 
-import lightning
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from ser_edge import evaluation
 from ser_edge.adversary import Adversary, ramp
 from ser_edge.augment import ImageAugment, mixup
 from ser_edge.copypaste import Pasted, copypaste
@@ -24,17 +20,8 @@ from ser_edge.melimage import band_edges
 from ser_edge.muon import Muon
 from ser_edge.nets.compact import CompactNet
 from ser_edge.recipe import Recipe
-from ser_edge.scoring import clip_predictions
+from ser_edge.scoredfit import ScoredFit, decayed, each_step, rise_and_fall
 from ser_edge.teaching import Teachers, distance
-
-_HISTORY: Final = (
-    "train/loss",
-    "train/teacher_loss",
-    "train/speaker_loss",
-    "train/speaker_accuracy",
-    "validation/uar",
-    "validation/nll",
-)
 
 
 @dataclass(frozen=True)
@@ -92,8 +79,8 @@ class Targets:
         return {name: value for name, value in values.items() if value is not None}
 
 
-class Learner(lightning.LightningModule):
-    """One network in training: input, loss, schedule, validation figure.
+class Learner(ScoredFit):
+    """A network of pictures in training: input, loss, schedule.
 
     Parameters
     ----------
@@ -113,6 +100,8 @@ class Learner(lightning.LightningModule):
         Learns to tell the speakers; needs them in ``lessons``.
     """
 
+    recipe: Recipe
+
     def __init__(
         self,
         recipe: Recipe,
@@ -124,11 +113,8 @@ class Learner(lightning.LightningModule):
         lessons: Lessons | None = None,
         adversary: Adversary | None = None,
     ) -> None:
-        super().__init__()
-        self.recipe = recipe
-        self.net = net
+        super().__init__(recipe, net, validation, class_weights, data)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.history: list[dict[str, float]] = []
         self._sound = sound
         self._lessons = lessons or Lessons()
         self._adversary = adversary
@@ -145,36 +131,13 @@ class Learner(lightning.LightningModule):
             tuple(band_edges(recipe.image)[1:-1].tolist()),
             recipe.image.range_db,
         )
-        self._validation = validation
-        self._logits: list[torch.Tensor] = []
-        self._data = data
-        self._lr = 0.0
-        self._seconds_before = 0.0
-        self._started = time.monotonic()
-        self.register_buffer("_class_weights", class_weights, persistent=False)
-
-    @property
-    def seconds(self) -> float:
-        """Wall clock of the fit, earlier attempts up to the checkpoints gone on from included."""
-        return self._seconds_before + time.monotonic() - self._started
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.net(images)
-        return logits
-
-    def on_fit_start(self) -> None:
-        self._started = time.monotonic()
 
     def on_train_epoch_start(self) -> None:
-        # Every epoch has its own state of the generators: a run that goes on after a break draws
-        # what an unbroken one draws, and so does each of several processes.
-        seed = np.random.SeedSequence([self.recipe.seed, self.current_epoch])
-        torch.manual_seed(int(seed.generate_state(1)[0]))
+        super().on_train_epoch_start()
         if self.recipe.last_layer_only:
             self.net.eval()  # the statistics of batch norm stay as they are
 
-    def training_step(self, batch: tuple[torch.Tensor, ...], _: int) -> torch.Tensor:
-        self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+    def loss(self, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
         with torch.autocast(self.device.type, enabled=False):  # pictures are made in full precision
             images, clear, targets = self._lesson(batch)
         pooled: torch.Tensor | None = None
@@ -198,7 +161,6 @@ class Learner(lightning.LightningModule):
             self._log_mean("train/teacher_loss", apart)
         if self._adversary is not None and pooled is not None and targets.speakers is not None:
             loss = loss + self._speaker_loss(self._adversary, pooled, targets.speakers)
-        self._log_mean("train/loss", loss, prog_bar=True)
         return loss
 
     def _lesson(
@@ -251,46 +213,15 @@ class Learner(lightning.LightningModule):
         assert isinstance(self.net, CompactNet)  # build_adversary has seen to it
         return self.net
 
-    def _log_mean(self, name: str, value: torch.Tensor, *, prog_bar: bool = False) -> None:
-        self.log(name, value, on_epoch=True, on_step=False, prog_bar=prog_bar, sync_dist=True)
-
-    def validation_step(self, pictures: torch.Tensor, _: int) -> None:
-        self._logits.append(self(pictures.float()).float().cpu())
-
-    def on_validation_epoch_end(self) -> None:
-        logits = torch.cat(self._logits).numpy()
-        self._logits.clear()
-        found = evaluation.figures(clip_predictions(logits, self._validation, "validation", ""))
-        # Each process scores all of it and finds the same: nothing to gather.
-        self.log("validation/uar", found["uar"], prog_bar=True)
-        self.log("validation/nll", found["nll"])
-
-    def on_train_epoch_end(self) -> None:
-        found = self.trainer.callback_metrics
-        self.history.append(
-            {
-                "epoch": self.current_epoch,
-                "lr": self._lr,
-                **{
-                    name.replace("/", "_"): round(float(found[name]), 6)
-                    for name in _HISTORY
-                    if name in found
-                },
-            }
-        )
-
     def configure_optimizers(self) -> Any:
-        # Norms and biases are not decayed: that only moves the scale that batch norm undoes.
-        trained = [p for p in self.parameters() if p.requires_grad]
-        decayed = [p for p in trained if p.ndim > 1]
-        others = [p for p in trained if p.ndim <= 1]
+        matrices, others = decayed([p for p in self.parameters() if p.requires_grad])
         optimizer: torch.optim.Optimizer
         if self.recipe.optimizer == "muon":
             # The last layer's matrix says what each emotion is, not a change of features.
-            last = [p for p in decayed if p.ndim == 2]
+            last = [p for p in matrices if p.ndim == 2]
             optimizer = Muon(
                 [
-                    {"params": [p for p in decayed if p.ndim > 2], "orthogonal": True},
+                    {"params": [p for p in matrices if p.ndim > 2], "orthogonal": True},
                     {"params": last},
                     {"params": others, "weight_decay": 0.0},
                 ],
@@ -300,7 +231,7 @@ class Learner(lightning.LightningModule):
         else:
             optimizer = torch.optim.AdamW(
                 [
-                    {"params": decayed, "weight_decay": self.recipe.weight_decay},
+                    {"params": matrices, "weight_decay": self.recipe.weight_decay},
                     {"params": others, "weight_decay": 0.0},
                 ],
                 lr=self.recipe.lr,
@@ -312,27 +243,10 @@ class Learner(lightning.LightningModule):
             schedule = torch.optim.lr_scheduler.OneCycleLR(
                 optimizer, self.recipe.lr, steps, pct_start=max(self.recipe.warmup, 1 / steps)
             )
-            return _each_step(optimizer, schedule)
+            return each_step(optimizer, schedule)
         rise = max(1, round(self.recipe.warmup * steps))
 
-        def factor(step: int) -> float:
-            if step < rise:
-                return (step + 1) / rise
-            return 0.5 * (1 + float(np.cos(np.pi * (step - rise) / max(1, steps - rise))))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return _each_step(optimizer, schedule)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["recipe"] = self.recipe.to_yaml()  # text: loads with weights_only=True
-        checkpoint["data"] = self._data
-        checkpoint["history"] = self.history
-        checkpoint["seconds"] = self.seconds
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.history = checkpoint["history"]
-        self._seconds_before = checkpoint.get("seconds", 0.0)
-
-
-def _each_step(optimizer: Any, schedule: Any) -> dict[str, Any]:
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rise_and_fall(step, rise, steps)
+        )
+        return each_step(optimizer, schedule)

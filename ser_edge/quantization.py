@@ -274,6 +274,10 @@ def _calibration(images: Sequence[npt.NDArray[np.uint8]]) -> dict[str, Any]:
         "calibration_dataset": nncf.Dataset([images[i][None, None] for i in chosen]),
         "preset": nncf.QuantizationPreset.MIXED,
         "subset_size": len(chosen),
+        # OpenVINO 2022.3 computes an LSTM in INT8 otherwise than today's: scores moved by up to
+        # 0.07 that agree to 0.01 without. It is a fiftieth of the work, so it stays FP, as a GRU
+        # does by NNCF's own choice.
+        "ignored_scope": nncf.IgnoredScope(types=["LSTMSequence"], validate=False),
     }
 
 

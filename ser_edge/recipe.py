@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final
-
-import yaml
+from typing import Any, TypeVar
 
 from ser_edge.melimage import MelImageSpec
+from ser_edge.recipefile import IMAGE, SOUND, AnyRecipe, RecipeFile
 from ser_edge.soundstrengths import SoundStrengths
 
-_IMAGE: Final = "image"
-_SOUND: Final = "sound"
+R = TypeVar("R", bound=AnyRecipe)
 
 
 def _value(default: Any, text: str) -> Any:
@@ -22,7 +19,7 @@ def _value(default: Any, text: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(RecipeFile):
     """Everything a training run depends on besides its data, fold and seed.
 
     Every field is a key of the YAML file and an option of ``scripts/train.py``
@@ -35,7 +32,9 @@ class Recipe:
     """
 
     name: str = _value("compact", "what the model will be called")
-    net: str = _value("compact", "compact, or a torchvision classification network by name")
+    net: str = _value(
+        "compact", "compact, one with a head (docs/heads.md), or a torchvision one by name"
+    )
     width: float = _value(1.0, "multiplier of the channels of net compact")
     attention: bool = _value(False, "net compact: time is averaged with learnt weights")
     input_size: int = _value(0, "torchvision: picture resized to so many rows, columns; 0: as is")
@@ -146,86 +145,13 @@ class Recipe:
         share = self.crop / self.image.seconds if self.crop else 1.0
         return round(self.image.frames * share)
 
-    def to_yaml(self) -> str:
-        """The recipe as :meth:`read` reads it."""
-        return yaml.safe_dump(asdict(self), sort_keys=False)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Build a recipe from plain values, as YAML gives them.
-
-        Raises
-        ------
-        ValueError
-            For unknown, mistyped or impossible values.
-        """
-        known = {entry.name: entry for entry in fields(cls)}
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise ValueError(f"unknown {', '.join(unknown)}; known: {', '.join(known)}")
-        typed: dict[str, Any] = {}
-        for name, value in values.items():
-            if name == _IMAGE:
-                if not isinstance(value, Mapping):
-                    raise ValueError(f"{_IMAGE} should be a mapping of mel image fields")
-                typed[name] = MelImageSpec.from_dict(dict(value))
-            elif name == _SOUND:
-                if not isinstance(value, Mapping):
-                    raise ValueError(f"{_SOUND} should be a mapping of strengths")
-                strengths = {entry.name: float for entry in fields(SoundStrengths)}
-                unknown = sorted(set(value) - set(strengths))
-                if unknown:
-                    raise ValueError(
-                        f"unknown {', '.join(unknown)} in {_SOUND}; known: {', '.join(strengths)}"
-                    )
-                typed[name] = SoundStrengths(
-                    **{key: _typed(f"{_SOUND}.{key}", text, float) for key, text in value.items()}
-                )
-            else:
-                typed[name] = _typed(name, value, type(known[name].default))
-        return cls(**typed)
-
-    def differences(self, other: Recipe) -> list[str]:
-        """Names of the fields in which another recipe differs, the seed apart."""
-        return [
-            entry.name
-            for entry in fields(self)
-            if entry.name != "seed" and getattr(self, entry.name) != getattr(other, entry.name)
-        ]
-
-    @classmethod
-    def read(cls, path: Path) -> Recipe:
-        """Read a recipe file; keys that are not there keep their defaults.
-
-        Raises
-        ------
-        ValueError
-            The file is missing, is not YAML, or :meth:`from_dict` refuses it; the message names it.
-        """
-        try:
-            values = yaml.safe_load(path.read_text())
-            if not isinstance(values, dict):
-                raise ValueError("it should be a mapping of recipe fields")
-            return cls.from_dict(values)
-        except OSError as error:
-            raise ValueError(f"{path}: {error.strerror}") from None
-        except (yaml.YAMLError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from None
-
-
-def _typed(name: str, value: Any, kind: type) -> Any:
-    good = isinstance(value, (int, float) if kind is float else kind)
-    if not good or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{name} is {value!r}, it should be of type {kind.__name__}")
-    return kind(value)
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser, kind: type[RecipeFile] = Recipe) -> None:
     """Add ``--config`` and an option for every value of a recipe but the image's."""
     parser.add_argument(
         "--config", type=Path, metavar="YAML", help="recipe (default: the recipe's own defaults)"
     )
-    _add_fields(parser.add_argument_group("recipe, each overrides the file's value"), Recipe)
+    _add_fields(parser.add_argument_group("recipe, each overrides the file's value"), kind)
     group = parser.add_argument_group("augmentation of waveforms, each overrides the file's value")
     _add_fields(group, SoundStrengths, "sound-")
 
@@ -238,7 +164,7 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_fields(group: Any, kind: type, prefix: str = "") -> None:
     for entry in fields(kind):
-        if entry.name in (_IMAGE, _SOUND):
+        if entry.name in (IMAGE, SOUND):
             continue
         flag = f"--{prefix}{entry.name}".replace("_", "-")
         text = f"{entry.metadata.get('help', '')} (default: {entry.default})".strip()
@@ -267,7 +193,17 @@ def from_options(options: argparse.Namespace, base: Recipe | None = None) -> Rec
     ValueError
         As :meth:`Recipe.read`.
     """
-    recipe = Recipe.read(options.config) if options.config else base or Recipe()
+    return overridden(Recipe.read(options.config) if options.config else base or Recipe(), options)
+
+
+def overridden(recipe: R, options: argparse.Namespace) -> R:
+    """A recipe of any kind with the values that were given on the command line.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range.
+    """
     given = {name: value for name, value in vars(options).items() if value is not None}
 
     def of(kind: type) -> dict[str, Any]:
@@ -278,5 +214,5 @@ def from_options(options: argparse.Namespace, base: Recipe | None = None) -> Rec
         recipe,
         image=replace(recipe.image, **of(MelImageSpec)),
         sound=replace(recipe.sound, **of(SoundStrengths)),
-        **of(Recipe),
+        **of(type(recipe)),
     )

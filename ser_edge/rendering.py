@@ -11,11 +11,8 @@ import csv
 import hashlib
 import io
 import json
-import multiprocessing
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, as_completed
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final
@@ -31,6 +28,7 @@ from ser_edge.corpora import Problem, Utterance
 from ser_edge.decision import speech_weights
 from ser_edge.files import UNFINISHED, write_whole
 from ser_edge.melimage import MelImageSpec, mel_image
+from ser_edge.processes import process_pool
 
 INDEX_NAME: Final = "index.csv"
 SPEC_NAME: Final = "spec.json"
@@ -104,11 +102,7 @@ def render(
     problems: list[Problem] = []
     made = 0
     with (
-        _one_blas_thread(),
-        ProcessPoolExecutor(
-            workers or os.cpu_count(), mp_context=multiprocessing.get_context("spawn")
-        ) as pool,
-        _given_up(pool),
+        process_pool(workers) as pool,
         tqdm(total=len(utterances), unit="clip", desc="rendering", disable=not progress) as bar,
     ):
         jobs: dict[Future[tuple[list[Picture], bool]], Utterance] = {
@@ -272,29 +266,3 @@ def _to_csv(rows: Iterable[Picture]) -> str:
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
     return buffer.getvalue()
-
-
-@contextmanager
-def _given_up(pool: ProcessPoolExecutor) -> Iterator[None]:
-    """Start none of the clips that still wait if this block is left by an error or a signal."""
-    try:
-        yield
-    except BaseException:
-        pool.shutdown(cancel_futures=True)
-        raise
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Let processes started in this block use one BLAS thread each: they share the cores."""
-    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -6,7 +6,6 @@ SVG, pictures and sounds are data URIs, and a page's own policy forbids it to lo
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +13,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 import soundfile
-from PIL import Image, ImageOps
+from PIL import Image
 
-from ser_edge import audio
+from ser_edge import audio, pages
 from ser_edge.comparison import CONFIDENCE, DRAWS, Difference, Interval, PairedRuns, verdict
 from ser_edge.decision import softmax
 from ser_edge.emotions import EMOTIONS, UNKNOWN, emotion_index
 from ser_edge.evaluation import ECE_BINS, ClipPrediction, answered, group_figures
+from ser_edge.pages import Tick, ticks
+from ser_edge.recipe import Recipe
 from ser_edge.rendering import Picture, read_rows
 from ser_edge.unlabelled import Heard, Listening, percent
 
@@ -73,14 +73,6 @@ ANCHORS: Final = (
     Anchor("XLSR-wav2vec2, fine-tuned (Luna-Jimenez 2022)", "Luna-Jimenez folds", "0.818 accuracy"),
     Anchor("SpeechVINO DenseNet-121", "random split over images", "0.98 accuracy", leaky=True),
 )
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A mark of an axis: where, in units of the drawing, and its text."""
-
-    at: float
-    text: str
 
 
 @dataclass(frozen=True)
@@ -250,6 +242,7 @@ def study_page(study: Study) -> str:
 
     values: dict[str, Any] = {
         "study": study,
+        "pictures": isinstance(study.recipe, Recipe),
         "warning": studies.LEAKY_WARNING,
         "anchors": ANCHORS,
         "ece_bins": ECE_BINS,
@@ -330,15 +323,7 @@ def unlabelled_page(listening: Listening) -> str:
 
 
 def _render(template: str, values: Mapping[str, Any]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,  # names of files and speakers come from outside
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = percent
-    return environment.get_template(template).render(values)
+    return pages.render(template, values, {"percent": percent})
 
 
 # ----------------------------------------------------------------------------------------- charts
@@ -497,21 +482,6 @@ def _apart(heights: Mapping[str, float], bottom: float) -> dict[str, float]:
     return {name: round(height - spare, 1) for name, height in result.items()}
 
 
-def ticks(low: float, high: float, *, whole: bool = False) -> tuple[float, ...]:
-    """Four to seven round values that reach from ``low`` or below to ``high`` or above."""
-    span = max(high - low, 1.0 if whole else 1e-3)
-    step = float(10.0 ** np.floor(np.log10(span)))
-    for finer in (2.0, 2.5, 2.0):
-        if span / step >= 4:
-            break
-        step /= finer
-    if whole:
-        step = max(1.0, float(round(step)))
-    first, last = np.floor(low / step + 1e-9), np.ceil(high / step - 1e-9)
-    last = max(last, first + 1)
-    return tuple(round(float(i * step), 10) for i in np.arange(first, last + 1))
-
-
 def whisker_chart(runs: PairedRuns) -> WhiskerChart:
     """UAR and accuracy, B less A, with both intervals; 124 to 340 in drawing units."""
     rows: list[tuple[str, Difference, Interval]] = []
@@ -639,13 +609,6 @@ def _role(emotion: str, prediction: ClipPrediction) -> str:
     return "answer" if emotion == prediction.predicted else ""
 
 
-_COLOURS: Final = (
-    (0, 0, 4), (31, 12, 72), (85, 15, 109), (136, 34, 106), (186, 54, 85), (227, 89, 51),
-    (249, 140, 10), (249, 201, 50), (252, 255, 164),
-)  # fmt: skip
-"""Black over violet and orange to white, alike for eyes that see few colours."""
-
-
 def picture_uri(path: Path) -> str:
     """A mel image as people look at it: low bands at the bottom, in colours; a data URI.
 
@@ -654,20 +617,12 @@ def picture_uri(path: Path) -> str:
     ValueError
         It cannot be read; the message names it.
     """
-    levels = np.linspace(0, 255, len(_COLOURS))
-    colours = np.stack(
-        [np.interp(np.arange(256), levels, channel) for channel in zip(*_COLOURS, strict=True)],
-        axis=1,
-    )
     try:
         with Image.open(path) as image:
-            shown = ImageOps.flip(image.convert("L"))
+            levels = np.asarray(image.convert("L"))
     except OSError as error:
         raise ValueError(f"{path}: {error}") from None
-    shown.putpalette(colours.round().astype(np.uint8).tobytes())
-    buffer = io.BytesIO()
-    shown.save(buffer, format="PNG", optimize=True)
-    return _data_uri("image/png", buffer.getvalue())
+    return pages.picture_uri(levels)
 
 
 def _sound(utterance: str, sounds: Mapping[str, Path]) -> tuple[str, str]:
@@ -693,8 +648,4 @@ def sound_uri(path: Path) -> str:
     waveform = audio.load(path, SOUND_RATE)[: round(SOUND_SECONDS * SOUND_RATE)]
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(waveform, -1, 1), SOUND_RATE, format="FLAC", subtype="PCM_16")
-    return _data_uri("audio/flac", buffer.getvalue())
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    return pages.data_uri("audio/flac", buffer.getvalue())

@@ -11,9 +11,10 @@ import torch
 
 from ser_edge import evaluation
 from ser_edge.bundles import MEAN, Bundle, clip_features, load_bundle
-from ser_edge.dataset import load_clips, load_sounds
+from ser_edge.dataset import Clip, load_clips, load_sounds
 from ser_edge.folds import apart_from, divide
 from ser_edge.linearhead import cross_fitted
+from ser_edge.melimage import MelImageSpec
 from ser_edge.provenance import provenance
 from ser_edge.rendering import read_index, read_rows
 from ser_edge.scoring import clip_predictions
@@ -92,19 +93,9 @@ def teach(
         The name of the file, the rendering, the recordings or the weights are not what is needed.
     """
     options = options or HeadOptions()
-    if out.suffix != ".csv":
-        raise ValueError(f"{out}: soft targets are written to a file that ends in .csv")
+    check_name(out)
     origin = provenance()
-    spec, rows = read_index(images)
-    division = divide(rows, fold, options.seed)
-    clips = [
-        clip
-        for folder, heard in (
-            (images, division.train),
-            *((extra, apart_from(read_rows(extra, spec), division)) for extra in also),
-        )
-        for clip in load_clips(folder, heard, spec)
-    ]
+    spec, clips = taught_clips(images, fold, options.seed, also)
     speakers = [clip.speaker for clip in clips]
     net = load_bundle(bundle, name)
     heard_sounds = load_sounds(sounds, clips, spec, progress=progress)
@@ -139,3 +130,32 @@ def teach(
     }
     write_soft_targets(out, clips, logits, record)
     return record
+
+
+def taught_clips(
+    images: Path, fold: str, seed: int, also: Sequence[Path]
+) -> tuple[MelImageSpec, list[Clip]]:
+    """The clips that a pupil of a fold may be trained on, song too, and the specification.
+
+    Raises
+    ------
+    ValueError
+        A rendering is none, or of another specification than the first.
+    """
+    spec, rows = read_index(images)
+    division = divide(rows, fold, seed)
+    heard = [(images, division.train)]
+    heard += [(extra, tuple(apart_from(read_rows(extra, spec), division))) for extra in also]
+    return spec, [clip for folder, rows in heard for clip in load_clips(folder, rows, spec)]
+
+
+def check_name(out: Path) -> None:
+    """See to it that a file of soft targets may be called so.
+
+    Raises
+    ------
+    ValueError
+        It may not.
+    """
+    if out.suffix != ".csv":
+        raise ValueError(f"{out}: soft targets are written to a file that ends in .csv")

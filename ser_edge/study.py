@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from tqdm import tqdm
@@ -28,10 +28,15 @@ from ser_edge.folds import RANDOM, VALIDATION_ACTORS
 from ser_edge.hardware import Hardware
 from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
+from ser_edge.recipefile import AnyRecipe
 from ser_edge.rendering import read_rows
 from ser_edge.runs import Run, first_line, read_run
 from ser_edge.scoring import CONFIG, METRICS, PREDICTIONS
+from ser_edge.tracking import Tracking
 from ser_edge.trainer import CHECKPOINTS
+
+Fit: TypeAlias = Callable[[Path, str], training.Result]
+"""Makes the run of a fold in a folder, or goes on with it where it was broken off."""
 
 FOLDS: Final = tuple(map(str, VALIDATION_ACTORS))
 REPORT: Final = "report.html"
@@ -47,7 +52,7 @@ class Study:
     """All that an evaluation's folder holds; ``folds`` is empty where only the leaky split ran."""
 
     folder: Path
-    recipe: Recipe
+    recipe: AnyRecipe
     images: Path
     sounds: Mapping[str, Path]
     folds: tuple[Run, ...]
@@ -102,9 +107,72 @@ def evaluate(
     teachers: Sequence[Path] = (),
     classifier: OpenClassifier | None = None,
     hardware: Hardware | None = None,
+    tracking: Tracking | None = None,
     progress: bool = True,
 ) -> Study | None:
-    """Train what is missing, gather what is finished, write tables and figures.
+    """Train a network of pictures where it is missing, gather what is finished: :func:`gather`.
+
+    Parameters
+    ----------
+    images, out, folds, split, sounds, classifier, progress
+        As :func:`gather` takes them; ``sounds`` are for training on waveforms as well.
+    recipe : Recipe
+    teachers : sequence of Path
+        Other evaluations, where the recipe distils: the network of a fold is taught by theirs of
+        the same fold.
+    hardware : Hardware, optional
+    tracking : Tracking, optional
+        What follows the trainings.
+
+    Returns
+    -------
+    Study or None
+
+    Raises
+    ------
+    ValueError
+        As :func:`gather`.
+    """
+
+    def fit(folder: Path, fold: str) -> training.Result:
+        return training.train(
+            training.Sources(images, sounds=sounds),
+            folder,
+            recipe,
+            fold,
+            training.Ancestry(teachers=[run_folder(teacher, fold) for teacher in teachers]),
+            hardware=hardware,
+            tracking=tracking,
+            resume=True,
+            progress=progress,
+        )
+
+    return gather(
+        images,
+        out,
+        recipe,
+        fit,
+        folds=folds,
+        split=split,
+        sounds=sounds,
+        classifier=classifier,
+        progress=progress,
+    )
+
+
+def gather(
+    images: Path,
+    out: Path,
+    recipe: AnyRecipe,
+    fit: Fit,
+    *,
+    folds: Sequence[str] = FOLDS,
+    split: Literal["folds", "random", "both"] = "folds",
+    sounds: Sequence[Path] = (),
+    classifier: OpenClassifier | None = None,
+    progress: bool = True,
+) -> Study | None:
+    """Fit what is missing, gather what is finished, write tables and figures.
 
     Parameters
     ----------
@@ -113,21 +181,19 @@ def evaluate(
     out : Path
         Folder of the evaluation; gets a folder a run, ``predictions.csv`` (of the folds) and
         ``metrics.json``.
-    recipe : Recipe
+    recipe : AnyRecipe
         Must be that of every run that lies in ``out`` already.
+    fit : callable
+        Makes the run of a fold in a folder, or goes on with it.
     folds : sequence of str
         Folds to train if they are missing, ``"1"`` to ``"5"``.
     split : {"folds", "random", "both"}
         ``"random"`` trains the leaky split in place of the folds, ``"both"`` beside them.
     sounds : sequence of Path
-        Folders of recordings, for training on waveforms, for the edge and for play buttons.
-    teachers : sequence of Path
-        Other evaluations, where the recipe distils: the network of a fold is taught by theirs of
-        the same fold.
+        Folders of recordings, for the edge and for play buttons.
     classifier : callable, optional
         ``edge_app.Classifier``: then every fold's network is exported to FP16 and INT8 and hears
-        its test clips from the sound files.
-    hardware : Hardware, optional
+        its test clips from the sound files. For networks of pictures alone.
     progress : bool
         Show bars and a line a run.
 
@@ -148,6 +214,8 @@ def evaluate(
     if unknown:
         raise ValueError(f"fold is {unknown[0]!r}, allowed: {', '.join(FOLDS)}")
     found_sounds = find_sounds(sounds)
+    if classifier is not None and not isinstance(recipe, Recipe):
+        raise ValueError(f"the edge app runs networks of pictures, {recipe.net} is none")
     if classifier is not None and not found_sounds:
         raise ValueError("the edge app hears sound files: give their folders with --sounds")
     wanted = [*(() if split == "random" else sorted(set(folds)))]
@@ -165,16 +233,7 @@ def evaluate(
             continue
         _say(progress, f"{folder.name}: training")
         try:
-            result = training.train(
-                training.Sources(images, sounds=sounds),
-                folder,
-                recipe,
-                fold,
-                training.Ancestry(teachers=[run_folder(teacher, fold) for teacher in teachers]),
-                hardware=hardware,
-                resume=True,
-                progress=progress,
-            )
+            result = fit(folder, fold)
         except (RuntimeError, OSError) as error:  # memory, disk, a device: not the recipe's fault
             problems.append(Problem(folder, first_line(error)))
         else:
@@ -187,7 +246,7 @@ def evaluate(
         raise ValueError("; ".join(map(str, problems)) or f"{out}: there is no finished run in it")
     done = tuple(runs[fold] for fold in FOLDS if fold in runs)
     edge = None
-    if classifier is not None and done:
+    if classifier is not None and done and isinstance(recipe, Recipe):
         edge, failed = edge_scores(done, recipe, images, found_sounds, classifier, progress)
         problems += failed
     study = Study(
@@ -301,7 +360,7 @@ def begun(folder: Path) -> bool:
     return any((folder / name).exists() for name in (METRICS, CHECKPOINTS))
 
 
-def check_recipe(folder: Path, recipe: Recipe) -> None:
+def check_recipe(folder: Path, recipe: AnyRecipe) -> None:
     """A run, finished or broken off, stays with the recipe that it was begun with.
 
     Raises
@@ -311,7 +370,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     """
     if not begun(folder):
         return
-    there, asked = _flat(Recipe.read(folder / CONFIG)), _flat(recipe)
+    there, asked = type(recipe).read(folder / CONFIG).flat(), recipe.flat()
     different = [
         f"{name} {there[name]} (asked for: {asked[name]})"
         for name in asked
@@ -321,15 +380,6 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
         raise ValueError(
             f"{folder}: its recipe has {', '.join(different)}; choose another folder or remove it"
         )
-
-
-def _flat(recipe: Recipe) -> dict[str, Any]:
-    """Values by name, those of the mel image as ``image.n_mels``."""
-    flat: dict[str, Any] = {}
-    for name, value in asdict(recipe).items():
-        nested = value if isinstance(value, dict) else {}
-        flat |= {f"{name}.{key}": inner for key, inner in nested.items()} or {name: value}
-    return flat
 
 
 def _run_dict(run: Run) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from lightning.pytorch.callbacks import (
     TQDMProgressBar,
     WeightAveraging,
 )
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from ser_edge.hardware import Hardware
-from ser_edge.recipe import Recipe
+from ser_edge.recipefile import AnyRecipe
+from ser_edge.trackers import Recorder
 
 CHECKPOINTS: Final = "checkpoints"
 LAST: Final = "last"
@@ -35,7 +35,15 @@ def last_checkpoint(out: Path) -> Path:
 
 
 def build_trainer(
-    recipe: Recipe, out: Path, hardware: Hardware, *, validated: bool, progress: bool
+    recipe: AnyRecipe,
+    out: Path,
+    hardware: Hardware,
+    recorder: Recorder,
+    *,
+    validated: bool,
+    progress: bool,
+    pieces: int = 1,
+    clip: float | None = None,
 ) -> lightning.Trainer:
     """Make the trainer of a run.
 
@@ -44,13 +52,19 @@ def build_trainer(
     recipe : Recipe
         Gives epochs, precision and averaging.
     out : Path
-        Gets ``checkpoints/`` and ``tensorboard/``.
+        Gets ``checkpoints/``.
     hardware : Hardware
         Under ``torchrun`` its processes are taken instead of ``hardware.devices``.
+    recorder : Recorder
+        Follows the run.
     validated : bool
         Whether there is a validation figure, by which the best epoch is kept.
     progress : bool
         Show bars.
+    pieces : int
+        Batches of the loader that make one step.
+    clip : float, optional
+        Longest gradient; longer ones are shortened to it.
 
     Raises
     ------
@@ -68,8 +82,10 @@ def build_trainer(
             **processes,
             precision=_precision(recipe, hardware),
             max_epochs=recipe.epochs,
-            logger=TensorBoardLogger(str(out), name="", version="tensorboard"),
-            callbacks=_callbacks(recipe, out, validated=validated, progress=progress),
+            accumulate_grad_batches=pieces,
+            gradient_clip_val=clip,
+            logger=recorder.loggers,
+            callbacks=_callbacks(recipe, out, recorder, validated=validated, progress=progress),
             log_every_n_steps=1,
             num_sanity_val_steps=0,
             enable_progress_bar=progress,
@@ -122,7 +138,9 @@ def _devices(hardware: Hardware) -> int | str:
     return int(hardware.devices)
 
 
-def _precision(recipe: Recipe, hardware: Hardware) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
+def _precision(
+    recipe: AnyRecipe, hardware: Hardware
+) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
     if recipe.precision != "auto":
         return recipe.precision  # type: ignore[return-value]  # checked by Recipe
     if hardware.accelerator != "cpu" and torch.cuda.is_available():
@@ -132,8 +150,12 @@ def _precision(recipe: Recipe, hardware: Hardware) -> Literal["32-true", "bf16-m
     return "bf16-mixed" if native else "32-true"
 
 
-def _callbacks(recipe: Recipe, out: Path, *, validated: bool, progress: bool) -> list[Callback]:
-    callbacks: list[Callback] = [LearningRateMonitor("epoch")]
+def _callbacks(
+    recipe: AnyRecipe, out: Path, recorder: Recorder, *, validated: bool, progress: bool
+) -> list[Callback]:
+    callbacks: list[Callback] = [recorder]
+    if recorder.loggers:  # Lightning's monitor wants one
+        callbacks.append(LearningRateMonitor("epoch"))
     if recipe.ema:
         callbacks.append(WeightAveraging(multi_avg_fn=averaging(recipe.ema)))
     # Without a figure to watch, a ModelCheckpoint keeps the newest. After the epoch's last word, so
@@ -164,6 +186,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
     warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
+    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # frozen parts
     warnings.filterwarnings("ignore", ".*does not have a deterministic implementation.*")
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", ".*recommended to use .self.log..validation.*sync_dist.*")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +11,6 @@ from typing import Any, Final
 import lightning
 import numpy as np
 import torch
-import yaml
 from lightning.pytorch.accelerators import CUDAAccelerator
 from safetensors.torch import save as save_safetensors
 from torch import nn
@@ -27,14 +25,13 @@ from ser_edge.dataset import (
     EpochBatches,
     TrainingClips,
     TrainingSounds,
+    babble_bank,
     changed_copies,
-    load_clips,
     load_sounds,
 )
-from ser_edge.emotions import EMOTIONS
 from ser_edge.evaluation import ClipPrediction
 from ser_edge.files import write_whole
-from ser_edge.folds import RANDOM, Division, apart_from, divide, unheard_speakers
+from ser_edge.folds import RANDOM, Division, divide, unheard_speakers
 from ser_edge.gate import fit_gate
 from ser_edge.hardware import Hardware
 from ser_edge.heritage import Heritage, Unheard, heritage_of_run, refuse_leak
@@ -47,6 +44,15 @@ from ser_edge.provenance import provenance
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import Picture, read_rows
 from ser_edge.runs import read_run
+from ser_edge.runstart import (
+    class_weights,
+    corpora_of,
+    fingerprint,
+    hear,
+    saved_weights,
+    unfinished,
+    who_was_heard,
+)
 from ser_edge.scoring import (
     CONFIG,
     EVAL_BATCH,
@@ -59,9 +65,10 @@ from ser_edge.scoring import (
 )
 from ser_edge.softtargets import read_soft_targets
 from ser_edge.teaching import load_teachers, soften
+from ser_edge.trackers import Recorder
+from ser_edge.tracking import Tracking
 from ser_edge.trainer import build_trainer, last_checkpoint, quiet
 
-_BABBLE_CLIPS: Final = 128
 _GATE_LINE: Final = 0.5
 _GATE_NOISE: Final = 0.5
 """Shares of the pictures that the gate hears through another line, and with noise over them."""
@@ -132,19 +139,6 @@ class Ancestry:
     refit: Path | None = None
 
 
-@dataclass(frozen=True)
-class _Clips:
-    """What a run hears: ``voices`` by its gate alone, ``scored`` by part and never in training."""
-
-    training: list[Clip]
-    voices: list[Clip]
-    scored: dict[str, list[Clip]]
-
-    @property
-    def speakers(self) -> set[str]:
-        return {clip.speaker for clip in self.training}
-
-
 def train(
     sources: Sources,
     out: Path,
@@ -153,6 +147,7 @@ def train(
     ancestry: Ancestry | None = None,
     *,
     hardware: Hardware | None = None,
+    tracking: Tracking | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Result:
@@ -174,6 +169,8 @@ def train(
     ancestry : Ancestry, optional
         What it builds on; without it, nothing.
     hardware : Hardware, optional
+    tracking : Tracking, optional
+        What follows it; TensorBoard, if nothing is said.
     resume : bool
         Go on from the last finished epoch of a run that was broken off, if there is one.
     progress : bool
@@ -189,26 +186,40 @@ def train(
         Rendering and recipe do not fit, no clip to train on, no such accelerator, a teacher has
         heard who is scored, ``out`` is taken, what lies there cannot be gone on with, or ``refit``
         is of another recipe or fold.
+    TrackingError
+        A tracker cannot be reached: before the first epoch, within one (what is finished is kept,
+        ``resume`` goes on), or when all else is done and written.
     """
     ancestry = ancestry or Ancestry()
     hardware = hardware or Hardware()
     rows = read_rows(sources.images, recipe.image)
     division = divide(rows, fold, recipe.seed, refit=ancestry.refit is not None)
     validated = () if ancestry.refit is None else _validated(ancestry.refit, recipe, fold)
-    clips = _clips(sources, recipe, division)
+    if sources.gate_speech and not recipe.gate:
+        raise ValueError("gate is 0: there is none to open for further speech")
+    clips = hear(
+        sources.images,
+        recipe,
+        division,
+        also=sources.also,
+        gate_speech=sources.gate_speech,
+    )
     unheard = _unheard(division, fold)
     lessons, taught_by = _lessons(recipe, clips.training, ancestry, unheard)
     averaged = [heritage_of_run(run) for run in ancestry.average]
     for run, past in zip(ancestry.average, averaged, strict=True):
         refuse_leak(run, past, unheard)
-    data = _fingerprint(fold, clips.training, taught_by)
-    checkpoint = _unfinished(out, recipe, data, resume=resume)
+    data = fingerprint(fold, clips.training, taught_by)
+    checkpoint = unfinished(out, recipe, data, resume=resume)
     origin = provenance()  # of the start: the tree may be edited while a long run goes on
 
     quiet()
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     validation = clips.scored.get("validation", [])
-    trainer = build_trainer(recipe, out, hardware, validated=bool(validation), progress=progress)
+    recorder = Recorder(tracking or Tracking(), out, recipe, fold)
+    trainer = build_trainer(
+        recipe, out, hardware, recorder, validated=bool(validation), progress=progress
+    )
     on_gpu = isinstance(trainer.accelerator, CUDAAccelerator)
     dataset, sound = _inputs(clips.training, sources.sounds, recipe, progress=progress)
     net = build_net(recipe)
@@ -225,11 +236,12 @@ def train(
     adversary = build_adversary(recipe, net, clips.training)
     if adversary is not None:
         lessons = replace(lessons, speakers=speaker_numbers(clips.training))
-    weights = _class_weights(clips.training, recipe)
+    weights = class_weights(clips.training, recipe)
     module = Learner(recipe, net, validation, weights, data, sound, lessons, adversary)
     if trainer.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / CONFIG, recipe.to_yaml())
+        recorder.begin()
     trainer.fit(
         module,
         DataLoader(
@@ -261,7 +273,7 @@ def train(
     _average(module.net, others)
     _adjust(module.net, clips.training, recipe.logit_adjustment)
     told_apart = _fit_gate(module.net, [*clips.training, *clips.voices], recipe)
-    write_whole(out / WEIGHTS, save_safetensors(_contiguous(module.net)))
+    write_whole(out / WEIGHTS, save_safetensors(saved_weights(module.net)))
     predictions = [*validated, *_predictions(module.net, clips.scored, fold)]
     figures = {
         part: evaluation.figures([p for p in predictions if p.part == part])
@@ -277,10 +289,10 @@ def train(
         "started_from": heritage[-1].name if ancestry.start else None,
         "teachers": [teacher.name for teacher in taught_by],
         "averaged_with": [run.name for run in averaged],
-        **_who_was_heard(clips, division, heritage),
+        **who_was_heard(clips, division, heritage),
         "gate": {
             "sounds": recipe.gate,
-            "speech": _corpora([*clips.training, *clips.voices]) if recipe.gate else [],
+            "speech": corpora_of([*clips.training, *clips.voices]) if recipe.gate else [],
             "told_apart": told_apart,
         },
         "parameters": sum(p.numel() for p in module.net.parameters()),
@@ -294,43 +306,8 @@ def train(
         "provenance": origin,
     }
     write_whole(out / METRICS, json.dumps(account, indent=2) + "\n")
+    recorder.finish(figures, seconds, [out / n for n in (CONFIG, METRICS, PREDICTIONS, WEIGHTS)])
     return Result(out, figures)
-
-
-def _clips(sources: Sources, recipe: Recipe, division: Division[Picture]) -> _Clips:
-    """Load what the division lets be heard."""
-    if sources.gate_speech and not recipe.gate:
-        raise ValueError("gate is 0: there is none to open for further speech")
-    wanted = set(recipe.channels.split("+"))
-    heard: list[tuple[Path, Sequence[Picture]]] = [(sources.images, division.train)]
-    heard += [(i, apart_from(read_rows(i, recipe.image), division)) for i in sources.also]
-    training = [
-        clip
-        for folder, rows in heard
-        for clip in load_clips(folder, [r for r in rows if r.channel in wanted], recipe.image)
-    ]
-    if not training:
-        raise ValueError(f"{sources.images}: no clip of {recipe.channels} to train on")
-    voices = [
-        clip
-        for folder in sources.gate_speech
-        for clip in load_clips(
-            folder, apart_from(read_rows(folder, recipe.image), division), recipe.image
-        )
-    ]
-    scored = {
-        part: load_clips(sources.images, rows, recipe.image)
-        for part, rows in (("validation", division.validation), ("test", division.test))
-        if rows
-    }
-    return _Clips(training, voices, scored)
-
-
-def _fingerprint(fold: str, training: Sequence[Clip], taught_by: Sequence[Heritage]) -> str:
-    """What a run that is gone on with must have had as well."""
-    lines = [f"{fold} {c.utterance} {c.emotion}" for c in training]
-    lines += [teacher.name for teacher in taught_by]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _inputs(
@@ -346,7 +323,7 @@ def _inputs(
     sound = SoundPictures(
         recipe.sound,
         recipe.image,
-        _babble(dataset, recipe),
+        babble_bank(dataset, recipe.sound.babble, recipe.image),
         paired=bool(recipe.distill) and recipe.sound.spoilt,
     )
     if not recipe.copies:
@@ -363,27 +340,6 @@ def _predictions(
         for part, clips in scored.items()
         for prediction in clip_predictions(window_logits(net, clips), clips, part, fold)
     ]
-
-
-def _who_was_heard(
-    clips: _Clips, division: Division[Picture], heritage: Sequence[Heritage]
-) -> dict[str, Any]:
-    """Speakers and corpora of ``metrics.json``, of this run and of those that it builds on."""
-    inherited = {s for run in heritage for s in run.speakers}.union(v.speaker for v in clips.voices)
-    return {
-        "inherited_speakers": sorted(inherited - clips.speakers),
-        "speakers": {
-            "train": sorted(clips.speakers),
-            "validation": sorted({row.speaker for row in division.validation}),
-            "test": sorted({row.speaker for row in division.test}),
-        },
-        "training_clips": len(clips.training),
-        "corpora": sorted(set(_corpora(clips.training)).union(*(run.corpora for run in heritage))),
-    }
-
-
-def _corpora(clips: Sequence[Clip]) -> list[str]:
-    return sorted({clip.rows[0].corpus for clip in clips})
 
 
 def _unheard(division: Division[Picture], fold: str) -> Unheard:
@@ -436,43 +392,6 @@ def _validated(chosen: Path, recipe: Recipe, fold: str) -> tuple[ClipPrediction,
     return run.part("validation")
 
 
-def _unfinished(out: Path, recipe: Recipe, data: str, *, resume: bool) -> Path | None:
-    """The checkpoint to go on from, if that is wanted and there is one that fits."""
-    if (out / METRICS).exists():
-        raise ValueError(f"{out}: a finished run lies there; choose another folder or remove it")
-    path = last_checkpoint(out)
-    if not path.exists():
-        return None
-    if not resume:
-        raise ValueError(f"{out}: an unfinished run lies there; --resume goes on with it")
-    try:
-        held = torch.load(path, weights_only=True, map_location="cpu")
-        before, data_before = Recipe.from_dict(yaml.safe_load(held["recipe"])), held["data"]
-    except Exception as error:  # whatever a damaged file makes torch raise
-        raise ValueError(f"{path}: no checkpoint of this program: {error}") from None
-    other = recipe.differences(before) + (["seed"] if recipe.seed != before.seed else [])
-    if other:
-        raise ValueError(f"{out}: its unfinished run has other {', '.join(other)}")
-    if data != data_before:
-        raise ValueError(
-            f"{out}: its unfinished run was trained on other clips or another fold, or by "
-            "other teachers"
-        )
-    return path
-
-
-def _babble(dataset: TrainingSounds, recipe: Recipe) -> torch.Tensor:
-    """Voices to make babble of: the same few training clips in every process."""
-    chosen = np.linspace(0, len(dataset) - 1, min(len(dataset), _BABBLE_CLIPS)).astype(int)
-    if not recipe.sound.babble:
-        chosen = chosen[:0]
-    samples = recipe.image.window_samples
-    bank = torch.zeros(len(chosen), samples)
-    for row, number in zip(bank, chosen, strict=True):
-        row[:] = dataset[0, int(number)][0][:samples]
-    return bank
-
-
 def _fit_gate(net: nn.Module, speech: Sequence[Clip], recipe: Recipe) -> float | None:
     """Fit the gate that the recipe wants; the share that it tells rightly, None without one."""
     if not recipe.gate:
@@ -487,15 +406,6 @@ def _fit_gate(net: nn.Module, speech: Sequence[Clip], recipe: Recipe) -> float |
     others = outliers.pictures(recipe.gate, recipe.image, recipe.seed)
     clips = np.concatenate([clip.images for clip in speech])
     return fit_gate(net, clips, others[:, 0], change, recipe.seed)
-
-
-def _class_weights(training: Sequence[Clip], recipe: Recipe) -> torch.Tensor:
-    """Weights of the loss; ``balanced`` makes every emotion count the same, mean 1 over clips."""
-    counts = np.bincount([clip.emotion for clip in training], minlength=len(EMOTIONS))
-    if recipe.class_weights == "none":
-        return torch.ones(len(EMOTIONS))
-    weights = len(training) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    return torch.tensor(np.where(counts > 0, weights, 1.0), dtype=torch.float32)
 
 
 def _freeze(net: nn.Module) -> None:
@@ -557,7 +467,3 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     """Of a run or a model, its gate apart."""
     state = load_net(folder)[1].state_dict()
     return {name: value for name, value in state.items() if not name.startswith(GATE)}
-
-
-def _contiguous(net: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edge_app import Classifier, Event
+from edge_app.interpretation import Interpreter
 from edge_app.server.app import Served, create_app
 from edge_app.server.inference import LiveLike
 from edge_app.server.running import EdgeServer, bind
@@ -143,10 +144,12 @@ class StandInLive:
 def serving(
     classifier: Classifier,
     live: Callable[[Classifier, int, str], LiveLike] = StandInLive,
+    transcriber: Any = None,
+    interpreter: Interpreter | None = None,
     **settings: Any,
 ) -> Iterator[Running]:
     """A server on a free port of 127.0.0.1, stopped at the end."""
-    served = create_app(classifier, ServerSettings(**settings), live)
+    served = create_app(classifier, ServerSettings(**settings), live, transcriber, interpreter)
     listening = bind("127.0.0.1", 0)
     with listening:
         port = listening.getsockname()[1]

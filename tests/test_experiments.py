@@ -53,6 +53,7 @@ while (here / "hold").exists():
     time.sleep(0.02)
 uar = 0.5 + 0.1 * (fold == "4") + 0.02 * (seed == "2")
 figures = {"validation": {"uar": uar, "nll": 1.5}, "test": {"uar": uar + 0.1, "nll": 1.4}}
+figures["test"]["accuracy"] = 0.75
 metrics = {
     "fold": fold, "figures": {} if fold == "all" else figures, "speakers": {},
     "training_clips": 1, "corpora": ["ravdess"], "parameters": 620_000, "seconds": 900.0,
@@ -232,6 +233,65 @@ def test_what_a_training_is_told(bench):
     )]  # fmt: skip
     recipe = Recipe.read(out / "near" / "config.yaml")
     assert (recipe.epochs, recipe.sound.noise, recipe.image) == (7, 0.3, SMALL)
+
+
+def test_what_follows_a_training_is_handed_on(bench):
+    bench.write({"name": "a", "folds": [1]})
+    (bench.folder / "tracking.yaml").write_text("project: voices")
+    done = bench.run("--tracking", bench.folder / "tracking.yaml", "--track", "mlflow", "wandb")
+    assert done.returncode == 0, done.stderr
+    (call,) = bench.calls()
+    said = ["--tracking", str(bench.folder / "tracking.yaml"), "--track", "mlflow", "wandb"]
+    assert call[-len(said) - 1 : -1] == said
+
+
+def test_networks_as_a_table(bench):
+    """A row a network: honest folds, the leaky one beside them, what it costs from a file."""
+    own = {"recipe": {"net": "compact-bigru"}}
+    entries = (
+        {"name": "plain"},
+        {"name": "gru", **own},
+        {"name": "plain-leaky", "folds": ["random"]},
+        {"name": "gru-leaky", "folds": ["random"], **own},
+    )
+    bench.write(*entries)
+    document, measured = bench.folder / "heads.md", bench.folder / "heads.json"
+    document.write_text("# Heads\n<!-- heads:begin -->\n<!-- heads:end -->\nThe end.\n")
+    words = ("--columns", "heads", "--table", document, "--measured", measured)
+
+    assert bench.run(*words, "--only", "plain", "--folds", 1).returncode == 0
+    cells = networks(document)
+    assert cells["`compact`"][2] == "0.600 (fold 1: 0.600)"
+    assert cells["`compact`"][3:] == ["not run yet", *["not measured yet"] * 4]
+    assert cells["`compact-bigru`"][2] == "not run yet"
+
+    costs = {
+        "parameters": 699_984,
+        "multiply_adds": 147_653_248,
+        "ms": {"FP16": 3.21, "INT8": None},
+    }
+    measured.write_text(json.dumps({"nets": {"compact-bigru": costs}}))
+    assert bench.run(*words).returncode == 0
+    assert networks(document)["`compact-bigru`"][2:] == [
+        "0.650 (fold 1: 0.600, fold 4: 0.700)", "0.750", "699,984", "147.7 M", "3.21",
+        "not measured yet",
+    ]  # fmt: skip
+    assert document.read_text().endswith("The end.\n")
+
+    measured.write_text("[]")
+    done = bench.run(*words)
+    assert done.returncode == 2
+    assert "heads.json: not as benchmarks/heads.py writes it" in done.stderr
+    document.write_text("# Nothing\n")
+    done = bench.run(*words)
+    assert done.returncode == 2
+    assert "it should have one <!-- heads:begin -->" in done.stderr
+
+
+def networks(document: Path) -> dict[str, list[str]]:
+    lines = [line for line in document.read_text().splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[1:]]
+    return {row[1]: row for row in cells}
 
 
 def test_what_is_asked_for_alone_comes_with_its_start(bench):

@@ -73,10 +73,20 @@ def test_edge_app_has_the_options_that_it_is_given(where, line):
     assert options.run is not None
 
 
-def test_the_image_is_built_of_files_that_are_there_and_that_it_may_see():
-    docker = (INSTALL / "Dockerfile").read_text()
-    seen = (INSTALL / "Dockerfile.dockerignore").read_text().splitlines()
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.train"])
+def test_an_image_is_built_of_files_that_are_there_and_that_it_may_see(name):
+    docker = (INSTALL / name).read_text()
+    seen = (INSTALL / f"{name}.dockerignore").read_text().splitlines()
     for line in re.findall(r"^COPY (?!--from)(.*)$", docker, re.MULTILINE):
         for source in line.split()[:-1]:
             assert (ROOT / source).exists()
             assert f"!{source}" in seen
+
+
+def test_the_training_image_installs_extras_that_there_are():
+    docker = (INSTALL / "Dockerfile.train").read_text()
+    project = (ROOT / "pyproject.toml").read_text()
+    named = re.findall(r"EXTRAS=([\w,]+)", docker)
+    assert len(named) == 2
+    for extra in ",".join(named).split(","):
+        assert re.search(rf"^{extra} = \[", project, re.MULTILINE)

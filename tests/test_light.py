@@ -24,6 +24,9 @@ HEAVY = (
     "yaml",
     "tqdm",
     "paho",
+    "openvino_genai",
+    "pyarrow",
+    "ray",
 )
 LOWER_ROOMS = (
     "emotions", "headers", "audio", "melimage", "decision", "labels", "profile", "manifest",

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +23,12 @@ import soundfile
 
 from conftest import ROOT, SAMPLES
 from edge_app import Classifier
+from edge_app.endpoint import Endpoint
+from edge_app.interpretation import Interpreter
+from edge_app.transcription import Said, Transcription
 from ser_edge import audio
 from serving import Running, serving
+from wordtools import answers, completion, http, language_model
 
 CLIP = next(path for path in SAMPLES if path.name == "woman-soft-slow.flac")
 LONG = next(path for path in SAMPLES if path.name == "man-long.ogg")
@@ -166,6 +171,74 @@ def test_the_mel_image_shown_is_the_networks_own_and_can_be_dropped_back(page, s
           return n / (d.length / 4); }"""
     )
     assert 0.02 < dark_share < 0.9  # something is drawn, and not everywhere
+
+
+def test_words_come_after_the_answer_and_stay_text(browser, classifier):
+    words = Transcription(
+        (Said(0.0, 2.0, "<b>Good</b> evening."), Said(65.0, 66.0, "I said it twice.")), "en", "w"
+    )
+    begun, go = threading.Event(), threading.Event()
+
+    class Transcriber:
+        name = "w"
+
+        def transcribe(self, *_: Any) -> Transcription:
+            begun.set()
+            assert go.wait(60)
+            return words
+
+    told = answers(http(completion("It is <i>calm</i>.\n\nPerhaps.")))
+    with (
+        language_model(told) as model,
+        serving(
+            classifier, live(), Transcriber(), Interpreter(Endpoint(model.url, "small"))
+        ) as server,
+    ):
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        visit(page, server.url)
+        assert "language model" in page.text_content(".lede")
+        page.set_input_files("#file", CLIP)
+        page.wait_for_selector("#mel-card:not([hidden])")
+        assert begun.wait(60)
+        assert word(page) == classifier.predict(CLIP).emotion  # while Whisper is at work
+        assert page.get_attribute("#spoken-card", "aria-busy") == "true"
+        go.set()
+        page.wait_for_selector("#spoken-card:not([aria-busy])")
+        said = page.locator("#said-text p").all_text_contents()
+        assert [re.sub(r"^[\d.:\s]+s?", "", line) for line in said] == [
+            part.text for part in words.parts
+        ]
+        assert page.locator("#meant-text p").all_text_contents() == [
+            "It is <i>calm</i>.", "Perhaps.",
+        ]  # fmt: skip
+        assert page.locator("#spoken-card b, #spoken-card i").count() == 0
+        assert "evening" in page.text_content("#say")
+        page.close()
+
+
+def test_words_that_are_missing_say_why(browser, classifier):
+    with language_model(answers(http(b"", "500 Oops"))) as model:
+        interpreter = Interpreter(Endpoint(model.url, "small"))
+        with serving(classifier, live(), None, interpreter) as server:
+            page = browser.new_page()
+            page.set_default_timeout(60_000)
+            visit(page, server.url)
+            page.set_input_files("#file", CLIP)
+            page.wait_for_selector("#spoken-card:not([hidden]):not([aria-busy])")
+            assert page.is_hidden("#said")  # this server has no Whisper
+            assert page.text_content("#meant-note") == "The language model: it failed (500)."
+            assert page.is_hidden("#alert")
+            page.close()
+
+
+def test_without_words_there_is_no_card_and_no_second_request(page):
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url))
+    page.set_input_files("#file", CLIP)
+    page.wait_for_selector("#mel-card:not([hidden])")
+    assert page.is_hidden("#spoken-card")
+    assert not [url for url in sent if url.endswith("process_audio")]
 
 
 def test_a_dropped_file_that_is_no_sound_is_an_error_in_words(page):

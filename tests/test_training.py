@@ -38,6 +38,7 @@ from ser_edge.nets import build_net
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_index, render
 from ser_edge.runs import read_run
+from ser_edge.runstart import class_weights
 from ser_edge.scoring import load_net
 from ser_edge.soundaugment import SoundPictures
 from ser_edge.soundstrengths import SoundStrengths
@@ -335,12 +336,12 @@ def test_rare_emotions_weigh_more(images):
     few = [clip for clip in clips if clip.rows[0].emotion == "sad"][:1]
     many = [clip for clip in clips if clip.rows[0].emotion == "angry"]
     balanced = Recipe(class_weights="balanced", freq_mask=2, image=SMALL)
-    weights = training._class_weights(few + many, balanced)
+    weights = class_weights(few + many, balanced)
     by_emotion = dict(zip(EMOTIONS, weights.tolist(), strict=True))
     assert by_emotion["sad"] == pytest.approx(4 * by_emotion["angry"])
     assert by_emotion["sad"] + 4 * by_emotion["angry"] == pytest.approx(5)  # mean 1 over the clips
     assert by_emotion["calm"] == 1.0  # nobody is calm here
-    assert training._class_weights(few + many, Recipe()).tolist() == [1.0] * 8
+    assert class_weights(few + many, Recipe()).tolist() == [1.0] * 8
 
 
 def test_logits_are_adjusted_by_how_frequent_emotions_are_in_speech(images):

@@ -6,10 +6,17 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn, TypeAlias
 
 from edge_app.classifier import Classifier
 from edge_app.devices import HINTS
+from edge_app.endpoint import (
+    DEFAULT_SECONDS,
+    KEY_VARIABLE,
+    MODEL_VARIABLE,
+    URL_VARIABLE,
+    endpoint_from_environment,
+)
 from edge_app.models import DEFAULT_MODEL
 from edge_app.profiles import find_profile
 from edge_app.runtime import DeviceError
@@ -17,6 +24,10 @@ from edge_app.sources import STANDARD_INPUT
 from ser_edge.audio import AudioError
 from ser_edge.labels import GROUPINGS
 from ser_edge.manifest import PRECISIONS
+
+if TYPE_CHECKING:
+    from edge_app.interpretation import Interpreter
+    from edge_app.transcription import Transcriber
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What ``add`` of a command takes: argparse's collection of commands."""
@@ -88,6 +99,58 @@ def add_answer_options(command: argparse.ArgumentParser) -> None:
         help="of the person who speaks, made by edge-app enroll; or a .json (default: none)",
     )
     add_profiles_option(command)
+
+
+def add_words_options(command: argparse.ArgumentParser) -> None:
+    """``--transcribe``, ``--language``, ``--interpret-seconds``: what stands beside the emotion."""
+    command.add_argument(
+        "--transcribe",
+        type=Path,
+        metavar="DIR",
+        help="also write down what is said, with the Whisper model in this folder (docs/words.md; "
+        "needs the extra transcribe)",
+    )
+    command.add_argument(
+        "--language", metavar="CODE", help="spoken, such as en (default: the model finds out)"
+    )
+    command.add_argument(
+        "--interpret-seconds",
+        type=float,
+        default=DEFAULT_SECONDS,
+        metavar="S",
+        help=f"for an answer of the language model that ${URL_VARIABLE}, ${MODEL_VARIABLE} and "
+        f"${KEY_VARIABLE} name (default: {DEFAULT_SECONDS:g})",
+    )
+
+
+def make_transcriber(options: argparse.Namespace, threads: int | None) -> Transcriber | None:
+    """What ``--transcribe`` asks for, on the classifier's device."""
+    if options.transcribe is None:
+        if options.language is not None:
+            wrong_usage(options, "--language goes with --transcribe")
+        return None
+    from edge_app.transcription import Transcriber
+
+    try:
+        return Transcriber(
+            options.transcribe,
+            options.device,
+            options.language,
+            fallback=options.fallback,
+            threads=threads,
+        )
+    except (ValueError, DeviceError) as error:
+        wrong_usage(options, f"--transcribe: {error}")
+
+
+def make_interpreter(options: argparse.Namespace) -> Interpreter:
+    """Asks the endpoint that the environment names, if it names one."""
+    from edge_app.interpretation import Interpreter
+
+    try:
+        return Interpreter(endpoint_from_environment(options.interpret_seconds))
+    except ValueError as error:
+        wrong_usage(options, str(error))
 
 
 def make_classifier(options: argparse.Namespace) -> Classifier:

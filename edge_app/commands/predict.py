@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from itertools import islice
-from typing import BinaryIO, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from edge_app.answers import Prediction
 from edge_app.classifier import Classifier
@@ -17,13 +19,20 @@ from edge_app.commands.options import (
     Commands,
     add_answer_options,
     add_model_options,
+    add_words_options,
     make_classifier,
+    make_interpreter,
+    make_transcriber,
     source_of,
     wrong_usage,
 )
 from edge_app.progress import Bar
 from edge_app.sinks import ONE_SOUND, SINKS, Sink
-from edge_app.sources import STANDARD_INPUT, expand
+from edge_app.sources import PICTURE_SUFFIXES, STANDARD_INPUT, expand
+from ser_edge import audio
+
+if TYPE_CHECKING:
+    from edge_app.words import Wording, Words
 
 _DESCRIPTION: Final = """\
 Say which emotion is heard in sounds. One answer a sound; a sound that fails gives an error line
@@ -40,8 +49,11 @@ examples:
   edge-app predict --format audacity talk.flac > talk.txt   # Audacity: File > Import > Labels
   edge-app predict -d GPU --fallback CPU calls/      # edge-app devices lists what there is
   edge-app predict --profile anna clip.wav           # Anna speaks; edge-app enroll made her profile
+  edge-app predict --transcribe whisper-base-ov clip.wav        # and what is said (docs/words.md)
+  edge-app predict --transcribe whisper-base-ov --interpret --format jsonl calls/
 
-exit status: 0 all well, 1 some sound failed, 2 wrong usage (no such model, device or option)
+exit status: 0 all well, 1 some sound failed, 2 wrong usage (no such model, device or option);
+words that are missing fail no sound, there is a reason in their place
 """
 
 
@@ -61,6 +73,13 @@ def add(commands: Commands) -> None:
     )
     add_model_options(command, hint="throughput")  # long sounds, many sounds
     add_answer_options(command)
+    add_words_options(command)
+    command.add_argument(
+        "--interpret",
+        action="store_true",
+        help="also say what it might mean: by the language model of --interpret-seconds, else in "
+        "a plain sentence made from the scores",
+    )
     command.add_argument("--format", choices=tuple(SINKS), default="table", help="(default: table)")
     command.set_defaults(run=_run, command=command)
 
@@ -68,13 +87,31 @@ def add(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.format in ONE_SOUND and len(list(islice(expand(options.paths), 2))) > 1:
         wrong_usage(options, f"--format {options.format} is for one sound: it names no files")
+    if options.format in ONE_SOUND and (options.transcribe or options.interpret):
+        wrong_usage(options, f"--format {options.format} has no place for words")
     classifier = make_classifier(options)
-    sink = SINKS[options.format](sys.stdout, classifier.labels)
-    return _predict_all(classifier, options.paths, sink)
+    wording = _wording(options)
+    sink = SINKS[options.format](
+        sys.stdout, classifier.labels, () if wording is None else wording.fields
+    )
+    return _predict_all(classifier, options.paths, sink, wording)
 
 
-def _predict_all(classifier: Classifier, paths: Sequence[str], sink: Sink) -> int:
+def _wording(options: argparse.Namespace) -> Wording | None:
+    transcriber = make_transcriber(options, options.threads)
+    interpreter = make_interpreter(options) if options.interpret else None
+    if transcriber is None and interpreter is None:
+        return None
+    from edge_app.words import Wording
+
+    return Wording(transcriber, interpreter)
+
+
+def _predict_all(
+    classifier: Classifier, paths: Sequence[str], sink: Sink, wording: Wording | None
+) -> int:
     status = EXIT_OK
+    twice: dict[str, BinaryIO] = {}  # standard input, where it is needed once more for the words
     names: Iterable[str] = expand(paths)
     bar = Bar(sys.stderr, total=0)
     if bar.wanted:  # who watches wants to know how many there are
@@ -83,12 +120,24 @@ def _predict_all(classifier: Classifier, paths: Sequence[str], sink: Sink) -> in
 
     def opened(name: str) -> str | BinaryIO:
         found = source_of(name)
-        return bar.open(found) if isinstance(found, str) else found
+        if isinstance(found, str):
+            return bar.open(found)
+        if wording is not None:
+            found = held.enter_context(audio.opened(found, audio.source_name(found)))
+            twice[name] = found
+        return found
+
+    def told(name: str, answer: Prediction) -> Words | None:
+        if wording is None:
+            return None
+        is_picture = Path(name).suffix.lower() in PICTURE_SUFFIXES
+        return wording.of(answer, twice.get(name, name), is_picture)
 
     # A thread that waits for standard input could not be told to stop.
     workers = 0 if STANDARD_INPUT in paths else None
     # Closed whatever happens here, so that no thread outlives it.
     with (
+        ExitStack() as held,
         closing(bar),
         closing(
             classifier.predict_all(names, opened, workers=workers, progress=bar.heard)
@@ -97,7 +146,9 @@ def _predict_all(classifier: Classifier, paths: Sequence[str], sink: Sink) -> in
         for name, answer in answers:
             bar.done(name)
             if isinstance(answer, Prediction):
-                sink.answer(answer)
+                if name in twice:  # it was heard from a copy
+                    answer = replace(answer, file=audio.source_name(sys.stdin.buffer))
+                sink.answer(answer, told(name, answer))
             else:
                 sink.error(name, str(answer))
                 status = EXIT_FAILED

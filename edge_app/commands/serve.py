@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_app.ahead import cores
 from edge_app.commands.options import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -19,7 +20,10 @@ from edge_app.commands.options import (
     Commands,
     add_answer_options,
     add_model_options,
+    add_words_options,
     make_classifier,
+    make_interpreter,
+    make_transcriber,
     wrong_usage,
 )
 
@@ -37,6 +41,7 @@ examples:
   edge-app serve --host 0.0.0.0 --port 8080           # whoever has the token, which is printed
   {TOKEN_VARIABLE}=... edge-app serve --host 0.0.0.0 --allow-host box.example.org
   edge-app serve --host 0.0.0.0 --certificate box.pem --key box.key   # https: microphones of others
+  edge-app serve --transcribe whisper-base-ov         # POST /process_audio: also what is said
   curl -F file=@clip.wav http://127.0.0.1:8000/v1/predict
   curl --data-binary @clip.wav -H 'Content-Type: audio/wav' http://127.0.0.1:8000/v1/predict
 
@@ -63,6 +68,7 @@ def add(commands: Commands) -> None:
     command.add_argument("--open", action="store_true", help="open the page in the browser")
     add_model_options(command)
     add_answer_options(command)
+    add_words_options(command)
     who = command.add_argument_group("who may come in")
     who.add_argument(
         "--token-file",
@@ -91,6 +97,7 @@ def add(commands: Commands) -> None:
     for name, kind, default, text in (
         ("--max-upload", float, 32.0, "MB of one file"),
         ("--max-seconds", float, 600.0, "length of one sound"),
+        ("--transcribe-seconds", float, 30.0, "to write down one sound, the waiting included"),
         ("--at-once", int, 16, "files at the same time; the rest gets 503"),
         ("--per-client", int, 12, "as many of those from one address; the rest gets 429"),
         ("--streams", int, 4, "WebSockets at the same time"),
@@ -116,6 +123,7 @@ def _run(options: argparse.Namespace) -> int:
     token = _token(options)
     made = token is None and not is_loopback(options.host)
     settings = _settings(options, secrets.token_urlsafe(18) if made else token)
+    interpreter = make_interpreter(options)
     try:
         listening = bind(options.host, options.port)
     except OSError as error:
@@ -127,6 +135,8 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_FAILED
     with listening:
         classifier = make_classifier(options)
+        # Half of the cores at most: who asks for emotions alone must not wait for words.
+        transcriber = make_transcriber(options, options.threads or max(1, cores() // 2))
         logging.basicConfig(
             level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
         )
@@ -141,13 +151,24 @@ def _run(options: argparse.Namespace) -> int:
                 "Ctrl-C stops)",
                 flush=True,
             )
+            if interpreter.endpoint is not None:
+                asked = interpreter.endpoint
+                print(
+                    f"scores, timeline and words of POST /process_audio go to {asked.model!r} at "
+                    f"{asked.place}, sounds do not",
+                    flush=True,
+                )
             if options.open:
                 import webbrowser
 
                 webbrowser.open(url + secret)
 
         ended = run(
-            create_app(classifier, settings), listening, options.certificate, options.key, started
+            create_app(classifier, settings, transcriber=transcriber, interpreter=interpreter),
+            listening,
+            options.certificate,
+            options.key,
+            started,
         )
     return EXIT_INTERRUPTED if ended == signal.SIGINT else EXIT_OK
 
@@ -192,6 +213,7 @@ def _settings(options: argparse.Namespace, token: str | None) -> ServerSettings:
             per_client=options.per_client,
             streams=options.streams,
             workers=options.workers,
+            transcribe_seconds=options.transcribe_seconds,
             **values,
         )
     except (ValueError, OverflowError) as error:

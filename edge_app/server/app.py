@@ -13,7 +13,9 @@ from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from edge_app.answers import Prediction
 from edge_app.classifier import Classifier
+from edge_app.interpretation import Interpreter
 from edge_app.models import model_names
 from edge_app.runtime import DeviceError
 from edge_app.server import schemas
@@ -34,6 +36,9 @@ from edge_app.server.refusals import (
 from edge_app.server.settings import ServerSettings
 from edge_app.server.streams import Streams
 from edge_app.server.uploads import Upload, read_upload
+from edge_app.server.words import WordService
+from edge_app.transcription import Transcriber
+from edge_app.words import Missing, Words
 from ser_edge import __version__
 from ser_edge.audio import AudioError, sound_suffixes
 from ser_edge.labels import GROUPINGS
@@ -52,14 +57,26 @@ class Served:
     settings : ServerSettings
     live : function
         Makes what listens to a stream.
+    transcriber : Transcriber, optional
+        Writes down what is said.
+    interpreter : Interpreter, optional
+        Says what it might mean; plain sentences unless told.
     """
 
     def __init__(
-        self, classifier: Classifier, settings: ServerSettings, live: MakeLive = make_live
+        self,
+        classifier: Classifier,
+        settings: ServerSettings,
+        live: MakeLive = make_live,
+        transcriber: Transcriber | None = None,
+        interpreter: Interpreter | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.gate = Gate(settings)
+        self.words = WordService(
+            transcriber, interpreter or Interpreter(None), self.gate, settings.transcribe_seconds
+        )
         self.engine = Engine(classifier, settings, live)
         self.streams = Streams(self.engine, settings, self.metrics)
         self.stopping = False
@@ -85,8 +102,14 @@ class Served:
         """Take nothing on any more, and end the streams well."""
         self.stopping = True
         self.engine.begin_to_stop()
+        self.words.stop()
         await self.streams.stop(seconds)
         self.engine.stop()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is still at work on a sound."""
+        return self.engine.busy or self.words.busy
 
     def enter(self, request: Request) -> Place:
         """A place for a request with a sound."""
@@ -146,17 +169,40 @@ class Served:
                 "suffixes": sorted(sound_suffixes() | {".png"}),
             },
             "groupings": sorted(GROUPINGS),
+            "words": self.words.describe(),
             "version": __version__,
         }
 
-    async def predict(self, request: Request, form_only: bool = False) -> dict[str, Any]:
+    async def predict(self, request: Request) -> dict[str, Any]:
         """Answer a sound."""
+        answer, _ = await self._predict(request)
+        return answer.to_dict()
+
+    async def process(self, request: Request) -> dict[str, Any]:
+        """Answer a sound in a form, with words.
+
+        Its place is given back once the emotion is known: words take none from other sounds.
+        """
+        end = time.monotonic() + self.settings.answer_seconds
+        answer, upload = await self._predict(request, form_only=True)
+        gone = _gone(request)
+        said = await self.words.transcription(upload, answer, end - time.monotonic(), gone)
+        del upload
+        meant = await self.words.interpretation(answer, said, end - time.monotonic(), gone)
+        for name, field in (("transcription", said), ("interpretation", meant)):
+            outcome = "missing" if isinstance(field, Missing) else "there"
+            self.metrics.words.labels(name, outcome).inc()
+        return schemas.processed(answer, Words(said, meant))
+
+    async def _predict(
+        self, request: Request, form_only: bool = False
+    ) -> tuple[Prediction, Upload]:
         with self.enter(request) as place:
             upload = await read_upload(request, place, self.settings, form_only)
             answer = await self.engine.predict(upload, place, _gone(request))
         self.metrics.answers.labels(answer.emotion).inc()
         self.metrics.sound.inc(answer.duration)
-        return answer.to_dict()
+        return answer, upload
 
     async def image(self, request: Request, start: float) -> bytes:
         """The mel image of a window, as PNG."""
@@ -168,7 +214,11 @@ class Served:
 
 
 def create_app(
-    classifier: Classifier, settings: ServerSettings, live: MakeLive = make_live
+    classifier: Classifier,
+    settings: ServerSettings,
+    live: MakeLive = make_live,
+    transcriber: Transcriber | None = None,
+    interpreter: Interpreter | None = None,
 ) -> Served:
     """A classifier -> an ASGI application, for uvicorn or any other server.
 
@@ -178,12 +228,14 @@ def create_app(
     settings : ServerSettings
     live : function
         Makes what listens to a stream; :class:`edge_app.live.Live` unless told.
+    transcriber, interpreter
+        As :class:`Served` takes them.
 
     Returns
     -------
     Served
     """
-    return Served(classifier, settings, live)
+    return Served(classifier, settings, live, transcriber, interpreter)
 
 
 def _gone(request: Request) -> Any:
@@ -216,13 +268,14 @@ def _routes(served: Served, assets: dict[str, Asset]) -> FastAPI:
     @app.post(
         "/process_audio",
         tags=["sounds"],
-        summary="A sound in a form -> probabilities",
+        summary="A sound in a form -> probabilities, what is said, what it might mean",
+        description="What is missing is null, with a reason beside it. An interpretation's source "
+        "is `llm`, a language model, or `scores`, a plain sentence made from the probabilities.",
         responses=schemas.sound_answers(schemas.json_answer(schemas.PROCESSED, "what is heard")),
         openapi_extra=schemas.request_body(schemas.FORM_BODY),
     )
     async def process_audio(request: Request) -> JSONResponse:
-        answer = await served.predict(request, form_only=True)
-        return JSONResponse({**schemas.PROCESSED, "Emotion Probabilities": answer["scores"]})
+        return JSONResponse(await served.process(request))
 
     @app.post(
         "/v1/predict",

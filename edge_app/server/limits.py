@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -110,6 +111,21 @@ class Gate:
                 retry_after=3,
             )
         self.bytes += size
+
+    @contextlib.contextmanager
+    def keeping(self, size: int) -> Iterator[None]:
+        """Count bytes that are kept without a place, as long as the block runs.
+
+        Raises
+        ------
+        RefusedError
+            As :meth:`Place.hold`.
+        """
+        self.take(size)
+        try:
+            yield
+        finally:
+            self.bytes -= size
 
     def give_back(self, client: str, size: int) -> None:
         """Undo an entry; :meth:`Place.leave` does."""

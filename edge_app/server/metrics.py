@@ -54,6 +54,10 @@ class Metrics:
         self.windows = Counter(
             "ser_edge_stream_windows_total", "Windows answered to WebSockets", registry=registry
         )
+        self.words = Counter(
+            "ser_edge_words_total", "Fields beside the scores, by outcome: there or missing",
+            ["field", "outcome"], registry=registry,
+        )  # fmt: skip
         self.failures = Counter(
             "ser_edge_device_failures_total", "Times that the device failed", registry=registry
         )

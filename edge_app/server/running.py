@@ -158,7 +158,7 @@ def run(
         threading.Thread(target=_when_started, args=(server, started), daemon=True).start()
     server.run(sockets=[listening])
     logging.shutdown()
-    if served.engine.busy:
+    if served.busy:
         # A thread is in the middle of a long sound, nobody waits for its answer, and Python would
         # wait for the thread.
         with contextlib.suppress(OSError, ValueError):

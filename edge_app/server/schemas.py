@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from edge_app.answers import Prediction
+from edge_app.interpretation import FROM_SCORES, NO_MODEL
+from edge_app.server.words import NO_TRANSCRIBER
+from edge_app.words import Words
+
 _SCORES: Final = {
     "neutral": 0.06,
     "calm": 0.02,
@@ -36,16 +41,35 @@ PREDICTION: Final[Mapping[str, Any]] = {
     "segments": [_WINDOW],
 }
 
-NO_TRANSCRIPTION: Final = "this server does not write down what is said yet"
-NO_INTERPRETATION: Final = "this server has no language model yet"
-
 PROCESSED: Final[Mapping[str, Any]] = {
     "Emotion Probabilities": _SCORES,
     "Transcription": None,
-    "Transcription Reason": NO_TRANSCRIPTION,
-    "LLM Interpretation": None,
-    "LLM Interpretation Reason": NO_INTERPRETATION,
+    "Transcription Parts": None,
+    "Transcription Reason": NO_TRANSCRIBER,
+    "LLM Interpretation": "From the scores alone: the voice sounds most like angry (61%), "
+    "then happy (10%) and disgust (8%).",
+    "LLM Interpretation Source": FROM_SCORES,
+    "LLM Interpretation Reason": NO_MODEL,
 }
+
+_PROCESSED_FIELDS: Final[Mapping[str, str]] = {
+    "Transcription": "transcription",
+    "Transcription Parts": "transcription_parts",
+    "Transcription Reason": "transcription_reason",
+    "LLM Interpretation": "interpretation",
+    "LLM Interpretation Source": "interpretation_source",
+    "LLM Interpretation Reason": "interpretation_reason",
+}
+
+
+def processed(prediction: Prediction, words: Words) -> dict[str, Any]:
+    """The answer of ``POST /process_audio``."""
+    told = words.to_dict()
+    return {
+        "Emotion Probabilities": prediction.to_dict()["scores"],
+        **{name: told[field] for name, field in _PROCESSED_FIELDS.items()},
+    }
+
 
 DESCRIPTION: Final = """\
 Which emotion a voice sounds like, from a small network that learnt from actors. It guesses how a

@@ -53,6 +53,8 @@ class ServerSettings:
         A body must have come within the first; no gap in it may be longer than the second.
     answer_seconds : float
         An answer is given up after this.
+    transcribe_seconds : float
+        What is said is given up after this, the waiting for other sounds included.
     idle_seconds : float
         A stream that sends no sound for as long is closed.
 
@@ -76,6 +78,7 @@ class ServerSettings:
     upload_seconds: float = 60.0
     stall_seconds: float = 10.0
     answer_seconds: float = 60.0
+    transcribe_seconds: float = 30.0
     idle_seconds: float = 30.0
 
     def __post_init__(self) -> None:
@@ -90,6 +93,7 @@ class ServerSettings:
             ("upload_seconds", 0.1, 3600),
             ("stall_seconds", 0.1, 3600),
             ("answer_seconds", 0.1, 3600),
+            ("transcribe_seconds", 0.1, 3600),
             ("idle_seconds", 0.1, 3600),
         ):
             value = getattr(self, name)

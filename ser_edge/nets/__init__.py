@@ -14,12 +14,22 @@ from torch import nn
 
 from ser_edge.emotions import EMOTIONS
 from ser_edge.nets.compact import build_compact
+from ser_edge.nets.heads import (
+    build_bigru,
+    build_bilstm,
+    build_bilstm_bigru_attention,
+    build_multihead_bilstm_bigru,
+)
 from ser_edge.nets.zoo import build_zoo_net, zoo_names
 from ser_edge.recipe import Recipe
 
 NETS: Final[Mapping[str, Callable[[Recipe, int], nn.Module]]] = MappingProxyType(
     {
         "compact": build_compact,
+        "compact-bilstm": build_bilstm,
+        "compact-bigru": build_bigru,
+        "compact-bilstm-bigru-attention": build_bilstm_bigru_attention,
+        "compact-multihead-bilstm-bigru": build_multihead_bilstm_bigru,
     }
 )
 """Name -> function of a recipe and the number of classes."""

@@ -6,6 +6,7 @@ batch normalisation, ReLU, mean, maximum, matrix product.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -14,21 +15,38 @@ from torch import nn
 from ser_edge.recipe import Recipe
 
 
-def build_compact(recipe: Recipe, classes: int) -> nn.Module:
-    """The recipe's :class:`CompactNet`.
+class Head(nn.Module):
+    """What makes ``(N, features)`` of the feature maps ``(N, channels, 1, moments)``.
+
+    Parameters
+    ----------
+    features : int
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
+
+
+def build_compact(
+    recipe: Recipe, classes: int, head: Callable[[int], Head] | None = None
+) -> nn.Module:
+    """The recipe's :class:`CompactNet`, with another head (:mod:`ser_edge.nets.heads`) or its own.
 
     Raises
     ------
     ValueError
-        The recipe asks for what only torchvision's networks have.
+        The recipe asks for what only torchvision's networks have, or for attention where another
+        head pools.
     """
     for name, value, only in (
         ("pretrained", recipe.pretrained, False),
         ("input_size", recipe.input_size, 0),
         ("input_channels", recipe.input_channels, 1),
+        ("attention", recipe.attention and head is not None, False),
     ):
         if value != only:
-            raise ValueError(f"{name} is {value}, net compact takes only {only}")
+            raise ValueError(f"{name} is {value}, net {recipe.net} takes only {only}")
     return CompactNet(
         classes,
         recipe.image.n_mels,
@@ -36,6 +54,7 @@ def build_compact(recipe: Recipe, classes: int) -> nn.Module:
         recipe.dropout,
         attention=recipe.attention,
         gate=recipe.gate > 0,
+        head=head,
     )
 
 
@@ -101,6 +120,9 @@ class CompactNet(nn.Module):
     gate : bool
         Logits are multiplied by how likely there is speech at all, so that without any all scores
         are the same. Open until :func:`ser_edge.gate.fit_gate` has fitted it; no training moves it.
+    head : callable, optional
+        Number of channels -> what pools the feature maps in place of mean (or attention) and
+        maximum.
 
     Notes
     -----
@@ -117,6 +139,7 @@ class CompactNet(nn.Module):
         *,
         attention: bool = False,
         gate: bool = False,
+        head: Callable[[int], Head] | None = None,
     ) -> None:
         super().__init__()
         stem, *stages = (max(8, round(channels * width / 8) * 8) for channels in (24, 32, 64, 160))
@@ -140,9 +163,11 @@ class CompactNet(nn.Module):
         ]
         self.features = nn.Sequential(*layers)
         self.attention = _Attention(inputs) if attention else None
-        self.gate = _open_gate(2 * inputs) if gate else None
+        self.head = head(inputs) if head is not None else None
+        pooled = 2 * inputs if self.head is None else self.head.features
+        self.gate = _open_gate(pooled) if gate else None
         self.dropout = nn.Dropout(dropout)
-        self.classify = nn.Linear(2 * inputs, classes)
+        self.classify = nn.Linear(pooled, classes)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.judge(self.pooled(image))
@@ -152,6 +177,9 @@ class CompactNet(nn.Module):
         # Grey levels of speech pictures average about 60 with a deviation of about 60.
         x = (image - 60.0) * (1.0 / 60.0)
         x = self.features(x)
+        if self.head is not None:
+            found: torch.Tensor = self.head(x)
+            return found
         mean = x.mean(dim=(2, 3)) if self.attention is None else self.attention(x)
         return torch.cat([mean, x.amax(dim=(2, 3))], dim=1)
 

@@ -50,6 +50,8 @@ function form(file, name) {
 
 export const models = async () => (await ask("v1/models")).json();
 export const ready = async () => (await fetch("readyz")).json();
+export const process = async (file, name, signal) =>
+  (await ask("process_audio", { method: "POST", body: form(file, name), signal })).json();
 export const predict = async (file, name, signal) =>
   (await ask("v1/predict", { method: "POST", body: form(file, name), signal })).json();
 export const image = async (file, name, start, signal) =>

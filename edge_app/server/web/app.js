@@ -5,6 +5,7 @@ import { Bars } from "./bars.js";
 import { Chart } from "./chart.js";
 import { Mel, isDark } from "./mel.js";
 import { Microphone, Voice, microphones, wav } from "./microphone.js";
+import { Spoken } from "./spoken.js";
 import { Table } from "./table.js";
 import { clock, percent, runnersUp, seconds, size, span, verdict } from "./words.js";
 
@@ -17,6 +18,8 @@ const bars = new Bars($("bars"), $("threshold-note"));
 const chart = new Chart($("chart"), $("readout"), $("legend"));
 const mel = new Mel($("mel"), $("hz"), $("secs"));
 const table = new Table($("rows"), $("table-title"));
+const spoken = new Spoken($("spoken-card"), ...["said", "meant"].map(
+  (name) => ({ column: $(name), text: $(`${name}-text`), note: $(`${name}-note`) })));
 const voices = { record: new Voice($("record-voice")), live: new Voice($("live-voice")) };
 
 let model = null;
@@ -62,6 +65,7 @@ function bringIntoView(element) {
 function clearResult(source, because) {
   headline("none", source, because);
   bars.clear();
+  spoken.clear();
   for (const id of ["mel-card", "time-card", "table-card"]) $(id).hidden = true;
 }
 
@@ -72,6 +76,10 @@ async function meetServer() {
     const found = await api.models();
     [model] = found.models;
     limits = found.limits;
+    spoken.setServer(found.words);
+    if (found.words?.interpretation === "llm") {
+      $("words-go").textContent = " Scores and words of files go on to the language model that it is set to ask.";
+    }
     $("gate").hidden = true;
     $("stage").hidden = false;
     $("version").textContent = `ser-edge ${found.version}`;
@@ -139,6 +147,7 @@ async function hear(file, name) {
     const answer = await api.predict(file, name, mine.signal);
     asked = { file, name };
     showAnswer(answer);
+    if (spoken.wanted) hearWords(file, name, mine.signal);
   } catch (error) {
     if (error.name === "AbortError") return;
     if (error.status === 401) await meetServer();
@@ -149,6 +158,20 @@ async function hear(file, name) {
       document.body.classList.remove("busy");
       $("result").removeAttribute("aria-busy");
     }
+  }
+}
+
+// Not awaited: the answer stands, whether words come or not.
+async function hearWords(file, name, signal) {
+  spoken.wait();
+  try {
+    const answer = await api.process(file, name, signal);
+    if (signal.aborted) return;
+    spoken.show(answer);
+    const told = [answer.Transcription, answer["LLM Interpretation Source"] === "llm" && answer["LLM Interpretation"]];
+    say(told.filter(Boolean).join(" "));
+  } catch (error) {
+    if (error.name !== "AbortError") spoken.failAll(error.message);
   }
 }
 

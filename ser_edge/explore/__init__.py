@@ -1,0 +1,1 @@
+"""Sounds, corpora and augmentations looked at and heard, one HTML page each."""
