@@ -60,6 +60,7 @@ from ser_edge.scoring import (
 from ser_edge.softtargets import read_soft_targets
 from ser_edge.teaching import load_teachers, soften
 from ser_edge.trainer import build_trainer, last_checkpoint, quiet
+from ser_edge.watching import Watch, Watcher
 
 _BABBLE_CLIPS: Final = 128
 _GATE_LINE: Final = 0.5
@@ -154,6 +155,7 @@ def train(
     hardware: Hardware | None = None,
     resume: bool = False,
     progress: bool = True,
+    watch: Watch | None = None,
 ) -> Result:
     """Train on a rendering, score, and write everything into ``out``.
 
@@ -177,6 +179,8 @@ def train(
         Go on from the last finished epoch of a run that was broken off, if there is one.
     progress : bool
         Show bars.
+    watch : callable, optional
+        Gets the figures of every epoch when it is finished.
 
     Returns
     -------
@@ -208,6 +212,8 @@ def train(
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     validation = clips.scored.get("validation", [])
     trainer = build_trainer(recipe, out, hardware, validated=bool(validation), progress=progress)
+    if watch is not None:
+        trainer.callbacks.append(Watcher(watch))  # type: ignore[attr-defined]
     on_gpu = isinstance(trainer.accelerator, CUDAAccelerator)
     dataset, sound = _inputs(clips.training, sources.sounds, recipe, progress=progress)
     net = build_net(recipe)
