@@ -128,10 +128,10 @@ def make_toy_corpus(
                 for repetition in range(1, REPETITIONS + 1):
                     wobble = float(np.exp(drawn.uniform(-_WOBBLE, _WOBBLE)))
                     sound = spoken(voice, MANNERS[emotion], pitch * wobble, acting, tilt)
-                    sound = sound + 1e-3 * drawn.standard_normal(len(sound))
+                    noise = 1e-3 * drawn.standard_normal(len(sound))
                     name = f"03-01-{number:02d}-01-{sentence:02d}-{repetition:02d}-{actor:02d}.wav"
                     with whole_file(folder / name) as file:
-                        soundfile.write(file, sound, RATE, "PCM_16", format="WAV")
+                        soundfile.write(file, sound + noise, RATE, "PCM_16", format="WAV")
                     made += 1
     return made
 
