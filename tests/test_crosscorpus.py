@@ -206,14 +206,14 @@ def as_model(folder: Path) -> Path:
 def test_the_table_into_a_document(here, tmp_path, nemo):
     model = as_model(run_folder(tmp_path / "mine"))
     document = tmp_path / "corpora.md"
-    document.write_text("above\n<!-- crosscorpus:begin -->\nobsolete\n<!-- crosscorpus:end -->\nbelow\n")
+    document.write_text("above\n<!-- crosscorpus:begin -->\nwas\n<!-- crosscorpus:end -->\nbelow\n")
     words = ("evaluate.py", "--corpus", nemo, "-m", model, "--into", document)
     done = here(*words)
     assert (done.returncode, done.stderr) == (0, "")
     text = document.read_text()
     assert text.startswith("above\n")
     assert text.endswith("below\n")
-    assert "obsolete" not in text
+    assert "\nwas\n" not in text
     assert "`mine`, trained on ravdess, its gate on crema-d too, without labels." in text
     assert "| ravdess, by folds | 341 | 2 | 8 | 0.125 | **0.765** | 0.765 | 0.500 | 0.938 |" in text
     found = cross(model, nemo)
