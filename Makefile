@@ -7,7 +7,7 @@ DATA   ?= data/ravdess
 IMAGES ?= images/ravdess
 NAME   ?= compact
 
-.PHONY: help demo test test-legacy lint format bad-days speed benchmark samples wheel data images train export clean
+.PHONY: help demo test test-legacy lint format bad-days speed benchmark notebook samples wheel data images train export clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,10 @@ speed: $(DEV)/.done  ## the edge app beside others on 1 and 2 cores, into docs/s
 benchmark: $(DEV)/.done  ## mel image beside librosa's, samples a second in training; quiet machine
 	$(DEV)/bin/python benchmarks/melimage.py
 	$(DEV)/bin/python benchmarks/training_input.py
+
+notebook: $(DEV)/.done  ## open notebooks/first-model.ipynb in the browser
+	$(DEV)/bin/pip install --quiet -e '.[notebook]'
+	$(DEV)/bin/jupyter lab notebooks/first-model.ipynb
 
 samples:  ## make samples/ again (needs espeak-ng)
 	$(PYTHON) scripts/make_samples.py samples

@@ -7,6 +7,7 @@ clipped, there twice or unreadable.
 
 examples:
   scripts/data.py list
+  scripts/data.py list --into docs/corpora.md
   scripts/data.py check data/ravdess
   scripts/data.py check data/crema-d --corpus crema-d --json > crema-d.json
 
@@ -20,6 +21,7 @@ import json
 import sys
 from pathlib import Path
 
+from ser_edge import documents
 from ser_edge.corpora import CORPORA, inspection, listing
 
 
@@ -36,12 +38,21 @@ def main() -> int:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_argument("--json", action="store_true", help="JSON in place of text")
+        if verb == "list":
+            command.add_argument(
+                "--into", type=Path, metavar="FILE", help="document to put the table into as well"
+            )
     command.add_argument("data", type=Path, help="folder of the corpus, searched through")
     command.add_argument("--corpus", choices=sorted(CORPORA), default="ravdess")
     command.add_argument("--workers", type=int, default=4, help="threads (default: 4)")
     command.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args()
     if options.verb == "list":
+        if options.into is not None:
+            try:
+                documents.write_into(options.into, listing.TABLE, listing.markdown())
+            except (ValueError, OSError) as error:
+                parser.error(str(error))
         print(json.dumps(listing.to_dict(), indent=2) if options.json else listing.table())
         return 0
     if options.workers < 1:

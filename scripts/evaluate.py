@@ -15,6 +15,7 @@ examples:
   scripts/evaluate.py --compare models/compact runs/wide/fold-1
   scripts/evaluate.py --corpus images/nemo images/tess -m compact
   scripts/evaluate.py --corpus images/nemo -m runs/wide --out runs/wide-on-nemo
+  scripts/evaluate.py --corpus images/nemo images/tess -m compact --into docs/corpora.md
   scripts/evaluate.py --unlabelled recordings/ -m compact --precision INT8 --out runs/heard
 
 exit status: 0 all well, 1 some run, clip or file failed, 2 wrong usage
@@ -107,6 +108,12 @@ def main() -> int:
         "of --unlabelled: a folder (default: runs/unlabelled)",
     )
     other.add_argument(
+        "--into",
+        type=Path,
+        metavar="FILE",
+        help="of --corpus and a model: document to put the table of all corpora into",
+    )
+    other.add_argument(
         "-m",
         "--model",
         help="of --unlabelled: name or .xml (default: compact), "
@@ -130,6 +137,8 @@ def main() -> int:
         parser.error(
             "--out goes with --compare, --corpus or --unlabelled; RUNS is the evaluation's folder"
         )
+    if options.corpus is None and options.into is not None:
+        parser.error("--into goes with --corpus")
     if options.unlabelled is None and options.device:
         parser.error("--device goes with --unlabelled")
     if options.unlabelled is None and options.corpus is None and options.model:
@@ -194,11 +203,14 @@ def compare(options: argparse.Namespace) -> int:
 
 def cross(options: argparse.Namespace) -> int:
     from edge_app.models import DEFAULT_MODEL
-    from ser_edge import crosscorpus
+    from ser_edge import crosscorpus, crosscorpustable, documents
 
     folder = Path(options.model or DEFAULT_MODEL)
     if not folder.is_dir():
         folder = Path("models") / folder
+    if options.into is not None:
+        documents.check_document(options.into, crosscorpustable.TABLE)
+        crosscorpustable.check_model(folder)
     found = []
     for run in crosscorpus.runs_below(folder):
         ear = None
@@ -211,6 +223,9 @@ def cross(options: argparse.Namespace) -> int:
     if options.out is not None:
         crosscorpus.write(found, options.out)
         print(f"all of it: {options.out / crosscorpus.FIGURES}")
+    if options.into is not None:
+        text = crosscorpustable.markdown(folder, found)
+        documents.write_into(options.into, crosscorpustable.TABLE, text)
     return 0
 
 

@@ -77,6 +77,8 @@ _READABLE: Final = (
     "allowed: WAV, FLAC, Ogg Vorbis or Opus, MP3; with the extra media also M4A, WebM and others"
 )
 
+_LFS_POINTER: Final = b"version https://git-lfs"
+
 _TOO_LONG: Final = f"it is longer than {MAX_SECONDS // 3600} hours, the most that is read as one"
 _NO_SOUND: Final = f"{MOST_READ // 2**20} MB, or thousands of empty parts, without any sound"
 
@@ -474,6 +476,11 @@ def _decoded(file: BinaryIO, name: str) -> Iterator[_Stream]:
 def _without_libsndfile(file: BinaryIO, name: str, error: Exception) -> _Stream:
     container = container_of(file)
     if container is None:
+        file.seek(0)
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:  # a clone of CREMA-D without git lfs
+            raise AudioError(
+                name, "it is a pointer of Git LFS, not the sound; `git lfs pull` fetches that"
+            ) from None
         raise AudioError(name, f"it is not sound that can be read here, {_READABLE}") from None
     if container.demuxer is not None:
         if media_installed():

@@ -68,6 +68,7 @@ from ser_edge.teaching import load_teachers, soften
 from ser_edge.trackers import Recorder
 from ser_edge.tracking import Tracking
 from ser_edge.trainer import build_trainer, last_checkpoint, quiet
+from ser_edge.watching import Watch, Watcher
 
 _GATE_LINE: Final = 0.5
 _GATE_NOISE: Final = 0.5
@@ -150,6 +151,7 @@ def train(
     tracking: Tracking | None = None,
     resume: bool = False,
     progress: bool = True,
+    watch: Watch | None = None,
 ) -> Result:
     """Train on a rendering, score, and write everything into ``out``.
 
@@ -175,6 +177,8 @@ def train(
         Go on from the last finished epoch of a run that was broken off, if there is one.
     progress : bool
         Show bars.
+    watch : callable, optional
+        Gets the figures of every epoch when it is finished.
 
     Returns
     -------
@@ -220,6 +224,8 @@ def train(
     trainer = build_trainer(
         recipe, out, hardware, recorder, validated=bool(validation), progress=progress
     )
+    if watch is not None:
+        trainer.callbacks.append(Watcher(watch))  # type: ignore[attr-defined]
     on_gpu = isinstance(trainer.accelerator, CUDAAccelerator)
     dataset, sound = _inputs(clips.training, sources.sounds, recipe, progress=progress)
     net = build_net(recipe)

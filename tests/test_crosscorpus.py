@@ -178,3 +178,86 @@ def test_the_shipped_model_on_real_voices(data, tmp_path):
     assert found.speakers == 2
     assert "calm" not in found.labels
     assert found.shared.uar >= found.of_all.uar
+
+
+# ------------------------------------------------------------------------- the table of a document
+
+
+def as_model(folder: Path) -> Path:
+    """The run's metrics as scripts/package_model.py writes them."""
+    found = json.loads((folder / "metrics.json").read_text())
+    matrix = np.zeros((8, 8), dtype=int)
+    np.fill_diagonal(matrix, 3)
+    matrix[2] = 40
+    found |= {
+        "gate": {"sounds": 10, "speech": ["crema-d", "ravdess"]},
+        "summary": {"uar_mean": 0.7654},
+        "pooled_test": {
+            "accuracy": 0.5,
+            "recall": dict.fromkeys(EMOTIONS, 0.25),
+            "confusion": matrix.tolist(),
+        },
+        "folds": {str(i): {"speakers": {"test": [f"ravdess-0{i}"]}} for i in (1, 2)},
+    }
+    (folder / "metrics.json").write_text(json.dumps(found))
+    return folder
+
+
+def test_the_table_into_a_document(here, tmp_path, nemo):
+    model = as_model(run_folder(tmp_path / "mine"))
+    document = tmp_path / "corpora.md"
+    document.write_text("above\n<!-- crosscorpus:begin -->\nwas\n<!-- crosscorpus:end -->\nbelow\n")
+    words = ("evaluate.py", "--corpus", nemo, "-m", model, "--into", document)
+    done = here(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = document.read_text()
+    assert text.startswith("above\n")
+    assert text.endswith("below\n")
+    assert "\nwas\n" not in text
+    assert "`mine`, trained on ravdess, its gate on crema-d too, without labels." in text
+    assert "| ravdess, by folds | 341 | 2 | 8 | 0.125 | **0.765** | 0.765 | 0.500 | 0.938 |" in text
+    found = cross(model, nemo)
+    assert (
+        f"| nemo | 6 | 2 | 3 | 0.333 | **{found.shared.uar:.3f}** | {found.of_all.uar:.3f} "
+        f"| {found.shared.accuracy:.3f} | 0.333 |"
+    ) in text
+    # Recalls on few clips are put in parentheses, emotions that the corpus has not are empty.
+    recalls = [line for line in text.splitlines() if line.startswith("| nemo | - | - | - | (")]
+    assert len(recalls) == 1
+    assert f"({found.shared.recall['sad']:.2f}, 2)" in recalls[0]
+    assert "| ravdess, by folds | (0.25, 3) | (0.25, 3) | 0.25 |" in text
+    here(*words)
+    assert document.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda p: (p / "doc.md").write_text("nothing"), "one <!-- crosscorpus:begin -->"),
+        (lambda p: (p / "run" / "weights.safetensors").unlink(), "the table is of a model folder"),
+        (lambda p: None, "not as scripts/package_model.py writes it"),  # a run, no model
+    ],
+)
+def test_a_table_that_cannot_be_written(here, tmp_path, prepare, message):
+    run_folder(tmp_path / "run")
+    (tmp_path / "doc.md").write_text("<!-- crosscorpus:begin --><!-- crosscorpus:end -->")
+    prepare(tmp_path)
+    done = here(
+        "evaluate.py", "--corpus", tmp_path, "-m", tmp_path / "run", "--into", tmp_path / "doc.md"
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_the_table_goes_with_corpora_alone(here, tmp_path):
+    done = here("evaluate.py", "--unlabelled", tmp_path, "--into", tmp_path / "doc.md")
+    assert done.returncode == 2
+    assert "--into goes with --corpus" in done.stderr
+
+
+def test_the_document_that_is_published_names_the_shipped_model():
+    text = (ROOT / "docs" / "corpora.md").read_text()
+    table = text.partition("<!-- crosscorpus:begin -->")[2].partition("<!-- crosscorpus:end -->")[0]
+    mean = json.loads((ROOT / "models" / "compact" / "metrics.json").read_text())["summary"]
+    assert "`compact`, trained on" in table
+    assert f"**{mean['uar_mean']:.3f}**" in table

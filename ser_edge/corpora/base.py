@@ -135,6 +135,8 @@ class Corpus:
         derivatives or research alone: experiments may use the corpus, shipped weights may not.
     faults : mapping
         Names of recordings that are published broken -> why they are left out.
+    clips, speakers : int
+        As published, faults included; 0 where there is no such number.
     """
 
     scan: Callable[[Path], Scan]
@@ -144,6 +146,8 @@ class Corpus:
     archives: tuple[Archive, ...] = ()
     ships_weights: bool = True
     faults: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    clips: int = 0
+    speakers: int = 0
 
 
 def emotion_of(corpus: str, code: str, field: str = "emotion") -> str:

@@ -132,4 +132,6 @@ CORPUS: Final = Corpus(
     "doi 10.1109/TAFFC.2014.2336244",
     languages=("en",),
     faults=FAULTS,
+    clips=7442,
+    speakers=91,
 )

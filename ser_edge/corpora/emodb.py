@@ -75,4 +75,6 @@ CORPUS: Final = Corpus(
     licence="free to use with the citation; CC0 1.0 as audEERING publishes it",
     citation="Burkhardt et al. 2005, Interspeech, doi 10.21437/Interspeech.2005-446",
     languages=("de",),
+    clips=535,
+    speakers=10,
 )

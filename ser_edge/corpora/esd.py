@@ -78,4 +78,6 @@ CORPUS: Final = Corpus(
     citation="Zhou et al. 2022, Speech Communication 137, doi 10.1016/j.specom.2021.11.006",
     languages=("zh", "en"),
     ships_weights=False,
+    clips=35_000,
+    speakers=20,
 )

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ser_edge.audio import AudioError, levels, load_stored
+from ser_edge.corpora import CORPORA
 from ser_edge.corpora.base import Problem, Scan, Utterance
 from ser_edge.decision import SILENCE_DB
 from ser_edge.emotions import EMOTIONS
@@ -291,9 +292,11 @@ def table(inspection: Inspection) -> str:
 
 def _lines(inspection: Inspection) -> Iterator[str]:
     scan, emotions, counts = inspection.scan, inspection.emotions, inspection.counts
+    published = CORPORA[inspection.corpus].clips
     yield (
         f"{inspection.corpus} in {inspection.folder}: {len(scan.utterances)} clips, "
         f"{len(inspection.speakers)} speakers, {len(emotions)} emotions"
+        + (f" ({published} clips are published)" if published else "")
     )
     if scan.utterances:
         wide = max(map(len, ("speaker", *inspection.speakers)))

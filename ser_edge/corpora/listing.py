@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from ser_edge.corpora import CORPORA
 from ser_edge.emotions import CORPUS_EMOTIONS, EMOTIONS, WITHOUT_PLACE
+
+TABLE: Final = "corpora"
+"""Name of the table in a document (:mod:`ser_edge.documents`)."""
 
 
 def to_dict() -> dict[str, Any]:
@@ -18,6 +21,8 @@ def to_dict() -> dict[str, Any]:
             "citation": corpus.citation,
             "weights_may_ship": corpus.ships_weights,
             "can_be_downloaded": bool(corpus.archives),
+            "clips_published": corpus.clips,
+            "speakers_published": corpus.speakers,
             "emotions": [e for e in EMOTIONS if e in CORPUS_EMOTIONS[name].values()],
             "emotions_left_out": sorted(WITHOUT_PLACE.get(name, {}).values()),
             "clips_left_out": dict(corpus.faults),
@@ -31,9 +36,42 @@ def table() -> str:
     return "\n\n".join("\n".join(_lines(name, entry)) for name, entry in to_dict().items())
 
 
+def markdown() -> str:
+    """All corpora but one's own as a Markdown table: a row each, codes -> our emotions."""
+    lines = [
+        "| corpus | language | clips | speakers | its names for ours | left out | licence "
+        "| weights trained on it may ship |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, corpus in CORPORA.items():
+        if not corpus.clips:
+            continue
+        others = [f"{emotion} (`{code}`)" for code, emotion in WITHOUT_PLACE.get(name, {}).items()]
+        if corpus.faults:
+            others.append(f"{len(corpus.faults)} clips that are published broken")
+        lines.append(
+            f"| `{name}` | {', '.join(corpus.languages)} | {corpus.clips:,} | {corpus.speakers} "
+            f"| {_mapping(name)} | {', '.join(others) or '-'} | {corpus.licence} "
+            f"| {'yes' if corpus.ships_weights else '**no**'} |"
+        )
+    return "\n".join(lines)
+
+
+def _mapping(name: str) -> str:
+    codes: dict[str, list[str]] = {}
+    for code, emotion in CORPUS_EMOTIONS[name].items():
+        codes.setdefault(emotion, []).append(f"`{code}`")
+    return ", ".join(f"{e} {' '.join(codes[e])}" for e in EMOTIONS if e in codes)
+
+
 def _lines(name: str, entry: dict[str, Any]) -> Iterator[str]:
     fetched = "; scripts/download.py fetches it" if entry["can_be_downloaded"] else ""
     yield f"{name}{fetched}"
+    if entry["clips_published"]:
+        yield (
+            f"  published {entry['clips_published']} clips of "
+            f"{entry['speakers_published']} speakers"
+        )
     yield f"  language  {', '.join(entry['languages']) or 'any'}"
     shipped = "" if entry["weights_may_ship"] else "; no shipped weights"
     yield f"  licence   {entry['licence']}{shipped}"

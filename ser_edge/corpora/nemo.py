@@ -71,4 +71,6 @@ CORPUS: Final = Corpus(
     licence="CC BY-NC-SA 4.0",
     citation="Christop 2024, LREC-COLING, arXiv 2404.06292",
     languages=("pl",),
+    clips=4481,
+    speakers=9,
 )

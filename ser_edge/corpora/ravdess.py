@@ -84,4 +84,6 @@ CORPUS: Final = Corpus(
     citation="Livingstone & Russo 2018, PLOS ONE 13(5) e0196391, doi 10.1371/journal.pone.0196391",
     languages=("en",),
     archives=ARCHIVES,
+    clips=2452,
+    speakers=24,
 )

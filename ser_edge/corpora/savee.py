@@ -63,4 +63,6 @@ CORPUS: Final = Corpus(
     "doi 10.4018/978-1-61520-919-4.ch017",
     languages=("en",),
     ships_weights=False,
+    clips=480,
+    speakers=4,
 )

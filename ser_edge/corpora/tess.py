@@ -74,4 +74,6 @@ CORPUS: Final = Corpus(
     citation="Pichora-Fuller & Dupuis 2020, Toronto emotional speech set, doi 10.5683/SP2/E8H2MF",
     languages=("en",),
     ships_weights=False,
+    clips=2800,
+    speakers=2,
 )
