@@ -29,6 +29,7 @@ from ser_edge.dataset import (
     changed_copies,
     load_sounds,
 )
+from ser_edge.emotions import EMOTIONS
 from ser_edge.evaluation import ClipPrediction
 from ser_edge.files import write_whole
 from ser_edge.folds import RANDOM, Division, divide, unheard_speakers

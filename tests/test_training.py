@@ -34,7 +34,7 @@ from ser_edge.emotions import EMOTIONS
 from ser_edge.hardware import Hardware
 from ser_edge.manifest import Manifest
 from ser_edge.melimage import band_edges
-from ser_edge.nets import build_net
+from ser_edge.nets import NETS, build_net
 from ser_edge.recipe import Recipe
 from ser_edge.rendering import read_index, render
 from ser_edge.runs import read_run
@@ -358,6 +358,13 @@ def test_logits_are_adjusted_by_how_frequent_emotions_are_in_speech(images):
     assert {moved[emotion] for emotion in EMOTIONS if emotion not in ("sad", "angry")} == {0.0}
     training._adjust(net, sung, 1.0)  # nothing but song, of one emotion
     assert net.classify.bias.tolist() == (before + torch.tensor(list(moved.values()))).tolist()
+
+
+@pytest.mark.parametrize("net", [*NETS, "resnet18", "densenet121", "squeezenet1_1", "vgg11"])
+def test_the_last_layer_is_found(net):
+    layer = training._last_layer(build_net(replace(RECIPE, net=net)))
+    assert layer.weight.shape[0] == len(EMOTIONS)
+    assert layer.bias is not None
 
 
 def test_an_adjusted_run_is_the_same_but_for_its_last_bias(images, tmp_path):
