@@ -164,7 +164,7 @@ class _Wandb:
         import wandb
 
         if wandb.run is not None:  # an earlier run of this process that broke off after its fit
-            wandb.finish(exit_code=1, quiet=True)
+            wandb.finish(exit_code=1)
         self.logger._wandb_init["id"] = known
         try:
             name = str(self.logger.experiment.id)
