@@ -136,9 +136,14 @@ def _edge_figures(
     )
 
 
+def weights_digest(run: Run) -> str:
+    """What the manifest of an IR says of the weights that it was made from."""
+    return hashlib.sha256((run.folder / WEIGHTS).read_bytes()).hexdigest()
+
+
 def _exported(run: Run, recipe: Recipe, images: Path, precision: str) -> Path:
     """The IR of a run's network; made unless it is there and of these weights."""
-    digest = hashlib.sha256((run.folder / WEIGHTS).read_bytes()).hexdigest()
+    digest = weights_digest(run)
     xml = run.folder / EDGE / precision / f"{recipe.name}.xml"
     if xml.is_file() and digest in xml.read_text():
         return xml

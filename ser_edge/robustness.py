@@ -44,7 +44,7 @@ from ser_edge.degradation import (
     degrade,
     pcm16,
 )
-from ser_edge.edgescores import EDGE, logits_of
+from ser_edge.edgescores import EDGE, logits_of, weights_digest
 from ser_edge.emotions import UNKNOWN
 from ser_edge.evaluation import ClipPrediction, predictions_csv, read_predictions
 from ser_edge.files import write_whole
@@ -412,6 +412,11 @@ def _ir(run: Run, precision: str) -> Path:
         raise ValueError(
             f"{run.folder / EDGE / precision}: {len(found)} IRs in it, it should be one, as "
             "scripts/evaluate.py --edge leaves it"
+        )
+    if weights_digest(run) not in found[0].read_text():
+        raise ValueError(
+            f"{found[0]}: it was made from other weights than the run has now; "
+            "scripts/evaluate.py --edge makes it anew"
         )
     return found[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ import soundfile
 from conftest import SMALL, speechlike
 from edge_app.classifier import Classifier
 from edge_app.runtime import DeviceError
-from ser_edge import degradation, evaluation, robustness, robustnesstables
+from ser_edge import degradation, evaluation, export, robustness, robustnesstables
 from ser_edge.calibration import fit_calibration
 from ser_edge.decision import Calibration, decide, softmax
 from ser_edge.degradation import Babble, Gain, Unchanged
@@ -79,7 +80,12 @@ def kept_runs(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Pa
         ]  # fmt: skip
         run = folder / f"fold-{fold}"
         (run / "edge").mkdir(parents=True)
-        shutil.copytree(small_model.parent, run / "edge" / "FP16")
+        weights = f"weights of fold {fold}".encode()
+        (run / "weights.safetensors").write_bytes(weights)
+        digest = hashlib.sha256(weights).hexdigest()
+        manifest = Manifest("small", SMALL, Calibration(), corpora=("none",), weights_sha256=digest)
+        model = export.to_openvino(small_model.parents[2] / "small.onnx")
+        export.save_ir(model, run / "edge" / "FP16" / "small.xml", manifest)
         (run / "predictions.csv").write_text(predictions_csv(made))
         (run / "metrics.json").write_text(
             json.dumps(
@@ -314,6 +320,15 @@ def test_babble_is_of_others_whom_the_network_never_heard(runs, corpus, monkeypa
 def test_an_ir_with_a_calibration_is_refused(runs, corpus):
     with pytest.raises(ValueError, match=r"temperature is 0\.9 and its threshold 0\.3, they"):
         run(runs, corpus, Ears(Calibration(0.9, 0.3)), "gain-20")
+
+
+def test_an_ir_of_earlier_weights_is_refused(runs, corpus):
+    with open(runs / "fold-1" / "weights.safetensors", "ab") as file:
+        file.write(b" ")
+    with pytest.raises(
+        ValueError, match=r"small\.xml: it was made from other weights than the run"
+    ):
+        run(runs, corpus, Ears(), "gain-20")
 
 
 def test_with_the_real_edge_app(here, runs, corpus):
