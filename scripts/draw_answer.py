@@ -18,7 +18,7 @@ from edge_app import Classifier
 from ser_edge import audio
 from ser_edge.melimage import mel_image
 
-SCALE, MARGIN, BAR, NAMES, HEAD = 2, 16, 220, 90, 26
+SCALE, MARGIN, BAR, NAMES, HEAD, SHARE = 2, 16, 180, 90, 26, 40
 INK, PAPER, FAINT = (32, 33, 36), (255, 255, 255), (208, 212, 220)
 # Black to violet to orange to white, even in lightness as far as three stops allow.
 STOPS = np.array([(4, 5, 20), (110, 30, 110), (240, 110, 60), (255, 250, 210)], dtype=float)
@@ -52,7 +52,7 @@ def draw(classifier: Classifier, clip: Path) -> Image.Image:
         (spec.frames * SCALE, spec.n_mels * SCALE), Image.Resampling.BICUBIC
     )
     answer = classifier.predict(clip)
-    width = picture.width + 4 * MARGIN + NAMES + BAR
+    width = picture.width + 4 * MARGIN + NAMES + BAR + SHARE
     row = Image.new("RGB", (width, picture.height + HEAD + 2 * MARGIN), PAPER)
     row.paste(picture, (MARGIN, MARGIN + HEAD))
     pen = ImageDraw.Draw(row)
@@ -68,7 +68,7 @@ def draw(classifier: Classifier, clip: Path) -> Image.Image:
         pen.rectangle(bar, FAINT)
         end = bar[0] + score * BAR
         pen.rectangle((*bar[:2], end, bar[3]), (214, 90, 50) if best else (140, 146, 160))
-        pen.text((min(end + 4, bar[2] - 34), top + 1), f"{score:.0%}", INK, font)
+        pen.text((bar[2] + 8, top + 1), f"{score:.0%}", INK, font)
     return row
 
 
