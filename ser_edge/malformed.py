@@ -151,7 +151,7 @@ def encode(samples: Float32, rate: int, kind: str, channels: int = 1) -> Good:
         suffix, format, subtype = _SNDFILE[kind]
         buffer = io.BytesIO()
         soundfile.write(buffer, samples, rate, subtype, format=format)
-        return Good(kind, suffix, buffer.getvalue())
+        return Good(kind, suffix, _timeless(buffer.getvalue()))
     if kind in _FFMPEG:
         suffix, format, codec = _FFMPEG[kind]
         return Good(kind, suffix, _by_ffmpeg(samples, rate, format, codec))
@@ -401,7 +401,15 @@ def _written(samples: Float32, rate: int, format: str, subtype: str | None = Non
     except soundfile.LibsndfileError:  # FLAC and MP3 do not take every rate: then as WAV
         buffer = io.BytesIO()
         soundfile.write(buffer, samples, rate, subtype, format="WAV")
-    return buffer.getvalue()
+    return _timeless(buffer.getvalue())
+
+
+def _timeless(content: bytes) -> bytes:
+    """A file without the second in which libsndfile wrote its floats (PEAK: id, size, version)."""
+    head, peak, rest = content.partition(b"PEAK")
+    if not peak or len(head) > _HEADER_BYTES:
+        return content
+    return head + peak + rest[:8] + bytes(4) + rest[12:]
 
 
 MUTATIONS: Final[Mapping[str, Mutation]] = MappingProxyType(
