@@ -141,7 +141,7 @@ class Live:
         """
         sound = self._mel.checked(samples)
         self._received += sound.size
-        return [event for hop in self._mel.feed(sound) for event in self._hop(hop)]
+        return [event for hop in self._mel.take(sound) for event in self._hop(hop)]
 
     def finish(self) -> list[Event]:
         """The stream ends or is interrupted: close the open segment.

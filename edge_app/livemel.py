@@ -119,7 +119,10 @@ class LiveMel:
         AudioError
             No numbers, not one-dimensional, NaN or infinite.
         """
-        sound = self.checked(samples)
+        yield from self.take(self.checked(samples))
+
+    def take(self, sound: Float32) -> Iterator[Hop]:
+        """As :meth:`feed`, of what :meth:`checked` gave."""
         if self._converter is not None and sound.size:
             sound = self._converter.resample_chunk(sound)
         yield from self._hops(sound)

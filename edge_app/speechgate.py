@@ -103,6 +103,23 @@ class GateSettings:
                 raise ValueError(f"{name} is {value:g}, allowed: {low:g} to {high:g}")
 
 
+@dataclass(frozen=True)
+class _Before:
+    """Steps that the next ones are seen against, the latest last.
+
+    Parameters
+    ----------
+    levels, smooth : ndarray
+        ``float32 (n, bands)``, dB.
+    moves : ndarray
+        ``float32 (n, 2 * bands)``, dB: rises, then falls.
+    """
+
+    levels: Float32
+    smooth: Float32
+    moves: Float32
+
+
 class SpeechGate:
     """Log-mel frames of a stream -> where somebody speaks, as soon as it is sure.
 
@@ -144,15 +161,17 @@ class SpeechGate:
         # dB -> logarithm of the power; those of a magnitude are half as many
         self._energy = np.float32(np.log(10.0) / 10.0 * 2.0 / spec.power)
         self._least = _silence_of(spec, self._first_rows, self._rows)
-        self._memory = self._steps(settings.memory)
-        self._background = self._steps(settings.background)
-        self._kept = max(self._memory, self._background + _SMOOTH_STEPS - 1)
+        self._memory = max(2, self._steps(settings.memory))
+        self._background = max(1, self._steps(settings.background))
+        self._pad = self._steps(settings.pad)
+        self._min_speech = self._steps(settings.min_speech)
+        self._min_silence = self._steps(settings.min_silence)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of a stream."""
         self._rest: Float32 | None = None
-        self._levels: Float32 | None = None
+        self._before: _Before | None = None
         self._done = 0  # steps
         self._out_since: int | None = None  # step since which something stands out
         self._moving = 0  # steps of what may become speech
@@ -160,6 +179,7 @@ class SpeechGate:
         self._last = 0  # step after the latest of it
         self._sure = False
         self._told = 0  # steps decided
+        self._found: list[tuple[int, int]] = []  # speech, from step to step, not told yet
 
     @property
     def until(self) -> float:
@@ -187,11 +207,10 @@ class SpeechGate:
         self._rest = rest[:, count * self._frames :].copy()
         if not count:
             return ()
-        found: list[Span] = []
         out, movement = self._seen(rest[:, : count * self._frames])
         for stands_out, moved in zip(out.tolist(), movement.tolist(), strict=True):
-            found += self._step(stands_out, moved)
-        return joined(found)
+            self._step(stands_out, moved)
+        return self._taken()
 
     def finish(self, end: float | None = None) -> tuple[Span, ...]:
         """The stream has ended: decide what was open.
@@ -206,12 +225,12 @@ class SpeechGate:
         -------
         tuple of Span
         """
-        found: list[Span] = []
         if self._sure:
-            found = self._tell(min(self._done, self._last + self._steps(self.settings.pad)))
-            if end is not None and self._done - self._last <= self._steps(_CUT_SECONDS):
-                last = found.pop() if found else Span(self.until, self.until)
-                found.append(Span(last.start, max(last.end, end)))
+            self._tell(min(self._done, self._last + self._pad))
+        found = list(self._taken())
+        if self._sure and end is not None and self._done - self._last <= self._steps(_CUT_SECONDS):
+            last = found.pop() if found else Span(self.until, self.until)
+            found.append(Span(last.start, max(last.end, end)))
         self._told = self._done
         self._sure, self._begun, self._out_since = False, None, None
         return joined(found)
@@ -222,29 +241,41 @@ class SpeechGate:
         """For each new step: whether enough bands stand out, and how much they move, in dB."""
         power = np.exp(frames * self._energy)  # a quarter of the time of 10 to some power
         power = np.add.reduceat(power, self._first_rows, axis=0) / self._rows[:, None]
-        steps = power.reshape(len(power), -1, self._frames).mean(axis=2).T
+        # Frame by frame of all steps: a mean along so short an axis takes twice as long.
+        steps = sum(power[:, n :: self._frames] for n in range(self._frames)).T
+        steps = steps / np.float32(self._frames)
         levels = np.float32(10.0) * np.log10(np.maximum(steps, self._least))
-        if self._levels is None:  # before it began it was as at its beginning
-            self._levels = np.repeat(levels[:1], self._kept, axis=0)
         new = len(levels)
-        levels = np.concatenate([self._levels, levels])
-        self._levels = levels[-self._kept :].copy()
+        if self._before is None:  # before it began it was as at its beginning
+            self._before = _Before(
+                np.repeat(levels[:1], _SMOOTH_STEPS - 1, axis=0),
+                np.repeat(levels[:1], self._background - 1, axis=0),
+                np.zeros((self._memory - 2, 2 * levels.shape[1]), dtype=np.float32),
+            )
+        before = self._before
+        levels = np.concatenate([before.levels, levels])
         power = np.power(np.float32(10.0), levels * np.float32(0.1))
-        smooth = sum(power[k : len(power) - _SMOOTH_STEPS + 1 + k] for k in range(_SMOOTH_STEPS))
-        smooth = np.float32(10.0) * np.log10(smooth / np.float32(_SMOOTH_STEPS))
-        least = _windows(smooth, self._background)[:, -new:].min(axis=0)
-        out = (levels[-new:] - least > _OUT_DB).mean(axis=1) >= self.settings.breadth
-        change = np.diff(levels[-new - self._memory + 1 :], axis=0)
-        rises = _windows(np.maximum(change - _STEADY_DB, 0), self._memory - 1).sum(axis=0)
-        falls = _windows(np.maximum(-change - _STEADY_DB, 0), self._memory - 1).sum(axis=0)
-        return out, np.minimum(rises, falls).mean(axis=1)
+        smooth = np.float32(10.0) * np.log10(
+            _sums(power, _SMOOTH_STEPS) / np.float32(_SMOOTH_STEPS)
+        )
+        smooth = np.concatenate([before.smooth, smooth])
+        out = (levels[-new:] - _minima(smooth, self._background) > _OUT_DB).mean(axis=1)
+        change = np.diff(levels[-new - 1 :], axis=0)
+        moves: Float32 = np.concatenate([change, -change], axis=1) - np.float32(_STEADY_DB)
+        moves = np.concatenate([before.moves, np.maximum(moves, 0)])
+        rises, falls = np.split(_sums(moves, self._memory - 1), 2, axis=1)
+        self._before = _Before(
+            levels[1 - _SMOOTH_STEPS :].copy(),
+            smooth[new:].copy(),
+            moves[new:].copy(),
+        )
+        return out >= self.settings.breadth, np.minimum(rises, falls).mean(axis=1)
 
     # ------------------------------------------------------------------------ what is decided
 
-    def _step(self, stands_out: bool, moved: float) -> list[Span]:
+    def _step(self, stands_out: bool, moved: float) -> None:
         settings, now = self.settings, self._done
         self._done += 1
-        pad = self._steps(settings.pad)
         if not stands_out:
             self._out_since = None
         elif self._out_since is None:
@@ -255,28 +286,36 @@ class SpeechGate:
                 # The first fall comes late: what stood out before it was speech already.
                 assert self._out_since is not None
                 since = max(self._out_since, now - self._memory)
-                self._begun, self._moving = max(since - pad, self._told), 0
+                self._begun, self._moving = max(since - self._pad, self._told), 0
             self._moving += 1
             self._last = now + 1
-            self._sure = self._sure or self._moving >= self._steps(settings.min_speech)
-        found: list[Span] = []
-        if self._begun is not None and self._done - self._last >= self._steps(settings.min_silence):
+            self._sure = self._sure or self._moving >= self._min_speech
+        if self._begun is not None and self._done - self._last >= self._min_silence:
             if self._sure:
-                found = self._tell(self._last + pad)
+                self._tell(self._last + self._pad)
             self._sure, self._begun = False, None
         if self._sure:
-            return self._tell(self._last)
-        if self._begun is not None:
+            self._tell(self._last)
+        elif self._begun is not None:
             self._told = max(self._told, self._begun)
         else:
             since = self._done if self._out_since is None else self._out_since
-            self._told = max(self._told, max(since, self._done - self._memory) - pad)
-        return found
+            self._told = max(self._told, max(since, self._done - self._memory) - self._pad)
 
-    def _tell(self, end: int) -> list[Span]:
+    def _tell(self, end: int) -> None:
+        """There is speech up to a step: sure, to be told next."""
         assert self._begun is not None
         start, self._told = max(self._begun, self._told), max(self._told, end)
-        return [Span(self._time(start), self._time(end))] if end > start else []
+        if end <= start:
+            return
+        if self._found and self._found[-1][1] == start:
+            start, _ = self._found.pop()
+        self._found.append((start, end))
+
+    def _taken(self) -> tuple[Span, ...]:
+        """The speech that was found and not told yet."""
+        found, self._found = self._found, []
+        return tuple(Span(self._time(start), self._time(end)) for start, end in found)
 
     def _steps(self, seconds: float) -> int:
         return max(0, round(seconds / self._seconds))
@@ -318,9 +357,22 @@ def joined(pieces: Iterable[Span]) -> tuple[Span, ...]:
     return tuple(found)
 
 
-def _windows(values: Float32, length: int) -> Float32:
-    """``(n, bands)`` -> ``(length, n - length + 1, bands)``, a view: fast to reduce by axis 0."""
-    found: Float32 = np.moveaxis(np.lib.stride_tricks.sliding_window_view(values, length, 0), 2, 0)
+def _sums(values: Float32, length: int) -> Float32:
+    """``(n, bands)`` -> ``(n - length + 1, bands)``: of every ``length`` steps on end."""
+    count = len(values) - length + 1
+    found: Float32 = values[:count].copy()
+    for first in range(1, length):
+        found += values[first : first + count]
+    return found
+
+
+def _minima(values: Float32, length: int) -> Float32:
+    """As :func:`_sums`, the least: of two steps, of four, of eight, ... that overlap at the end."""
+    found, wide = values, 1
+    while wide < length:
+        step = min(wide, length - wide)
+        found = np.minimum(found[:-step], found[step:])
+        wide += step
     return found
 
 

@@ -365,8 +365,14 @@ def segments_of(
     if not windows:
         return ()
     timeline = Timeline(tuple(windows[0].scores), settings)
-    turns: list[Turn] = timeline.feed(None, speech)
+    turns: list[Turn] = []
+    told = 0
     for window in windows:
-        turns += timeline.feed(window)
+        # Only the speech that it can see: a window looks at all that the timeline holds.
+        first = told
+        while told < len(speech) and speech[told].start < window.end:
+            told += 1
+        turns += timeline.feed(window, speech[first:told])
+    turns += timeline.feed(None, speech[told:])
     turns += timeline.finish(windows[-1].end if duration is None else duration)
     return tuple(turn.segment for turn in turns if turn.kind == SEGMENT)

@@ -15,8 +15,9 @@ import pytest
 import soundfile
 
 from conftest import ROOT, SAMPLES, speechlike
-from edge_app import AudioError, Classifier, Prediction
+from edge_app import AudioError, Classifier, Prediction, cli
 from edge_app.ahead import Stopped, in_order, read_ahead
+from edge_app.commands import options
 from edge_app.progress import Bar
 from ser_edge import audio
 from ser_edge.decision import decide, pool, speech_weights
@@ -248,3 +249,22 @@ def test_no_bar_where_nobody_looks(tmp_path):
         bar.done("a")
         bar.close()
         assert out is None or out.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [([], 3), (["--threads", "4"], 4), (["-d", "AUTO"], None), (["-d", "cpu"], 3)],
+)
+def test_what_draws_the_pictures_has_a_core(monkeypatch, words, wanted):
+    given: dict[str, object] = {}
+
+    def refused(*_: object, **how: object) -> None:
+        given.update(how)
+        raise ValueError("as far as this")
+
+    monkeypatch.setattr(options, "cores", lambda: 4)
+    monkeypatch.setattr(options, "Classifier", refused)
+    with pytest.raises(SystemExit):
+        cli.main(["predict", str(SAMPLES), *words])
+    assert given["threads"] == wanted
+    assert given["hint"] == "throughput"

@@ -188,6 +188,21 @@ def test_windows_of_a_file_half_a_window_apart():
     assert segments[0].end == pytest.approx(12.5, abs=2.5)
 
 
+def test_a_long_file_is_not_looked_through_for_each_window(monkeypatch):
+    held, feed = [], Timeline.feed
+
+    def counted(timeline, *given):
+        turns = feed(timeline, *given)
+        held.append(len(timeline._speech))
+        return turns
+
+    monkeypatch.setattr(Timeline, "feed", counted)
+    speech = [Span(4.0 * k, 4.0 * k + 2.0) for k in range(1000)]
+    made = [window(5.0 + 2.5 * k, "calm") for k in range(1600)]
+    assert len(segments_of(made, speech)) == 2 * len(speech)
+    assert max(held) <= 4
+
+
 def test_no_windows_no_segments():
     assert segments_of([], []) == ()
 
