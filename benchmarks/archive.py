@@ -3,7 +3,8 @@
 
 Two nodes of a Ray cluster run on this machine, one processor each. After a quarter of the shards a
 worker is killed, after half of them a node, after three quarters the driver; then the same command
-goes on. The result is compared with what a classifier says here, clip by clip.
+goes on. The result is compared with what a classifier says here, clip by clip. So that there is
+still work when the time has come, the other node's worker is halted until then.
 
 examples:
   benchmarks/archive.py samples
@@ -22,6 +23,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,8 +34,8 @@ from edge_app.sources import expand
 from ser_edge.audio import AudioError
 
 SCRIPT: Final = Path(__file__).resolve().parent.parent / "scripts" / "score_archive.py"
-LOOK_EVERY: Final = 0.1
-PATIENCE: Final = 900.0  # seconds without any new shard
+LOOK_EVERY: Final = 0.02
+PATIENCE: Final = 300.0  # seconds without any new shard
 
 
 def main() -> int:
@@ -65,7 +68,7 @@ def killed_while_scoring(listed: Path, out: Path, shard_size: int, clips: int) -
 
     resources = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES}
     cluster = Cluster(initialize_head=True, head_node_args=resources)
-    second = cluster.add_node(**resources)
+    first, second = cluster.head_node, cluster.add_node(**resources)
     words = [sys.executable, str(SCRIPT), "--list", str(listed), "--out", str(out), "--quiet"]
     words += ["--shard-size", str(shard_size), "--address", cluster.address]
     shards = -(-clips // shard_size)
@@ -73,16 +76,20 @@ def killed_while_scoring(listed: Path, out: Path, shard_size: int, clips: int) -
     driver = subprocess.Popen(words)
     try:
         wait_for(shards // 4, out, driver)
-        worker = scoring_on(second)
-        os.kill(worker, signal.SIGKILL)
-        say(f"{parts(out)} shards done: worker {worker} of the second node killed")
+        with halting(first) as halt:
+            worker = scoring_on(second, driver, halt)
+            os.kill(worker, signal.SIGKILL)
+            say(f"{parts(out)} shards done: worker {worker} of the second node killed")
         wait_for(shards // 2, out, driver)
-        worker = scoring_on(second)  # the next one, which Ray has started meanwhile
-        say(f"{parts(out)} shards done: second node killed, with its worker {worker}")
-        cluster.remove_node(second, allow_graceful=False)
+        with halting(first) as halt:
+            worker = scoring_on(second, driver, halt)  # the next one
+            say(f"{parts(out)} shards done: second node killed, with its worker {worker}")
+            cluster.remove_node(second, allow_graceful=False)
         wait_for(3 * shards // 4, out, driver)
-        driver.kill()
-        driver.wait()
+        with halting(first) as halt:
+            halt()
+            driver.kill()
+            driver.wait()
         done = parts(out)
         say(f"{done} shards done: driver killed")
         assert done < shards, "the driver was too fast to be killed: take more clips"
@@ -134,12 +141,31 @@ def parts(out: Path) -> int:
     return sum(1 for _ in out.glob("part-*.parquet"))
 
 
-def scoring_on(node: Any) -> int:
+@contextmanager
+def halting(node: Any) -> Iterator[Callable[[], None]]:
+    """What halts the classifiers that a node has by then; in the end they go on."""
+    halted: set[int] = set()
+
+    def halt() -> None:
+        for worker in workers(node):
+            os.kill(worker, signal.SIGSTOP)
+            halted.add(worker)
+
+    try:
+        yield halt
+    finally:
+        for worker in halted:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGCONT)
+
+
+def scoring_on(node: Any, driver: subprocess.Popen[bytes], halt: Callable[[], None]) -> int:
     """The process of a classifier on a node, as soon as there is one."""
     until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
+    while time.monotonic() < until and driver.poll() is None:
         if found := workers(node):
             return found[0]
+        halt()  # else the other node may do it all
         time.sleep(LOOK_EVERY)
     raise SystemExit("there is no worker on the second node")
 
@@ -147,12 +173,13 @@ def scoring_on(node: Any) -> int:
 def workers(node: Any) -> list[int]:
     """Processes of the classifiers of a node: children of its raylet, by what Ray calls them."""
     raylet = node.all_processes["raylet"][0].process.pid
-    children = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
-    return [
-        int(child)
-        for child in children
-        if b"ray::" in (name := Path(f"/proc/{child}/cmdline").read_bytes()) and b"Map" in name
-    ]
+    found = []
+    for child in Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            name = Path(f"/proc/{child}/cmdline").read_bytes()
+            if b"ray::" in name and b"Map" in name:
+                found.append(int(child))
+    return found
 
 
 def say(line: str) -> None:
