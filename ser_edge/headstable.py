@@ -1,7 +1,8 @@
 """Networks that differ in their heads alone, as a Markdown table that is kept in a document.
 
-Figures are those of finished runs (:mod:`ser_edge.experiments`); sizes and times those that
-``benchmarks/heads.py`` measured. What is not there yet is said to be missing.
+Figures are those of finished runs (:mod:`ser_edge.experiments`), the edge app's those that
+``scripts/evaluate.py --edge`` left beside them; sizes and times those that ``benchmarks/heads.py``
+measured. What is not there yet is said to be missing.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from typing import Final
 
 from ser_edge.experimentstable import Row, line
 from ser_edge.folds import RANDOM
+from ser_edge.manifest import FP16, INT8
+from ser_edge.scoring import METRICS
 
 TABLE: Final = "heads"
 
 _COLUMNS: Final = (
-    "what", "net", "UAR, unheard actors", "accuracy, random split: LEAKY", "parameters",
-    "multiply-adds", "ms FP16", "ms INT8",
+    "what", "net", "UAR, unheard actors", "edge app, FP16", "edge app, INT8",
+    "accuracy, random split: LEAKY", "parameters", "multiply-adds", "ms FP16", "ms INT8",
 )  # fmt: skip
 _NOT_MEASURED: Final = "not measured yet"
+_NOT_HEARD: Final = "not heard yet"
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,9 @@ def markdown(rows: Iterable[Row], measured: Mapping[str, Measured]) -> str:
     for row in rows:
         kind = leaky if row.experiment.folds == (RANDOM,) else honest
         kind.setdefault(row.experiment.recipe.net, row)
-    lines = [line(_COLUMNS), "|" + "---|" * 4 + "---:|" * 4]
+    lines = [line(_COLUMNS), "|" + "---|" * 6 + "---:|" * 4]
     for net, row in honest.items():
-        cells = (_uar(row), _accuracy(leaky.get(net)), *_costs(measured.get(net)))
+        cells = (_uar(row), *_edge(row), _accuracy(leaky.get(net)), *_costs(measured.get(net)))
         lines.append(line((row.experiment.what, f"`{net}`", *cells)))
     return "\n".join(lines)
 
@@ -82,6 +86,22 @@ def _uar(row: Row) -> str:
     by_fold = ", ".join(f"fold {run.fold}: {run.figures['test']['uar']:.3f}" for run in row.runs)
     mean = row.figure("test", "uar")
     return f"{mean.mean:.3f} ({by_fold})" if mean is not None else by_fold
+
+
+def _edge(row: Row) -> tuple[str, ...]:
+    """UAR of the exported networks on the same clips, from their sound files."""
+    if not row.runs or len(row.runs) < row.wanted:
+        return (_NOT_HEARD,) * 2
+    path = row.runs[0].folder.parent / METRICS
+    try:
+        edge = json.loads(path.read_text())["edge"]
+        if set(edge["folds"]) != {run.fold for run in row.runs}:
+            return (_NOT_HEARD,) * 2
+        return tuple(f"{edge[precision]['uar_mean']:.3f}" for precision in (FP16, INT8))
+    except (FileNotFoundError, KeyError):
+        return (_NOT_HEARD,) * 2
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: not as scripts/evaluate.py writes it: {error}") from None
 
 
 def _accuracy(row: Row | None) -> str:
@@ -98,7 +118,7 @@ def _missing(row: Row | None) -> str:
 def _costs(found: Measured | None) -> tuple[str, ...]:
     if found is None:
         return (_NOT_MEASURED,) * 4
-    times = (found.ms.get(precision) for precision in ("FP16", "INT8"))
+    times = (found.ms.get(precision) for precision in (FP16, INT8))
     return (
         f"{found.parameters:,}",
         f"{found.multiply_adds / 1e6:.1f} M",

@@ -262,7 +262,8 @@ def test_networks_as_a_table(bench):
     assert bench.run(*words, "--only", "plain", "--folds", 1).returncode == 0
     cells = networks(document)
     assert cells["`compact`"][2] == "0.600 (fold 1: 0.600)"
-    assert cells["`compact`"][3:] == ["not run yet", *["not measured yet"] * 4]
+    assert cells["`compact`"][3:5] == ["not heard yet"] * 2
+    assert cells["`compact`"][5:] == ["not run yet", *["not measured yet"] * 4]
     assert cells["`compact-bigru`"][2] == "not run yet"
 
     costs = {
@@ -272,10 +273,20 @@ def test_networks_as_a_table(bench):
     }
     measured.write_text(json.dumps({"nets": {"compact-bigru": costs}}))
     assert bench.run(*words).returncode == 0
-    assert networks(document)["`compact-bigru`"][2:] == [
-        "0.650 (fold 1: 0.600, fold 4: 0.700)", "0.750", "699,984", "147.7 M", "3.21",
-        "not measured yet",
-    ]  # fmt: skip
+    heard = {"folds": ["4"], "FP16": {"uar_mean": 0.6511}, "INT8": {"uar_mean": 0.64}}
+    for folds, said in ((["4"], ["not heard yet"] * 2), (["4", "1"], ["0.651", "0.640"])):
+        evaluated = {"edge": {**heard, "folds": folds}}
+        (bench.out / "gru" / "metrics.json").write_text(json.dumps(evaluated))
+        assert bench.run(*words).returncode == 0
+        assert networks(document)["`compact-bigru`"][2:] == [
+            "0.650 (fold 1: 0.600, fold 4: 0.700)", *said, "0.750", "699,984", "147.7 M", "3.21",
+            "not measured yet",
+        ]  # fmt: skip
+    (bench.out / "gru" / "metrics.json").write_text('{"edge": []}')
+    done = bench.run(*words)
+    assert done.returncode == 2
+    assert "metrics.json: not as scripts/evaluate.py writes it" in done.stderr
+    (bench.out / "gru" / "metrics.json").unlink()
     assert document.read_text().endswith("The end.\n")
 
     measured.write_text("[]")
