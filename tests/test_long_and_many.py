@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -268,3 +269,24 @@ def test_what_draws_the_pictures_has_a_core(monkeypatch, words, wanted):
         cli.main(["predict", str(SAMPLES), *words])
     assert given["threads"] == wanted
     assert given["hint"] == "throughput"
+
+
+def test_the_benchmark_hears_its_file(tmp_path):
+    out = tmp_path / "longfile.json"
+    done = subprocess.run(
+        [
+            sys.executable, ROOT / "benchmarks" / "longfile.py", "--hours", "0.005", "--cores", "1",
+            "--turns", "1", "--out", out,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    found = json.loads(out.read_text())
+    assert done.returncode == (0 if found["passed"] else 1), done.stderr  # start-up is most of it
+    (turn,) = found["turns"]
+    assert found["sound_seconds"] == pytest.approx(18.0)
+    assert turn["speed"] == pytest.approx(18.0 / turn["wall_s"], rel=0.02)
+    assert 50 < turn["peak_mb"] < 400
+    assert done.stdout.startswith("18 s of sound in ")
