@@ -23,6 +23,7 @@ import argparse
 import inspect
 import json
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -39,8 +40,9 @@ SECONDS = (2.0, 5.0)
 OURS = "edge app, FP16"
 WARM_UP = 3  # clips
 REST_SECONDS = (
-    0.03  # before each turn: threads of the one before, which wait spinning, are asleep then
+    0.1  # before each turn: threads of the one before, which wait spinning, sleep by then
 )
+QUIET = 0.05  # share of the machine's processors that others may use meanwhile
 STUDENT_RATE, STUDENT_FFT, STUDENT_HOP, STUDENT_SIDE = 22_050, 2048, 512, 224
 PEAK_SIDE, PEAK_TURNS = 1536, 15
 
@@ -90,7 +92,7 @@ def main() -> int:
             check_document(options.into, table)
         except ValueError as error:
             parser.error(str(error))
-    busy = os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 0.0
+    busy = busy_share()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if options.sounds is None:
@@ -100,17 +102,37 @@ def main() -> int:
         if len(clips) < options.clips:
             parser.error(f"{options.sounds}: {len(clips)} WAVs of 48 kHz up to 5 s, wanted: 60")
         result = measure(clips, folder, options)
-    result["load_before"] = round(busy, 2)
-    result["quiet"] = busy < 0.25
+    result["busy_before"] = round(busy, 3)
+    result["quiet"] = busy < QUIET
     text = markdown(result)
     print(text)
     if not result["quiet"]:
-        print(f"not quiet: {busy:.2f} running programs a core before it began", file=sys.stderr)
+        print(f"not quiet: {busy:.0%} of the processors were busy before it began", file=sys.stderr)
     out = options.out or Path(__file__).with_name(f"edge-{options.threads}.json")
     write_whole(out, json.dumps(result, indent=2) + "\n")
     if options.into is not None:
         write_into(options.into, table, text)
     return 0
+
+
+def busy_share(seconds: float = 2.0) -> float:
+    """Share of all processors' time that is used while this program waits (Linux; else 0).
+
+    A load average would tell of the minutes before, of this program's own last run as well.
+    """
+
+    def times() -> tuple[float, float]:
+        words = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+        spent = [float(word) for word in words]
+        return sum(spent), spent[3] + spent[4]  # idle, waiting for a disk
+
+    try:
+        whole, idle = times()
+        time.sleep(seconds)
+        later, idle_later = times()
+    except (OSError, IndexError, ValueError):
+        return 0.0
+    return 1.0 - (idle_later - idle) / max(1.0, later - whole)
 
 
 def keep_to(threads: int) -> None:
@@ -141,15 +163,15 @@ def make_clips(folder: Path, count: int, seed: int = 0) -> list[Path]:
     from ser_edge import audio
 
     sounds = [audio.load(path, RATE) for path in sorted((ROOT / "samples").iterdir())]
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     clips = []
     for number in range(count):
         sound = sounds[number % len(sounds)]
-        length = round(random.uniform(*SECONDS) * RATE)
-        speed = random.uniform(0.9, 1.1)
-        at = random.integers(len(sound)) + speed * np.arange(length)
+        length = round(rng.uniform(*SECONDS) * RATE)
+        speed = rng.uniform(0.9, 1.1)
+        at = rng.integers(len(sound)) + speed * np.arange(length)
         clip = np.interp(at, np.arange(len(sound)), sound, period=len(sound))
-        clip *= random.uniform(0.1, 0.9) / max(1e-9, float(np.abs(clip).max()))
+        clip *= rng.uniform(0.1, 0.9) / max(1e-9, float(np.abs(clip).max()))
         clips.append(folder / f"{number:03d}.wav")
         soundfile.write(clips[-1], clip, RATE, "PCM_16")
     return clips
@@ -407,14 +429,13 @@ def measure(clips: Sequence[Path], folder: Path, options: argparse.Namespace) ->
     heard = contestants(models, options.threads)
     answers: dict[str, list[str]] = {name: [] for name in heard}
     taken: dict[str, list[float]] = {name: [] for name in heard}
-    names = list(heard)
+    names, order = list(heard), random.Random(0)
     for clip in clips[:WARM_UP]:
         for name in names:
             heard[name](clip)
     for round_ in range(options.rounds):
-        for number, clip in enumerate(clips):
-            first = (number + round_) % len(names)  # nobody always runs after the same one
-            for name in names[first:] + names[:first]:
+        for clip in clips:
+            for name in order.sample(names, len(names)):  # nobody always runs after the same one
                 time.sleep(REST_SECONDS)
                 begin = time.perf_counter()
                 emotion = heard[name](clip)

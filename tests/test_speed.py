@@ -143,3 +143,11 @@ def test_the_document_has_a_place_for_each_table(table):
 
 def test_so_has_the_one_on_bad_days():
     check_document(ROOT / "docs" / "baddays.md", "malformed")
+
+
+def test_whether_the_machine_is_quiet_is_asked_of_the_present(edge, monkeypatch):
+    lines = iter(["cpu  100 0 50 800 50 0 0 0 0 0\n", "cpu  160 0 80 990 70 0 0 0 0 0\n"])
+    monkeypatch.setattr(Path, "read_text", lambda _: next(lines) + "cpu0 1 2 3\n")
+    assert edge.busy_share(0.0) == pytest.approx(90 / 300)
+    monkeypatch.setattr(Path, "read_text", lambda _: "nothing")
+    assert edge.busy_share(0.0) == 0.0
