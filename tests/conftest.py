@@ -16,6 +16,7 @@ import pytest
 from ser_edge.melimage import MelImageSpec
 
 ROOT = Path(__file__).resolve().parent.parent
+HEAD_IRS = sorted((ROOT / "ir" / "heads").glob("*/*/*.xml"))
 SAMPLES = sorted(path for path in (ROOT / "samples").iterdir() if path.is_file())
 
 # A small picture: a network on it is made, exported and run within a second or two.

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import ROOT, SAMPLES
+from conftest import HEAD_IRS, ROOT, SAMPLES
 from ser_edge.corpora import CORPORA
 
 pytestmark = pytest.mark.legacy
@@ -37,8 +37,8 @@ def ask(python: str, *words: object) -> str:
     return done.stdout
 
 
-def answers(python: str, paths: list[Path]) -> list[dict]:
-    output = ask(python, "-c", PREDICT, "predict", "--format", "jsonl", *paths)
+def answers(python: str, paths: list[Path], *words: object) -> list[dict]:
+    output = ask(python, "-c", PREDICT, "predict", "--format", "jsonl", *words, *paths)
     return [json.loads(line) for line in output.splitlines()]
 
 
@@ -69,6 +69,13 @@ def test_same_answers_on_fifty_real_clips(old_python, ravdess):
     chosen = speech[:: len(speech) // 50][:50]
     assert len(chosen) == 50
     same(answers(old_python, chosen), answers(sys.executable, chosen))
+
+
+@pytest.mark.parametrize("xml", HEAD_IRS, ids=lambda xml: f"{xml.stem}-{xml.parent.name}")
+def test_every_head_gives_the_same_answers(old_python, ravdess, xml):
+    speech = [u.path for u in CORPORA["ravdess"].scan(ravdess).utterances if u.channel == "speech"]
+    chosen = [*SAMPLES, *speech[:: len(speech) // 12]]
+    same(answers(old_python, chosen, "-m", xml), answers(sys.executable, chosen, "-m", xml))
 
 
 def test_coarser_labels_and_explanations(old_python, tmp_path):
