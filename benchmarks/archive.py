@@ -148,8 +148,9 @@ def halting(node: Any) -> Iterator[Callable[[], None]]:
 
     def halt() -> None:
         for worker in workers(node):
-            os.kill(worker, signal.SIGSTOP)
-            halted.add(worker)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(worker, signal.SIGSTOP)
+                halted.add(worker)
 
     try:
         yield halt
