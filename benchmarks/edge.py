@@ -39,9 +39,7 @@ RATE = 48_000
 SECONDS = (2.0, 5.0)
 OURS = "edge app, FP16"
 WARM_UP = 3  # clips
-REST_SECONDS = (
-    0.1  # before each turn: threads of the one before, which wait spinning, sleep by then
-)
+REST_SECONDS = 0.1  # before each turn: until threads of the one before have stopped spinning
 QUIET = 0.05  # share of the machine's processors that others may use meanwhile
 STUDENT_RATE, STUDENT_FFT, STUDENT_HOP, STUDENT_SIDE = 22_050, 2048, 512, 224
 PEAK_SIDE, PEAK_TURNS = 1536, 15
