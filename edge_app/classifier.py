@@ -527,12 +527,13 @@ class Classifier:
         return _Heard(name, list(network.run([image])), weight, [span], [image], speech)
 
     def _answer(self, heard: _Heard) -> Prediction:
+        whole = self._decide(heard.logits, heard.weights)
         windows = []
         for (start, end), values, share in zip(
             heard.spans, heard.logits, heard.weights, strict=True
         ):
             # A silent window says nothing, as a silent clip does.
-            answer = self._decide([values], [share])
+            answer = whole if len(heard.spans) == 1 else self._decide([values], [share])
             windows.append(
                 WindowPrediction(
                     start,
@@ -542,7 +543,6 @@ class Classifier:
                     dict(zip(self.labels, answer.scores, strict=True)),
                 )
             )
-        whole = self._decide(heard.logits, heard.weights)
         return Prediction(
             file=heard.name,
             emotion=whole.emotion,

@@ -298,7 +298,7 @@ class _Engine:
         if request is None:
             return None
         try:
-            request.start_async({0: image.reshape(self._shape)})
+            self._start(request, image)
         except RuntimeError as error:
             self._requests.give(request)
             raise self._failed(error) from None
@@ -324,7 +324,7 @@ class _Engine:
         """Run one picture on a request of its own."""
         request = self._request()
         try:
-            request.start_async({0: image.reshape(self._shape)})
+            self._start(request, image)
         except RuntimeError as error:
             raise self._failed(error) from None
         return self.finish(request)  # which then has one request more
@@ -341,6 +341,11 @@ class _Engine:
 
     def _request(self) -> Any:
         return self.compiled.create_infer_request()
+
+    def _start(self, request: Any, image: npt.NDArray[np.uint8]) -> None:
+        # Written where the network reads it: a tensor made of each picture costs 0.1 ms.
+        request.get_input_tensor(0).data[...] = image.reshape(self._shape)
+        request.start_async()
 
     def _wait(self, request: Any) -> None:
         deadline = time.monotonic() + self._patience

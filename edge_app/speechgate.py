@@ -157,10 +157,11 @@ class SpeechGate:
         # A step is as long as its frames are apart; their middle is that of their transform.
         self._offset = max(0.0, (spec.n_fft - spec.hop_length) / 2 / spec.sample_rate)
         edges = np.linspace(0, spec.n_mels, min(_BANDS, spec.n_mels) + 1).round().astype(int)
-        self._first_rows, self._rows = edges[:-1], np.diff(edges).astype(np.float32)
+        self._first_rows, rows = edges[:-1], np.diff(edges).astype(np.float32)
+        self._weights = rows * np.float32(self._frames)  # values that a band's level is the mean of
         # dB -> logarithm of the power; those of a magnitude are half as many
         self._energy = np.float32(np.log(10.0) / 10.0 * 2.0 / spec.power)
-        self._least = _silence_of(spec, self._first_rows, self._rows)
+        self._least = _silence_of(spec, self._first_rows, rows)
         self._memory = max(2, self._steps(settings.memory))
         self._background = max(1, self._steps(settings.background))
         self._pad = self._steps(settings.pad)
@@ -240,10 +241,9 @@ class SpeechGate:
     def _seen(self, frames: Float32) -> tuple[npt.NDArray[np.bool_], Float32]:
         """For each new step: whether enough bands stand out, and how much they move, in dB."""
         power = np.exp(frames * self._energy)  # a quarter of the time of 10 to some power
-        power = np.add.reduceat(power, self._first_rows, axis=0) / self._rows[:, None]
         # Frame by frame of all steps: a mean along so short an axis takes twice as long.
-        steps = sum(power[:, n :: self._frames] for n in range(self._frames)).T
-        steps = steps / np.float32(self._frames)
+        power = sum(power[:, n :: self._frames] for n in range(self._frames))
+        steps = np.add.reduceat(power, self._first_rows, axis=0).T / self._weights
         levels = np.float32(10.0) * np.log10(np.maximum(steps, self._least))
         new = len(levels)
         if self._before is None:  # before it began it was as at its beginning
@@ -259,17 +259,20 @@ class SpeechGate:
             _sums(power, _SMOOTH_STEPS) / np.float32(_SMOOTH_STEPS)
         )
         smooth = np.concatenate([before.smooth, smooth])
-        out = (levels[-new:] - _minima(smooth, self._background) > _OUT_DB).mean(axis=1)
-        change = np.diff(levels[-new - 1 :], axis=0)
+        bands = levels.shape[1]
+        out = levels[-new:] - _minima(smooth, self._background) > _OUT_DB
+        change = levels[-new:] - levels[-new - 1 : -1]
         moves: Float32 = np.concatenate([change, -change], axis=1) - np.float32(_STEADY_DB)
         moves = np.concatenate([before.moves, np.maximum(moves, 0)])
-        rises, falls = np.split(_sums(moves, self._memory - 1), 2, axis=1)
+        moved = _sums(moves, self._memory - 1)
+        moved = np.minimum(moved[:, :bands], moved[:, bands:])
         self._before = _Before(
             levels[1 - _SMOOTH_STEPS :].copy(),
             smooth[new:].copy(),
             moves[new:].copy(),
         )
-        return out >= self.settings.breadth, np.minimum(rises, falls).mean(axis=1)
+        enough = out.sum(axis=1) >= self.settings.breadth * bands
+        return enough, moved.sum(axis=1) / np.float32(bands)
 
     # ------------------------------------------------------------------------ what is decided
 
@@ -358,12 +361,22 @@ def joined(pieces: Iterable[Span]) -> tuple[Span, ...]:
 
 
 def _sums(values: Float32, length: int) -> Float32:
-    """``(n, bands)`` -> ``(n - length + 1, bands)``: of every ``length`` steps on end."""
+    """``(n, bands)`` -> ``(n - length + 1, bands)``: of every ``length`` steps on end.
+
+    Of one step, of two, of four, ... on end: those that make up ``length`` are put together.
+    """
     count = len(values) - length + 1
-    found: Float32 = values[:count].copy()
-    for first in range(1, length):
-        found += values[first : first + count]
-    return found
+    found: Float32 | None = None
+    some, wide, done = values, 1, 0
+    while True:
+        if length & wide:
+            piece = some[done : done + count]
+            found = piece.copy() if found is None else found + piece
+            done += wide
+        if done == length:
+            assert found is not None
+            return found
+        some, wide = some[:-wide] + some[wide:], 2 * wide
 
 
 def _minima(values: Float32, length: int) -> Float32:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import stat
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias, cast
 
@@ -354,13 +356,13 @@ def opened(source: Source, name: str) -> Iterator[BinaryIO]:
     """
     with ExitStack() as stack:
         if isinstance(source, (str, os.PathLike)):
-            path = Path(name)
             try:
-                if path.is_dir():
+                kind = os.stat(name).st_mode  # before it is opened: a named pipe would wait
+                if stat.S_ISDIR(kind):
                     raise AudioError(name, "it is a folder, not a file")
-                if path.exists() and not path.is_file():
+                if not stat.S_ISREG(kind):
                     raise AudioError(name, "it is not a regular file")
-                file: BinaryIO = stack.enter_context(open(path, "rb"))
+                file: BinaryIO = stack.enter_context(open(name, "rb"))
             except FileNotFoundError:
                 raise AudioError(name, "there is no such file") from None
             except AudioError:
@@ -633,14 +635,22 @@ def _checked(stream: _Stream, name: str) -> Iterator[Float32]:
 
 def _resampled(stream: _Stream, rate: int, name: str) -> Iterator[Float32]:
     """Check, mix down and convert the rate of decoded blocks."""
-    converter: soxr.ResampleStream | None = None
-    for block in _checked(stream, name):
-        mono = block[:, 0] if stream.channels == 1 else block.mean(axis=1, dtype=np.float32)
-        if stream.rate == rate:
-            yield mono
-            continue
-        if converter is None:  # a rate that soxr does not take is refused before
-            converter = soxr.ResampleStream(stream.rate, rate, 1, dtype="float32")
+    mixed = (
+        block[:, 0] if stream.channels == 1 else block.mean(axis=1, dtype=np.float32)
+        for block in _checked(stream, name)
+    )
+    if stream.rate == rate:
+        yield from mixed
+        return
+    first = next(mixed, None)
+    if first is None:
+        return
+    second = next(mixed, None)
+    if second is None:  # the same to the last bit, in three quarters of the time
+        yield soxr.resample(first, stream.rate, rate)
+        return
+    # A rate that soxr does not take is refused before.
+    converter = soxr.ResampleStream(stream.rate, rate, 1, dtype="float32")
+    for mono in chain((first, second), mixed):
         yield converter.resample_chunk(mono)
-    if converter is not None:
-        yield converter.resample_chunk(np.empty(0, dtype=np.float32), last=True)
+    yield converter.resample_chunk(np.empty(0, dtype=np.float32), last=True)

@@ -30,12 +30,16 @@ FILE_HOP_SECONDS: Final = 2.5
 AMIN: Final = 1e-10
 """Power below this counts as this (-100 dB), as in ``librosa.power_to_db``."""
 
+_DB_OF_LN: Final = np.float32(10.0 / math.log(10.0))
+"""Natural logarithm of a power -> dB. NumPy has SIMD for that logarithm, not for the decimal one:
+a quarter of the time."""
+
 _FRAMES_AT_ONCE: Final = 40
-"""At most: 40 x 513 complex128 = 328 kB stays in the second-level cache.
+"""At most: 40 x 513 complex64 = 164 kB stays in the second-level cache.
 
 See :func:`frames_at_once`."""
 
-_BANDS_AT_ONCE: Final = 10
+_BANDS_AT_ONCE: Final = 20
 """Neighbouring bands share one matrix product over the few bins that they touch.
 
 Half the time of one product over all bins, and too small for a BLAS to divide among threads: on a
@@ -311,9 +315,9 @@ def frames_at_once(spec: MelImageSpec) -> int:
 
 
 @lru_cache(maxsize=8)
-def _hann(length: int) -> npt.NDArray[np.float64]:
+def _hann(length: int) -> Float32:
     # Periodic, as librosa and torch use for spectra: scipy.signal.get_window("hann", length).
-    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / length)
+    window = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / length)).astype(np.float32)
     window.setflags(write=False)
     return window
 
@@ -356,31 +360,36 @@ def log_mel(waveform: npt.ArrayLike, spec: MelImageSpec) -> Float32:
         writeable=False,
     )
     window, groups, together = _hann(spec.win_length), _filter_groups(spec), frames_at_once(spec)
-    mel = np.zeros((-(-count // together) * together, spec.n_mels), dtype=np.float32)
-    padded = np.zeros((together, spec.n_fft))
+    mel = np.empty((-(-count // together) * together, spec.n_mels), dtype=np.float32)
+    padded = np.zeros((together, spec.n_fft), dtype=np.float32)
     part_of_spectrum = np.zeros((together, spec.n_fft // 2 + 1), dtype=np.float32)
     # Zeros after the sound, as of a padded clip, stay zeros: two fifths of the work for 3 s of 5.
     sounding = samples.size - int(np.argmax(samples[::-1] != 0)) if samples.any() else 0
+    done = 0
     # The window is zero outside win_length, and where it sits inside n_fft only turns the phase.
-    # In float64: every NumPy since 1.17 then computes the same (1.x knows no float32 transform).
+    # NumPy 1 knows no float32 transform and computes in float64: some -130 dB lie between the two.
     # A few frames at a time: temporaries of megabytes cost more in page faults than the transform.
-    for first in range(0, count, together):
-        if margin + first * spec.hop_length >= sounding:
-            break
-        part = slice(first, first + together)
-        here = min(together, count - first)
+    while done < count and margin + done * spec.hop_length < sounding:
+        part = slice(done, done + together)
+        here = min(together, count - done)
         np.multiply(frames[part], window, out=padded[:here, : spec.win_length])
         # Real and imaginary parts lie side by side: squared in one go.
-        squares = np.fft.rfft(padded[:here], axis=1).view(np.float64)
+        spectrum = np.fft.rfft(padded[:here], axis=1)
+        squares = spectrum.view(spectrum.real.dtype)
         np.multiply(squares, squares, out=squares)
-        power = np.add(squares[:, 0::2], squares[:, 1::2])
+        power = part_of_spectrum[:here]
+        np.add(squares[:, 0::2], squares[:, 1::2], out=power, casting="same_kind")
         if spec.power == 1.0:
-            power = np.sqrt(power)
-        part_of_spectrum[:here] = power
+            np.sqrt(power, out=power)
         for bins, bands, filters in groups:
             np.matmul(part_of_spectrum[:, bins], filters, out=mel[part, bands])
-    decibels = np.float32(10.0) * np.log10(np.maximum(mel[:count], np.float32(AMIN)))
-    return np.ascontiguousarray(decibels.T)
+        done += together
+    sounds = mel[: min(done, count)]
+    np.maximum(sounds, np.float32(AMIN), out=sounds)
+    np.log(sounds, out=sounds)
+    decibels = np.full((spec.n_mels, count), 10.0 * math.log10(AMIN), dtype=np.float32)
+    np.multiply(sounds.T, _DB_OF_LN, out=decibels[:, : len(sounds)])
+    return decibels
 
 
 def quantize(decibels: Float32, spec: MelImageSpec) -> UInt8:

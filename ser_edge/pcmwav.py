@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 _PCM: Final = 1
 _SAMPLE_BYTES: Final = 2
-_FULL_SCALE: Final = np.float32(2.0**15)
+_OF_FULL_SCALE: Final = np.float32(2.0**-15)
 _MOST_CHUNKS: Final = 100  # before the samples; others are libsndfile's
 
 
@@ -60,7 +60,7 @@ class PcmWav:
                 return
             done += count
             samples = np.frombuffer(data, "<i2", count * self.channels)
-            yield (samples / _FULL_SCALE).reshape(count, self.channels)
+            yield np.multiply(samples, _OF_FULL_SCALE, dtype=np.float32).reshape(count, self.channels)
 
 
 def pcm_wav(file: BinaryIO) -> PcmWav | None:

@@ -107,12 +107,12 @@ class _Request:
     def __init__(self, real: Any, fault: Fault) -> None:
         self._real, self._fault, self._wrong = real, fault, False
 
-    def start_async(self, inputs: Any) -> None:
+    def start_async(self) -> None:
         number = next(self._fault.count)
         self._wrong = self._fault.after <= number < self._fault.until
         if self._wrong and self._fault.how == "begin":
             raise RuntimeError("Exception from src/x.cpp:1:\n\nNC_ERROR: device lost\n")
-        self._real.start_async(inputs)
+        self._real.start_async()
 
     def wait_for(self, milliseconds: int) -> bool:
         if self._wrong and self._fault.how == "hang":
