@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -104,6 +105,26 @@ class GateSettings:
 
 
 @dataclass(frozen=True)
+class _Bands:
+    """Neighbouring rows of the frames that are looked at together.
+
+    Parameters
+    ----------
+    first : ndarray
+        ``int (bands,)``, the first row of each.
+    values : ndarray
+        ``float32 (bands,)``, how many values of a step each is the mean of.
+    least : ndarray
+        ``float32 (bands,)``, power of each where white noise lies at the level below which there
+        is nothing.
+    """
+
+    first: npt.NDArray[np.int_]
+    values: Float32
+    least: Float32
+
+
+@dataclass(frozen=True)
 class _Before:
     """Steps that the next ones are seen against, the latest last.
 
@@ -156,12 +177,9 @@ class SpeechGate:
         self._seconds = self._frames * spec.hop_length / spec.sample_rate
         # A step is as long as its frames are apart; their middle is that of their transform.
         self._offset = max(0.0, (spec.n_fft - spec.hop_length) / 2 / spec.sample_rate)
-        edges = np.linspace(0, spec.n_mels, min(_BANDS, spec.n_mels) + 1).round().astype(int)
-        self._first_rows, rows = edges[:-1], np.diff(edges).astype(np.float32)
-        self._weights = rows * np.float32(self._frames)  # values that a band's level is the mean of
+        self._bands = _bands_of(spec, self._frames)
         # dB -> logarithm of the power; those of a magnitude are half as many
         self._energy = np.float32(np.log(10.0) / 10.0 * 2.0 / spec.power)
-        self._least = _silence_of(spec, self._first_rows, rows)
         self._memory = max(2, self._steps(settings.memory))
         self._background = max(1, self._steps(settings.background))
         self._pad = self._steps(settings.pad)
@@ -243,8 +261,8 @@ class SpeechGate:
         power = np.exp(frames * self._energy)  # a quarter of the time of 10 to some power
         # Frame by frame of all steps: a mean along so short an axis takes twice as long.
         power = sum(power[:, n :: self._frames] for n in range(self._frames))
-        steps = np.add.reduceat(power, self._first_rows, axis=0).T / self._weights
-        levels = np.float32(10.0) * np.log10(np.maximum(steps, self._least))
+        steps = np.add.reduceat(power, self._bands.first, axis=0).T / self._bands.values
+        levels = np.float32(10.0) * np.log10(np.maximum(steps, self._bands.least))
         new = len(levels)
         if self._before is None:  # before it began it was as at its beginning
             self._before = _Before(
@@ -389,8 +407,12 @@ def _minima(values: Float32, length: int) -> Float32:
     return found
 
 
-def _silence_of(spec: MelImageSpec, first: npt.NDArray[np.int_], rows: Float32) -> Float32:
-    """Power of each band where white noise lies at the level below which there is nothing."""
+@lru_cache(maxsize=8)
+def _bands_of(spec: MelImageSpec, frames: int) -> _Bands:
+    """Bands of steps of so many frames."""
+    edges = np.linspace(0, spec.n_mels, min(_BANDS, spec.n_mels) + 1).round().astype(int)
+    first, rows = edges[:-1], np.diff(edges)
     density = 10.0 ** (SILENCE_DB / 10) * 0.375 * spec.win_length  # sum of a squared Hann window
     power = density * mel_filterbank(spec).sum(axis=0)
-    return (np.add.reduceat(power, first) / rows).astype(np.float32)
+    least = (np.add.reduceat(power, first) / rows).astype(np.float32)
+    return _Bands(first, (rows * frames).astype(np.float32), least)

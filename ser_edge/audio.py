@@ -334,11 +334,12 @@ def levels(waveform: Float32, rate: int) -> Float32:
         as one more.
     """
     step = max(1, round(rate * LEVEL_SECONDS))
-    count = -(-waveform.size // step)
-    padded = np.zeros(count * step, dtype=np.float32)
-    padded[: waveform.size] = waveform
-    power = np.mean(np.square(padded.reshape(count, step), dtype=np.float64), axis=1)
-    decibels: Float32 = (10.0 * np.log10(np.maximum(power, 1e-20))).astype(np.float32)
+    whole = waveform.size // step * step
+    parts = [waveform[:whole].reshape(-1, step)]
+    if whole < waveform.size:
+        parts.append(waveform[None, whole:])
+    energy = np.concatenate([np.einsum("ij,ij->i", part, part) for part in parts])
+    decibels: Float32 = 10.0 * np.log10(np.maximum(energy / np.float32(step), np.float32(1e-20)))
     return decibels
 
 
@@ -357,7 +358,7 @@ def opened(source: Source, name: str) -> Iterator[BinaryIO]:
     with ExitStack() as stack:
         if isinstance(source, (str, os.PathLike)):
             try:
-                kind = os.stat(name).st_mode  # before it is opened: a named pipe would wait
+                kind = Path(name).stat().st_mode  # before it is opened: a named pipe would wait
                 if stat.S_ISDIR(kind):
                     raise AudioError(name, "it is a folder, not a file")
                 if not stat.S_ISREG(kind):
@@ -423,11 +424,15 @@ def _reason(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class _Stream:
-    """Decoded sound: ``blocks`` of ``float32 (n, channels)``."""
+    """Decoded sound: ``blocks`` of ``float32 (n, channels)``.
+
+    Those of whole numbers cannot be NaN, infinite or beyond full scale.
+    """
 
     rate: float
     channels: int
     blocks: Iterator[Float32]
+    whole_numbers: bool = False
 
 
 class _Sound(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -447,7 +452,9 @@ def _decoded(file: BinaryIO, name: str) -> Iterator[_Stream]:
     if plain is not None:
         if plain.frames > MAX_SECONDS * plain.rate:
             raise AudioError(name, _TOO_LONG)
-        yield _Stream(plain.rate, plain.channels, _pcm_blocks(plain, file, name))
+        yield _Stream(
+            plain.rate, plain.channels, _pcm_blocks(plain, file, name), whole_numbers=True
+        )
         return
     if len(parts) > MAX_SOUNDS:
         raise AudioError(name, f"{len(parts)} sounds glued together, allowed: {MAX_SOUNDS}")
@@ -620,6 +627,9 @@ def _checked(stream: _Stream, name: str) -> Iterator[Float32]:
     done = 0
     for block in stream.blocks:
         if not len(block):
+            continue
+        if stream.whole_numbers:
+            yield block
             continue
         # min and max carry NaN and infinity along and need no temporary.
         low, high = float(block.min()), float(block.max())

@@ -34,6 +34,8 @@ _DB_OF_LN: Final = np.float32(10.0 / math.log(10.0))
 """Natural logarithm of a power -> dB. NumPy has SIMD for that logarithm, not for the decimal one:
 a quarter of the time."""
 
+_NUMPY_1: Final = np.lib.NumpyVersion(np.__version__) < "2.0.0"
+
 _FRAMES_AT_ONCE: Final = 40
 """At most: 40 x 513 complex64 = 164 kB stays in the second-level cache.
 
@@ -322,6 +324,14 @@ def _hann(length: int) -> Float32:
     return window
 
 
+def _transform(frames: Float32, out: npt.NDArray[Any]) -> None:
+    """The Fourier transforms of ``(n, n_fft)``, into ``complex64 (n, n_fft // 2 + 1)``."""
+    if _NUMPY_1:  # it knows no float32 transform: some -130 dB lie between the two
+        out[...] = np.fft.rfft(frames, axis=1)
+    else:
+        np.fft.rfft(frames, axis=1, out=out)
+
+
 def log_mel(waveform: npt.ArrayLike, spec: MelImageSpec) -> Float32:
     """Log-mel frames of a sound of any length, in dB re 1.0.
 
@@ -361,28 +371,27 @@ def log_mel(waveform: npt.ArrayLike, spec: MelImageSpec) -> Float32:
     )
     window, groups, together = _hann(spec.win_length), _filter_groups(spec), frames_at_once(spec)
     mel = np.empty((-(-count // together) * together, spec.n_mels), dtype=np.float32)
+    # A few frames at a time, in the same memory each time: temporaries of megabytes, or made anew,
+    # cost more in page faults and cache than the transform.
     padded = np.zeros((together, spec.n_fft), dtype=np.float32)
-    part_of_spectrum = np.zeros((together, spec.n_fft // 2 + 1), dtype=np.float32)
+    spectrum = np.zeros((together, spec.n_fft // 2 + 1), dtype=np.complex64)
+    squares = spectrum.view(np.float32)  # real and imaginary parts lie side by side
+    power = np.empty(spectrum.shape, dtype=np.float32)
     # Zeros after the sound, as of a padded clip, stay zeros: two fifths of the work for 3 s of 5.
     sounding = samples.size - int(np.argmax(samples[::-1] != 0)) if samples.any() else 0
     done = 0
     # The window is zero outside win_length, and where it sits inside n_fft only turns the phase.
-    # NumPy 1 knows no float32 transform and computes in float64: some -130 dB lie between the two.
-    # A few frames at a time: temporaries of megabytes cost more in page faults than the transform.
     while done < count and margin + done * spec.hop_length < sounding:
         part = slice(done, done + together)
         here = min(together, count - done)
         np.multiply(frames[part], window, out=padded[:here, : spec.win_length])
-        # Real and imaginary parts lie side by side: squared in one go.
-        spectrum = np.fft.rfft(padded[:here], axis=1)
-        squares = spectrum.view(spectrum.real.dtype)
+        _transform(padded, spectrum)
         np.multiply(squares, squares, out=squares)
-        power = part_of_spectrum[:here]
-        np.add(squares[:, 0::2], squares[:, 1::2], out=power, casting="same_kind")
+        np.add(squares[:, 0::2], squares[:, 1::2], out=power)
         if spec.power == 1.0:
             np.sqrt(power, out=power)
         for bins, bands, filters in groups:
-            np.matmul(part_of_spectrum[:, bins], filters, out=mel[part, bands])
+            np.matmul(power[:, bins], filters, out=mel[part, bands])
         done += together
     sounds = mel[: min(done, count)]
     np.maximum(sounds, np.float32(AMIN), out=sounds)
@@ -435,7 +444,9 @@ def pad_window(waveform: npt.ArrayLike, spec: MelImageSpec) -> Float32:
         )
     missing = spec.window_samples - samples.size
     before = missing // 2 if spec.align == "center" else 0
-    return np.pad(samples, (before, missing - before))
+    padded = np.zeros(spec.window_samples, dtype=np.float32)  # np.pad takes three times as long
+    padded[before : before + samples.size] = samples
+    return padded
 
 
 def mel_image(waveform: npt.ArrayLike, spec: MelImageSpec) -> UInt8:

@@ -60,7 +60,9 @@ class PcmWav:
                 return
             done += count
             samples = np.frombuffer(data, "<i2", count * self.channels)
-            yield np.multiply(samples, _OF_FULL_SCALE, dtype=np.float32).reshape(count, self.channels)
+            yield np.multiply(samples, _OF_FULL_SCALE, dtype=np.float32).reshape(
+                count, self.channels
+            )
 
 
 def pcm_wav(file: BinaryIO) -> PcmWav | None:
