@@ -60,7 +60,8 @@ def test_clips_of_ones_own_are_chosen_evenly(edge, clips, tmp_path):
 def test_the_contestants_with_our_network_agree(edge, models, clips):
     heard = {f"edge app, {name}": edge._edge_app(xml, 1) for name, xml in models.irs.items()}
     heard["own net, PyTorch, librosa"] = edge._eager(models, 1)
-    heard["own net, ONNX Runtime, our front end"] = edge._onnx(models, 1)
+    for front_end in (edge._librosa_image, edge._our_image):
+        heard[f"own net, ONNX Runtime, {front_end}"] = edge._onnx(models, 1, front_end(models.spec))
     answers = {name: [hear(clip) for clip in clips] for name, hear in heard.items()}
     first = answers.pop("edge app, FP32")
     assert len(set(first)) > 1
@@ -112,13 +113,15 @@ def test_the_tables_say_whether_the_machine_was_quiet(edge):
     result = {
         "threads": 2, "clips": 60, "rounds": 3, "sounds": "made from samples/",
         "contestants": {edge.OURS: times}, "times_ours": {edge.OURS: 1.0},
+        "after_rest": {edge.OURS: {**times, "median": 3.0}},
+        "times_ours_after_rest": {edge.OURS: 1.0},
         "same_emotion_as_ours": {edge.OURS: 60}, "stages": {"decode": times, "mel image": times},
         "limit_ms": {"mel image": 0.25}, "multiply_adds": 146_000_000, "mel_operations": 42_000_000,
         "peak_gflops": 100.0, "int8_instructions": [], "quiet": True,
         "provenance": {"machine": "a box", "git_revision": "abc"},
     }  # fmt: skip
     text = edge.markdown(result)
-    assert "| edge app, FP16 | 1.00 | 0.50 to 2.00 | 1.00 | 60 of 60 |" in text
+    assert "| edge app, FP16 | 1.00 | 0.50 to 2.00 | 1.00 | 3.00 | 1.00 | 60 of 60 |" in text
     assert "| decode | 1.00 | - |" in text
     assert "| mel image | 1.00 | 0.25 |" in text
     assert "no VNNI" in text
