@@ -241,7 +241,8 @@ class Classifier:
         opened : callable, optional
             Name -> what :meth:`predict` takes; may raise AudioError. Called in a thread.
         workers : int, optional
-            Threads, as a rule one a core and at most 4. With 0, the caller's alone.
+            Threads; as a rule one more than the device takes windows at once, at most one a core
+            and at most 4. With 0, the caller's alone.
         progress : callable, optional
             Called with a name and the seconds of it that were heard, from any thread.
 
@@ -270,7 +271,7 @@ class Classifier:
             return name, hear(name, stop)
 
         if workers is None:
-            workers = min(cores(), _MOST_WORKERS)
+            workers = min(cores(), _MOST_WORKERS, 1 + self._network.streams)
         if workers < 0:
             raise ValueError(f"workers are {workers}, allowed: 0 or more")
         if workers == 0:

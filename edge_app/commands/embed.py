@@ -57,7 +57,7 @@ def add(commands: Commands) -> None:
         metavar="PATH",
         help="sound, mel image (.png), folder (searched through), glob, or - for standard input",
     )
-    add_model_options(command, hint="throughput", threads="all cores but one")
+    add_model_options(command, hint=None)
     command.add_argument("--out", metavar="NPY", help="array to write the vectors to")
     command.add_argument(
         "--windows", action="store_true", help="one for each window of 5 s, not their mean"
@@ -71,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
         wrong_usage(options, f"--out is {options.out!r}, its name should end in .npy")
     if out is not None and not out.parent.is_dir():
         wrong_usage(options, f"--out is {options.out!r}: there is no folder {str(out.parent)!r}")
-    classifier = make_classifier(options, many=True)
+    classifier = make_classifier(options)
     status = EXIT_OK
     rows: list[np.ndarray[Any, np.dtype[np.float32]]] = []
     for name in expand(options.paths):

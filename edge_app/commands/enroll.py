@@ -59,7 +59,7 @@ def add(commands: Commands) -> None:
     command.add_argument("--name", required=True, help="what the profile will be called")
     command.add_argument("--replace", action="store_true", help="where there is one of that name")
     add_profiles_option(command)
-    add_model_options(command, hint="throughput", threads="all cores but one")
+    add_model_options(command, hint=None)
     command.set_defaults(run=_run, command=command)
 
 
@@ -72,7 +72,7 @@ def _run(options: argparse.Namespace) -> int:
         wrong_usage(options, str(error))
     if len(names) < MIN_CLIPS:
         wrong_usage(options, f"clips are {len(names)}, {WHY_SO_MANY}")
-    classifier = make_classifier(options, many=True)
+    classifier = make_classifier(options)
     heard = hear(classifier, names, source_of)
     for problem in heard.failed:
         print(f"{options.command.prog}: left out: {problem}", file=sys.stderr)

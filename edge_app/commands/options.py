@@ -54,12 +54,10 @@ def add_profiles_option(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model_options(
-    command: argparse.ArgumentParser, hint: str = "latency", threads: str = "all"
-) -> None:
+def add_model_options(command: argparse.ArgumentParser, hint: str | None = "latency") -> None:
     """``--model``, ``--precision``, ``--device`` and how it is used.
 
-    ``hint`` is the default, ``threads`` says what is.
+    ``hint`` is the default; without one :func:`make_classifier` chooses, for many windows in a row.
     """
     command.add_argument(
         "-m", "--model", default=DEFAULT_MODEL, help=f"name or .xml (default: {DEFAULT_MODEL})"
@@ -78,10 +76,16 @@ def add_model_options(
         "--hint",
         choices=HINTS,
         default=hint,
-        help=f"one answer soon, or many in all (default: {hint})",
+        help="one answer soon, or many in all (default: "
+        + (hint or "latency on the CPU, throughput elsewhere")
+        + ")",
     )
     command.add_argument(
-        "--threads", type=int, metavar="N", help=f"of the CPU, for the network (default: {threads})"
+        "--threads",
+        type=int,
+        metavar="N",
+        help="of the CPU, for the network (default: all"
+        + (")" if hint else ", of more than two all but one)"),
     )
     command.add_argument(
         "--fallback",
@@ -159,16 +163,22 @@ def make_interpreter(options: argparse.Namespace) -> Interpreter:
         wrong_usage(options, str(error))
 
 
-def make_classifier(options: argparse.Namespace, *, many: bool = False) -> Classifier:
+def make_classifier(options: argparse.Namespace) -> Classifier:
     """The classifier that the options ask for; what is wrong with them ends the program with 2.
 
-    With ``many`` windows in a row the pictures of the next are drawn while the network works: it
-    leaves that a core, where nothing else is asked for. Three hours take two thirds of the time.
+    Where the command has no hint of its own, it has many windows in a row, and the pictures of the
+    next are drawn while the network works. Measured on the CPU (docs/speed.md): one window after
+    the other by all threads is faster than several side by side, whose ends all wait for Python's
+    lock; and of more than two cores drawing needs one.
     """
     profile = getattr(options, "profile", None)
+    hint: str | None = options.hint
     threads: int | None = options.threads
-    if many and threads is None and options.device.upper() == "CPU":
-        threads = max(1, cores() - 1)
+    if hint is None:
+        on_cpu = options.device.upper() == "CPU"
+        hint = "latency" if on_cpu else "throughput"
+        if on_cpu and threads is None and cores() > 2:
+            threads = cores() - 1
     try:
         return Classifier(
             options.model,
@@ -176,7 +186,7 @@ def make_classifier(options: argparse.Namespace, *, many: bool = False) -> Class
             options.precision,
             getattr(options, "labels", None),
             None if profile is None else find_profile(profile, options.profiles),
-            hint=options.hint,
+            hint=hint,
             threads=threads,
             fallback=options.fallback,
         )

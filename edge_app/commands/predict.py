@@ -72,7 +72,7 @@ def add(commands: Commands) -> None:
         help="sound, mel image (.png), folder (searched through), glob, or - for standard input",
     )
     # For long sounds and many sounds.
-    add_model_options(command, hint="throughput", threads="all cores but one")
+    add_model_options(command, hint=None)
     add_answer_options(command)
     add_words_options(command)
     command.add_argument(
@@ -90,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
         wrong_usage(options, f"--format {options.format} is for one sound: it names no files")
     if options.format in ONE_SOUND and (options.transcribe or options.interpret):
         wrong_usage(options, f"--format {options.format} has no place for words")
-    classifier = make_classifier(options, many=True)
+    classifier = make_classifier(options)
     wording = _wording(options)
     sink = SINKS[options.format](
         sys.stdout, classifier.labels, () if wording is None else wording.fields
