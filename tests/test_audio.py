@@ -126,6 +126,17 @@ def test_long_files_come_in_blocks_and_lose_nothing(tmp_path):
     np.testing.assert_allclose(together[: len(whole)], whole[: len(together)], atol=1e-4)
 
 
+@pytest.mark.parametrize("rate", [8_000, 22_050, 24_414, 44_100, 48_000, 192_000])
+def test_a_sound_in_one_block_and_in_many_are_the_same_to_the_last_bit(tmp_path, monkeypatch, rate):
+    for kind in ("PCM_16", "FLOAT"):
+        file = wav(tmp_path / f"{kind}.wav", kind, rate)
+        at_once = audio.load(file, RATE)
+        with monkeypatch.context() as small:
+            small.setattr(audio, "_BLOCK_SAMPLES", 4096)
+            assert len(list(audio.read_blocks(file, RATE))) > 1
+            np.testing.assert_array_equal(audio.load(file, RATE), at_once)
+
+
 class Pipe(io.RawIOBase):
     """A stream that can only be read on, a little at a time."""
 

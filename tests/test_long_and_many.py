@@ -17,9 +17,11 @@ import soundfile
 
 from conftest import ROOT, SAMPLES, speechlike
 from edge_app import AudioError, Classifier, Prediction, cli
+from edge_app import classifier as classifier_module
 from edge_app.ahead import Stopped, in_order, read_ahead
 from edge_app.commands import options
 from edge_app.progress import Bar
+from edge_app.runtime import Network
 from ser_edge import audio
 from ser_edge.decision import decide, pool, speech_weights
 from ser_edge.melimage import mel_image
@@ -253,22 +255,43 @@ def test_no_bar_where_nobody_looks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "wanted"),
-    [([], 3), (["--threads", "4"], 4), (["-d", "AUTO"], None), (["-d", "cpu"], 3)],
+    ("words", "processors", "hint", "threads"),
+    [
+        ([], 4, "latency", 3),
+        ([], 2, "latency", None),
+        (["-d", "cpu"], 4, "latency", 3),
+        (["--threads", "4"], 4, "latency", 4),
+        (["--hint", "throughput"], 4, "throughput", None),
+        (["-d", "AUTO"], 4, "throughput", None),
+        (["-d", "AUTO", "--hint", "latency"], 4, "latency", None),
+    ],
 )
-def test_what_draws_the_pictures_has_a_core(monkeypatch, words, wanted):
+def test_how_the_network_runs_for_many_windows(monkeypatch, words, processors, hint, threads):
     given: dict[str, object] = {}
 
     def refused(*_: object, **how: object) -> None:
         given.update(how)
         raise ValueError("as far as this")
 
-    monkeypatch.setattr(options, "cores", lambda: 4)
+    monkeypatch.setattr(options, "cores", lambda: processors)
     monkeypatch.setattr(options, "Classifier", refused)
     with pytest.raises(SystemExit):
         cli.main(["predict", str(SAMPLES), *words])
-    assert given["threads"] == wanted
-    assert given["hint"] == "throughput"
+    assert (given["hint"], given["threads"]) == (hint, threads)
+
+
+@pytest.mark.parametrize(
+    ("processors", "streams", "wanted"), [(1, 1, 1), (4, 1, 2), (8, 2, 3), (8, 6, 4)]
+)
+def test_how_many_threads_hear(monkeypatch, processors, streams, wanted):
+    asked: list[int] = []
+    monkeypatch.setattr(classifier_module, "cores", lambda: processors)
+    monkeypatch.setattr(Network, "streams", streams)
+    monkeypatch.setattr(
+        classifier_module, "in_order", lambda work, items, workers: asked.append(workers)
+    )
+    Classifier().predict_all([])
+    assert asked == [wanted]
 
 
 def test_the_benchmark_hears_its_file(tmp_path):
