@@ -389,7 +389,7 @@ def _sums(values: Float32, length: int) -> Float32:
     while True:
         if length & wide:
             piece = some[done : done + count]
-            found = piece.copy() if found is None else found + piece
+            found = piece if found is None else found + piece
             done += wide
         if done == length:
             assert found is not None
