@@ -563,8 +563,8 @@ def _decoded_by_ffmpeg(file: BinaryIO, name: str, container: Container) -> _Stre
             view,
             mode="r",
             format=container.demuxer,
-            metadata_errors="ignore",
             options={"max_streams": str(_MAX_TRACKS)},
+            **_lenient(av.__version__),
         )
         tracks = media.streams.audio
         if not tracks:
@@ -583,6 +583,14 @@ def _decoded_by_ffmpeg(file: BinaryIO, name: str, container: Container) -> _Stre
             name, f"it is cut off or damaged inside its {container.name} header ({_clause(error)})"
         ) from None
     return _Stream(rate, channels, _ffmpeg_blocks(media, view, channels, name))
+
+
+def _lenient(release: str) -> dict[str, str]:
+    """What PyAV is told, that tags which are no UTF-8 are no reason to refuse a sound.
+
+    From 19 on it always takes them so, and knows no such option.
+    """
+    return {"metadata_errors": "ignore"} if int(release.partition(".")[0]) < 19 else {}
 
 
 def _ffmpeg_blocks(media: Any, view: View, channels: int, name: str) -> Iterator[Float32]:
