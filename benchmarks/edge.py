@@ -207,7 +207,10 @@ class Models:
 
 def make_models(name: str, folder: Path) -> Models:
     """What is shipped, and from its weights an ONNX and an IR in FP32."""
-    import openvino
+    from ser_edge.telemetry import without_telemetry
+
+    with without_telemetry():
+        import openvino
 
     from edge_app.models import find_model
     from ser_edge import export
@@ -375,7 +378,10 @@ def stages(models: Models, threads: int) -> list[tuple[str, Callable[[Any], Any]
 
 
 def _network(xml: Path, spec: Any, threads: int) -> Callable[[Any], Any]:
-    import openvino
+    from ser_edge.telemetry import without_telemetry
+
+    with without_telemetry():
+        import openvino
 
     core = openvino.Core()
     model = core.read_model(xml)

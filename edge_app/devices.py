@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from ser_edge.telemetry import without_telemetry
 
 PHYSICAL: Final = ("CPU", "GPU", "NPU", "MYRIAD")
 """What people expect on an Intel box; MYRIAD is the Neural Compute Stick."""
@@ -73,7 +73,7 @@ class Device:
 
 def new_core() -> tuple[Any, bool]:
     """OpenVINO's core, and whether it is of 2023.0 or later."""
-    with _untold():
+    with without_telemetry():
         try:
             from openvino import Core
         except ImportError:
@@ -85,31 +85,12 @@ def new_core() -> tuple[Any, bool]:
 
 def runtime_version() -> str:
     """OpenVINO's release, such as ``2022.3.2``."""
-    with _untold():
+    with without_telemetry():
         try:
             from openvino import get_version
         except ImportError:
             from openvino.runtime import get_version
     return str(get_version()).partition("-")[0]
-
-
-@contextmanager
-def _untold() -> Iterator[None]:
-    """Import OpenVINO without its telling anybody.
-
-    It sends its makers an event at each import, from a process of its own, where openvino-telemetry
-    is installed, as pip does. Whoever is heard by this program was not asked; where that package is
-    not to be had, OpenVINO goes on without.
-    """
-    name = "openvino_telemetry"
-    hidden = name not in sys.modules
-    if hidden:
-        sys.modules[name] = None  # type: ignore[assignment]  # what import takes for "there is none"
-    try:
-        yield
-    finally:
-        if hidden:
-            sys.modules.pop(name, None)
 
 
 def list_devices(core: Any) -> tuple[Device, ...]:

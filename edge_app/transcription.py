@@ -22,6 +22,7 @@ from edge_app.answers import SILENCE, Prediction
 from edge_app.devices import cannot_run, check_device, first_line, kind, new_core, runtime_version
 from edge_app.runtime import cache_folder
 from ser_edge.audio import LEVEL_SECONDS, Float32, levels
+from ser_edge.telemetry import without_telemetry
 
 RATE: Final = 16_000
 """Hz that Whisper hears."""
@@ -175,7 +176,8 @@ class Transcriber:
         return Transcription(tuple(parts), language, self.name)
 
     def _hear(self, sound: Float32, stop: threading.Event) -> tuple[str, str | None]:
-        from openvino_genai import StreamingStatus
+        with without_telemetry():
+            from openvino_genai import StreamingStatus
 
         def go_on(_: str) -> Any:
             return StreamingStatus.CANCEL if stop.is_set() else StreamingStatus.RUNNING
@@ -331,7 +333,8 @@ def _options(folder: Path, language: str | None) -> dict[str, Any]:
 
 def _load(folder: Path, device: str, fallback: str | None, threads: int | None) -> tuple[str, Any]:
     """The device that runs the model, and the model."""
-    from openvino_genai import WhisperPipeline
+    with without_telemetry():
+        from openvino_genai import WhisperPipeline
 
     here: Sequence[str] = tuple(new_core()[0].available_devices)
     name = check_device(device, here)

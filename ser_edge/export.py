@@ -44,6 +44,7 @@ from ser_edge.quantization import (
 from ser_edge.quantization import quantize as quantize  # whoever exports finds it here
 from ser_edge.rendering import read_rows
 from ser_edge.scoring import METRICS, WEIGHTS, clip_logits, load_net, window_logits
+from ser_edge.telemetry import without_telemetry
 
 ONNX_OPSET: Final = 13
 MAX_IR_OPSET: Final = 10
@@ -270,14 +271,16 @@ def to_onnx(net: nn.Module, shape: tuple[int, int], path: Path) -> None:
 
 def to_openvino(onnx: Path) -> Any:
     """ONNX -> OpenVINO model in FP32; only the batch is dynamic."""
-    import openvino
+    with without_telemetry():
+        import openvino
 
     return openvino.convert_model(onnx)
 
 
 def save_ir(model: Any, xml: Path, manifest: Manifest) -> Path:
     """Write an IR, weights compressed to FP16, the manifest and the hashes of both files inside."""
-    import openvino
+    with without_telemetry():
+        import openvino
 
     xml.parent.mkdir(parents=True, exist_ok=True)
     openvino.save_model(model, xml, compress_to_fp16=True)
@@ -332,7 +335,8 @@ def check_old_runtime(xml: Path) -> None:
 
 def _dynamic(xml: Path) -> Iterator[tuple[Any, Any]]:
     """What of an IR is dynamic even when the batch is 1: nodes and shapes."""
-    import openvino
+    with without_telemetry():
+        import openvino
 
     model = openvino.Core().read_model(xml)
     model.reshape([1, *list(model.input(0).get_partial_shape())[1:]])
@@ -406,7 +410,8 @@ def _run_onnx(path: Path, clips: Sequence[Clip]) -> Float64:
 
 
 def _run_ir(xml: Path, clips: Sequence[Clip]) -> Float64:
-    import openvino
+    with without_telemetry():
+        import openvino
 
     # f32 as the edge app sets it: CPUs with bf16 would use that unasked.
     compiled = openvino.Core().compile_model(xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ser_edge.dataset import Clip
 from ser_edge.decision import softmax
 from ser_edge.scoring import clip_logits
+from ser_edge.telemetry import without_telemetry
 
 AUTO: Final = "auto"
 PLAIN: Final = "plain"
@@ -76,7 +77,8 @@ class Layer:
 
 def quantize(model: Any, images: Sequence[npt.NDArray[np.uint8]]) -> Any:
     """FP32 model -> INT8 (NNCF, post-training, symmetric weights, mixed activations)."""
-    import nncf
+    with without_telemetry():
+        import nncf
 
     with _quiet():
         return nncf.quantize(model, **_calibration(images))
@@ -112,8 +114,9 @@ def quantize_with_accuracy_control(
     openvino.Model
         In the worst case with no INT8 layer at all; :func:`layers` tells.
     """
-    import nncf
-    import openvino
+    with without_telemetry():
+        import nncf
+        import openvino
 
     truth = np.array([clip.emotion for clip in clips])
 
@@ -266,7 +269,8 @@ def _count(number: int) -> str:
 
 def _calibration(images: Sequence[npt.NDArray[np.uint8]]) -> dict[str, Any]:
     """What both ways to INT8 have in common."""
-    import nncf
+    with without_telemetry():
+        import nncf
 
     # Evenly over the clips, which are sorted by name and so by emotion and speaker.
     chosen = np.linspace(0, len(images) - 1, min(len(images), CALIBRATION_IMAGES)).astype(int)
