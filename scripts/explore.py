@@ -98,8 +98,8 @@ def main() -> int:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     except ImportError as error:
-        extra = "train" if options.verb == "augment" else "explore"
-        parser.error(f"this needs the extra {extra}: pip install 'ser-edge[{extra}]' ({error})")
+        extra = "explore,train" if options.verb == "augment" else "explore"
+        parser.error(f"this needs: pip install 'ser-edge[{extra}]' ({error})")
     for problem in made.problems:
         print(problem, file=sys.stderr)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")

@@ -5,23 +5,23 @@ from __future__ import annotations
 import urllib.error
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import torch
-import torchaudio.functional
-import torchaudio.models
-import torchaudio.pipelines
 from torch import nn
 from tqdm import tqdm
 
 from ser_edge.dataset import INT16_PEAK, Int16
+from ser_edge.resample_torch import resample
 
 MEAN: Final = "mean"
 """In place of a layer's number: the mean of all."""
 
 _URL: Final = "https://download.pytorch.org/torchaudio/models/"
 _SHORTEST_SECONDS: Final = 0.1
+_INSTALL: Final = "pip install 'ser-edge[speech-encoders]'"
 
 
 class Bundle(Protocol):
@@ -94,10 +94,34 @@ _RANDOM: Final = MappingProxyType(
 """Built as XLSR-53 and as WavLM base are, but tiny."""
 
 
+def _torchaudio() -> Any:
+    """The package, imported where a speech encoder is asked for and nowhere else.
+
+    Raises
+    ------
+    ValueError
+        It is not installed, or was built for another torch.
+    """
+    try:
+        import torchaudio.models
+        import torchaudio.pipelines
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] != "torchaudio":
+            raise
+        raise ValueError(f"speech encoders need torchaudio: {_INSTALL}") from None
+    except OSError as error:
+        raise ValueError(
+            f"torchaudio {version('torchaudio')} does not load beside torch {torch.__version__} "
+            f"({error}); versions that fit together: {_INSTALL}"
+        ) from None
+    return torchaudio
+
+
 def bundle_names() -> list[str]:
     """Names of torchaudio's bundles that give features, and of those with random weights."""
-    kinds = torchaudio.pipelines.Wav2Vec2Bundle
-    names = vars(torchaudio.pipelines)
+    pipelines = _torchaudio().pipelines
+    kinds = pipelines.Wav2Vec2Bundle
+    names = vars(pipelines)
     return sorted([*_RANDOM, *(name for name, value in names.items() if isinstance(value, kinds))])
 
 
@@ -111,7 +135,7 @@ def find_bundle(name: str) -> Bundle:
     """
     if name not in bundle_names():
         raise ValueError(f"bundle is {name!r}, allowed: {', '.join(bundle_names())}")
-    bundle: Bundle = _RANDOM.get(name) or getattr(torchaudio.pipelines, name)
+    bundle: Bundle = _RANDOM.get(name) or getattr(_torchaudio().pipelines, name)
     return bundle
 
 
@@ -120,10 +144,8 @@ def untrained(bundle: Any) -> nn.Module:
 
     torchaudio gives it only together with its weights, so this reads the bundle's own description.
     """
-    factories = {
-        "Wav2Vec2": torchaudio.models.wav2vec2_model,
-        "WavLM": torchaudio.models.wavlm_model,
-    }
+    models = _torchaudio().models
+    factories = {"Wav2Vec2": models.wav2vec2_model, "WavLM": models.wavlm_model}
     net: nn.Module = factories[bundle._model_type](**bundle._params)
     return net
 
@@ -201,7 +223,7 @@ def clip_features(
     for sound in tqdm(sounds, desc="features", unit="clip", disable=not progress):
         waveform = torch.from_numpy(sound).to(device).float()[None] / INT16_PEAK
         if rate != bundle_rate:
-            waveform = torchaudio.functional.resample(waveform, rate, round(bundle_rate))
+            waveform = resample(waveform, rate, round(bundle_rate))
         waveform = nn.functional.pad(waveform, (0, max(0, shortest - waveform.shape[1])))
         try:
             layers = source.extract_features(

@@ -11,12 +11,12 @@ import math
 from typing import Final
 
 import torch
-import torchaudio.functional
 from torch import nn
 
 from ser_edge.draws import Some, uniform
 from ser_edge.melimage import MelImageSpec
 from ser_edge.melimage_torch import MelImage
+from ser_edge.resample_torch import resample
 from ser_edge.soundstrengths import SoundStrengths
 
 GRID: Final = 40
@@ -225,7 +225,7 @@ def _resample(
         rows = [row for row, other in enumerate(steps) if other == step]
         part = waveforms[rows, : max(before[row] for row in rows)]
         if step != GRID:
-            part = torchaudio.functional.resample(part, step, GRID, lowpass_filter_width=12)
+            part = resample(part, step, GRID, zero_crossings=12)
         result[rows, : part.shape[1]] = part
     return result, torch.tensor(after, device=lengths.device)
 
@@ -599,12 +599,19 @@ def through_telephone(windows: torch.Tensor, share: float, rate: int) -> torch.T
         return result
 
     band = limited(windows[some.index]).clamp(-1.0, 1.0)
-    # torchaudio's code of silence stands for -81 dB; that of G.711 stands for silence.
-    band = torch.cat([band, torch.zeros_like(band[:, :1])], dim=1)
-    coded = torchaudio.functional.mu_law_encoding(band, _MU_LAW)
-    decoded = torchaudio.functional.mu_law_decoding(coded, _MU_LAW)
-    heard = limited(decoded[:, :-1] - decoded[:, -1:])
+    # The nearest code to 0 stands for -81 dB here; that of G.711 stands for silence.
+    silence = _mu_law(torch.zeros(1, device=band.device))
+    heard = limited(_mu_law(band) - silence)
     return windows.index_copy(0, some.index, heard)
+
+
+def _mu_law(sound: torch.Tensor) -> torch.Tensor:
+    """Round to the steps of mu-law (ITU-T G.711), ``-1 .. 1``, shape as given."""
+    top = torch.tensor(_MU_LAW - 1.0, dtype=sound.dtype, device=sound.device)
+    pressed = sound.sign() * torch.log1p(top * sound.abs()) / torch.log1p(top)
+    code = ((pressed + 1) / 2 * top + 0.5).long()
+    rounded = code / top * 2 - 1.0
+    return rounded.sign() * (torch.exp(rounded.abs() * torch.log1p(top)) - 1.0) / top
 
 
 def change_gain(windows: torch.Tensor, decibels: float) -> torch.Tensor:

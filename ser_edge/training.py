@@ -65,6 +65,7 @@ from ser_edge.scoring import (
     window_logits,
 )
 from ser_edge.softtargets import read_soft_targets
+from ser_edge.soundaugment import SoundPictures
 from ser_edge.teaching import load_teachers, soften
 from ser_edge.trackers import Recorder
 from ser_edge.tracking import Tracking
@@ -323,8 +324,6 @@ def _inputs(
     """The training set, and what turns its waveforms into pictures where it has waveforms."""
     if not recipe.sound.any:
         return TrainingClips(training, recipe.seed), None
-    from ser_edge.soundaugment import SoundPictures  # torchaudio, only where it is used
-
     waveforms = load_sounds(folders, training, recipe.image, progress=progress)
     dataset = TrainingSounds(training, waveforms, recipe.image, recipe.seed)
     sound = SoundPictures(

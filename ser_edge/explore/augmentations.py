@@ -15,7 +15,6 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
-import torchaudio.functional
 from torch import nn
 
 from ser_edge.audio import Float32
@@ -466,6 +465,8 @@ def audible(image: torch.Tensor, spec: MelImageSpec) -> torch.Tensor:
     Tensor
         ``float32 (samples,)``, of any level.
     """
+    import librosa  # takes seconds to import: only where a picture is heard
+
     decibels = (image / 255.0 - 1.0) * spec.range_db
     mel = torch.where(image > 0.5, torch.pow(10.0, decibels / 10.0), 0.0)
     filters = torch.from_numpy(mel_filterbank(spec).copy())  # (bins, n_mels)
@@ -473,21 +474,15 @@ def audible(image: torch.Tensor, spec: MelImageSpec) -> torch.Tensor:
     spectrum = filters @ mel
     for _ in range(STEPS_OF_POWERS):
         spectrum = spectrum * (filters @ mel) / (filters @ (filters.T @ spectrum)).clamp(min=1e-12)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        sound: torch.Tensor = torchaudio.functional.griffinlim(
-            spectrum[None],
-            torch.hann_window(spec.win_length),
-            spec.n_fft,
-            spec.hop_length,
-            spec.win_length,
-            power=spec.power,
-            n_iter=TURNS,
-            momentum=0.99,
-            length=None,
-            rand_init=True,
-        )[0]
-    return nn.functional.pad(sound, (spec.n_fft // 2, 0))  # the first frame begins at 0
+    sound = librosa.griffinlim(
+        spectrum.pow(1 / spec.power).numpy(),
+        n_iter=TURNS,
+        hop_length=spec.hop_length,
+        win_length=spec.win_length,
+        n_fft=spec.n_fft,
+        random_state=0,
+    )
+    return nn.functional.pad(torch.from_numpy(sound), (spec.n_fft // 2, 0))  # frame 0 begins at 0
 
 
 # ------------------------------------------------------------------------------------- measuring
