@@ -146,8 +146,12 @@ def _precision(
     if hardware.accelerator != "cpu" and torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        native = _processor_has_bf16()
     return "bf16-mixed" if native else "32-true"
+
+
+def _processor_has_bf16() -> bool:
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _callbacks(
