@@ -5,7 +5,18 @@ from __future__ import annotations
 import os
 import runpy
 import sys
-from collections.abc import Callable
+import traceback
+
+# Before anything that has threads is imported. Processes of pytest-xdist share the cores.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# OpenVINO's telemetry forks this process; tests that import it themselves need not know.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +32,46 @@ SAMPLES = sorted(path for path in (ROOT / "samples").iterdir() if path.is_file()
 
 # A small picture: a network on it is made, exported and run within a second or two.
 SMALL = MelImageSpec(n_fft=512, win_length=400, hop_length=400, n_mels=16)
+
+
+TIERS = ("unit", "component", "system", "legacy")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """``-m unit`` runs where torch is not installed, and where it is, as if it were not."""
+    if config.option.markexpr == "unit":
+        sys.modules["torch"] = None  # type: ignore[assignment]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``-m unit`` leave out files without such tests: they import torch."""
+    if config.option.markexpr != "unit" or collection_path.suffix != ".py":
+        return None
+    if collection_path.parent.name == "unit" or collection_path.name == "conftest.py":
+        return None
+    return "@pytest.mark.unit" not in collection_path.read_text() or None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test is of the tier that it says, or of the folder that it lies in."""
+    for item in items:
+        own = [marker.name for marker in item.iter_markers() if marker.name in TIERS]
+        if not own:
+            own = [item.path.parent.name]
+            item.add_marker(own[0])
+        assert own in [[tier] for tier in TIERS], f"{item.nodeid} is of the tiers {own}"
+
+
+def _forbidden(*_: object, **__: object) -> None:
+    pytest.fail("a unit test starts no process and speaks to nobody")
+
+
+@pytest.fixture(autouse=True)
+def _unit_tests_are_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("unit"):
+        monkeypatch.setattr(subprocess.Popen, "__init__", _forbidden)
+        for name in ("connect", "bind", "listen"):
+            monkeypatch.setattr(socket.socket, name, _forbidden)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -62,12 +113,37 @@ def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     return run
 
 
+_FORKS: list[str] = []
+os.register_at_fork(before=lambda: _FORKS.append("".join(traceback.format_stack(limit=12))))
+
+
+@pytest.fixture(autouse=True)
+def _no_fork() -> Iterator[None]:
+    """This process has threads of OpenBLAS, OpenMP, TBB and more, and may not fork.
+
+    OpenBLAS stops its threads at a fork; one that is made by another thread meanwhile leaves a
+    product that never ends. What ``subprocess`` starts, and what is spawned, is no fork of this.
+    """
+    _FORKS.clear()
+    yield
+    assert not _FORKS, f"a fork:\n{_FORKS[0]}"
+
+
 @pytest.fixture(autouse=True)
 def _own_model_cache(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Compiled models go to one folder of this run, not to the user's cache."""
     monkeypatch.setenv("SER_EDGE_CACHE", str(tmp_path_factory.getbasetemp() / "model-cache"))
+
+
+@pytest.fixture(autouse=True)
+def _processor_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Precision ``auto`` is the same on every processor here; other processes need it said."""
+    if "ser_edge.trainer" in sys.modules:
+        from ser_edge import trainer
+
+        monkeypatch.setattr(trainer, "_processor_has_bf16", lambda: False)
 
 
 @pytest.fixture
@@ -86,6 +162,15 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(devices, "new_core", core)
 
     return install
+
+
+@pytest.fixture(scope="session")
+def portaudio() -> None:
+    """Skip where sounddevice is not installed, or where there is no PortAudio for it."""
+    try:
+        import sounddevice  # noqa: F401
+    except (ImportError, OSError) as error:
+        pytest.skip(f"no sounddevice (extra mic), or no PortAudio (libportaudio2): {error}")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What OpenAPI says of bodies and answers. ``tests/test_server.py`` holds it to real answers."""
+"""What OpenAPI says of bodies and answers; ``tests/component/test_server.py`` compares both."""
 
 from __future__ import annotations
 
