@@ -3,24 +3,53 @@ PYTHON ?= python3
 EDGE   := .venv-edge
 DEV    := .venv
 LEGACY := .venv-legacy
+NEWEST := .venv-newest
+PYTHONS := .venv-pythons
 DATA   ?= data/ravdess
 IMAGES ?= images/ravdess
 NAME   ?= compact
+# Which build of torch: auto, cpu (without CUDA's libraries), cuda.
+TORCH  ?= auto
 
-.PHONY: help demo test test-legacy lint format bad-days speed benchmark notebook samples wheel data images train export clean
+# What pip installs of the project.
+PACKAGE := pyproject.toml $(wildcard ser_edge/*.py ser_edge/*/*.py edge_app/*.py edge_app/*/*.py \
+  edge_app/server/web/* ir/$(NAME)/*/*)
+
+# Tests are divided among processes, one a core; the project's own code is what uses threads.
+PYTEST := $(DEV)/bin/python -m pytest
+SPREAD := --numprocesses auto --dist worksteal
+
+.PHONY: help demo test test-all test-system test-legacy test-newest test-pythons coverage lock lint
+.PHONY: format bad-days speed benchmark notebook samples wheel data images train export clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(EDGE)/.done  ## set up the light edge environment and listen to the samples
+demo: $(EDGE)/.done  ## set up the light edge environment and classify the samples
 	$(EDGE)/bin/edge-app predict samples
 
-test: $(DEV)/.done  ## set up the development environment and run the tests
-	$(DEV)/bin/python -m pytest
+test: $(DEV)/.done  ## set up the development environment; unit and component tests, minutes
+	$(PYTEST) $(SPREAD) -m 'unit or component'
 
-test-legacy: $(DEV)/.done  ## the same answers from OpenVINO 2022.3.2 under Python 3.10
-	$(PYTHON) scripts/legacy_env.py $(LEGACY)
-	SER_LEGACY_PYTHON=$(CURDIR)/$(LEGACY)/bin/python $(DEV)/bin/python -m pytest -m legacy
+test-all: test test-system test-legacy  ## every test: beside those of test, system and legacy
+
+test-system: $(DEV)/.all  ## tests of whole processes: browser, broker, Ray, kill -9, wheel, notebook
+	$(PYTEST) $(SPREAD) -m system
+
+test-legacy: $(DEV)/.done $(LEGACY)/.done  ## the same answers from OpenVINO 2022.3.2, Python 3.10
+	SER_LEGACY_PYTHON=$(CURDIR)/$(LEGACY)/bin/python $(PYTEST) -m legacy
+
+test-newest: $(DEV)/.done  ## the tests with the newest releases, no lock: which one breaks what
+	$(PYTHON) scripts/test_newest.py $(NEWEST) $(DEV)
+
+test-pythons:  ## edge install, demo and unit tests on every Python from 3.10 that is found
+	$(PYTHON) scripts/test_pythons.py $(PYTHONS)
+
+coverage: $(DEV)/.all  ## lines that all tests but legacy's run, in htmlcov/
+	$(PYTEST) $(SPREAD) --cov --cov-report term --cov-report html
+
+lock:  ## renew requirements/*.txt: the newest versions that fit together
+	$(PYTHON) scripts/lock.py
 
 lint: $(DEV)/.done  ## ruff and mypy
 	$(DEV)/bin/ruff check .
@@ -42,7 +71,7 @@ benchmark: $(DEV)/.done  ## mel image beside librosa's, samples a second in trai
 	$(DEV)/bin/python benchmarks/melimage.py
 	$(DEV)/bin/python benchmarks/training_input.py
 
-notebook: $(DEV)/.done  ## open notebooks/first-model.ipynb in the browser
+notebook: $(DEV)/.all  ## open notebooks/first-model.ipynb in the browser
 	$(DEV)/bin/pip install --quiet -e '.[notebook]'
 	$(DEV)/bin/jupyter lab notebooks/first-model.ipynb
 
@@ -50,7 +79,7 @@ samples:  ## make samples/ again (needs espeak-ng)
 	$(PYTHON) scripts/make_samples.py samples
 
 wheel: $(DEV)/.done  ## build dist/*.whl
-	$(DEV)/bin/python -m build --wheel
+	$(DEV)/bin/python -m build --wheel --no-isolation
 
 data: $(DEV)/.done  ## download RAVDESS (CC BY-NC-SA 4.0, 430 MB) into data/ravdess
 	$(DEV)/bin/python scripts/download.py ravdess --out $(DATA)
@@ -80,15 +109,23 @@ export: $(DEV)/.done  ## models/NAME -> ir/NAME
 	scripts/export_ir.sh $(NAME) --images $(IMAGES)
 
 clean:  ## remove environments and caches, keep data, images and runs
-	rm -rf $(EDGE) $(DEV) $(LEGACY) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(EDGE) $(DEV) $(LEGACY) $(NEWEST) $(PYTHONS) dist build htmlcov .coverage .pytest_cache \
+	  .mypy_cache .ruff_cache
 
 # Not editable, as users have it; made again when what it installs has changed.
-$(EDGE)/.done: pyproject.toml $(wildcard ser_edge/*.py ser_edge/*/*.py edge_app/*.py edge_app/*/*.py edge_app/server/web/* ir/$(NAME)/*/*)
-	$(PYTHON) -m venv --clear $(EDGE)
-	$(EDGE)/bin/pip install --quiet .
-	touch $@
+$(EDGE)/.done: requirements/edge.txt $(PACKAGE)
+	$(PYTHON) scripts/environment.py $(EDGE) requirements/edge.txt
+	@touch $@
 
-$(DEV)/.done: pyproject.toml
-	$(PYTHON) -m venv --clear $(DEV)
-	$(DEV)/bin/pip install --quiet -e '.[dev]'
-	touch $@
+$(DEV)/.done: requirements/dev.txt pyproject.toml
+	$(PYTHON) scripts/environment.py $(DEV) requirements/dev.txt --editable --torch $(TORCH)
+	@touch $@
+
+# The same versions and more: large packages, and what drives a browser or a notebook.
+$(DEV)/.all: $(DEV)/.done requirements/all.txt
+	$(PYTHON) scripts/environment.py $(DEV) requirements/all.txt --editable --torch $(TORCH) --update
+	@touch $@
+
+$(LEGACY)/.done: requirements/legacy.txt $(PACKAGE)
+	$(PYTHON) scripts/legacy_env.py $(LEGACY)
+	@touch $@

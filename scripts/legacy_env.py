@@ -26,13 +26,9 @@ def main() -> int:
     if python is None:
         print("no Python 3.10 found (on the PATH or in pyenv's versions)", file=sys.stderr)
         return 1
-    subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
     root = Path(__file__).resolve().parent.parent
-    # As a user would: nothing forced, pip has to find versions that fit together.
-    subprocess.run(
-        [folder / "bin/pip", "install", "--quiet", root, "openvino==2022.3.2"], check=True
-    )
-    return 0
+    script, lock = root / "scripts" / "environment.py", root / "requirements" / "legacy.txt"
+    return subprocess.run([python, script, folder, lock], check=False).returncode
 
 
 def _candidates() -> Iterator[str]:
