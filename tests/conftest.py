@@ -11,6 +11,12 @@ import traceback
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# librosa's functions are compiled at their first call and kept. Two processes that do so at once in
+# one folder have ended with a segmentation fault (a loop without an address in a ufunc of Numba's).
+os.environ["NUMBA_CACHE_DIR"] = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), ".pytest_cache", "numba",
+    os.environ.get("PYTEST_XDIST_WORKER", "alone"),
+)  # fmt: skip
 # OpenVINO's telemetry forks this process; tests that import it themselves need not know.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
