@@ -160,6 +160,10 @@ def extract(
         values[name] = computed.values
 
     out.parent.mkdir(parents=True, exist_ok=True)
+    if workers != 0:
+        # librosa compiles its functions at their first call and keeps them in a folder. Here, once:
+        # processes that fill that folder at the same time have ended with a segmentation fault.
+        features(np.sin(np.arange(spec.sample_rate, dtype=np.float32)), spec)
     with (
         process_pool(workers) as pool,
         tqdm(total=len(utterances), unit="clip", desc="features", disable=not progress) as bar,

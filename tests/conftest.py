@@ -6,6 +6,7 @@ import os
 import runpy
 import sys
 import traceback
+from pathlib import Path
 
 # Before anything that has threads is imported. Processes of pytest-xdist share the cores.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -13,10 +14,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # librosa's functions are compiled at their first call and kept. Two processes that do so at once in
 # one folder have ended with a segmentation fault (a loop without an address in a ufunc of Numba's).
-os.environ["NUMBA_CACHE_DIR"] = os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), ".pytest_cache", "numba",
-    os.environ.get("PYTEST_XDIST_WORKER", "alone"),
-)  # fmt: skip
+os.environ["NUMBA_CACHE_DIR"] = str(
+    Path(__file__).resolve().parent.parent
+    / ".pytest_cache"
+    / "numba"
+    / os.environ.get("PYTEST_XDIST_WORKER", "alone")
+)
 # OpenVINO's telemetry forks this process; tests that import it themselves need not know.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
@@ -24,7 +27,6 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
