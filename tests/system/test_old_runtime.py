@@ -43,11 +43,16 @@ def answers(python: str, paths: list[Path], *words: object) -> list[dict]:
 
 
 def same(old: list[dict], new: list[dict]) -> None:
+    """Scores within 0.01; and so the same emotion, but where two are nearer to each other than that
+    allows: processors round INT8 differently.
+    """
     assert [a["file"] for a in old] == [a["file"] for a in new]
     for a, b in zip(old, new, strict=True):
-        assert a["emotion"] == b["emotion"], a["file"]
         differences = [abs(a["scores"][label] - b["scores"][label]) for label in a["scores"]]
         assert max(differences) <= 0.01, a["file"]
+        first, second = sorted(b["scores"].values())[-1:-3:-1]
+        if first - second > 2 * 0.01:
+            assert a["emotion"] == b["emotion"], a["file"]
 
 
 def test_it_is_the_old_runtime(old_python):
