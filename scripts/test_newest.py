@@ -58,12 +58,15 @@ class Environment:
         """Those that do not pass of some tests, or of all, as pytest names them."""
         last = self._cache / "v" / "cache" / "lastfailed"
         last.unlink(missing_ok=True)
-        subprocess.run(
+        done = subprocess.run(
             [self._python, "-m", "pytest", "-m", "unit or component", "--numprocesses", "auto",
              "--quiet", "--tb", "line", "-o", f"cache_dir={self._cache}", *tests],
             cwd=ROOT, check=False,
         )  # fmt: skip
-        return sorted(json.loads(last.read_text())) if last.exists() else []
+        if last.exists():
+            return sorted(json.loads(last.read_text()))
+        done.check_returncode()  # it did not come to a test: that is no pass
+        return []
 
 
 def main() -> int:
