@@ -12,8 +12,7 @@ NAME   ?= compact
 TORCH  ?= auto
 
 # What pip installs of the project.
-PACKAGE := pyproject.toml $(wildcard ser_edge/*.py ser_edge/*/*.py edge_app/*.py edge_app/*/*.py \
-  edge_app/server/web/* ir/$(NAME)/*/*)
+PACKAGE := pyproject.toml $(shell find ser_edge edge_app -name "*.py") $(wildcard edge_app/server/web/* ir/$(NAME)/*/*)
 
 # Tests are divided among processes, one a core; the project's own code is what uses threads.
 PYTEST := $(DEV)/bin/python -m pytest
@@ -51,10 +50,11 @@ coverage: $(DEV)/.all  ## lines that all tests but legacy's run, in htmlcov/
 lock:  ## renew requirements/*.txt: the newest versions that fit together
 	$(PYTHON) scripts/lock.py
 
-lint: $(DEV)/.done  ## ruff and mypy
+lint: $(DEV)/.done  ## ruff, mypy and the import contracts
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports --no-logo
 
 format: $(DEV)/.done  ## let ruff format the code
 	$(DEV)/bin/ruff check --fix .

@@ -82,8 +82,8 @@ def main() -> int:
         keep_to(options.threads)
     except ValueError as error:
         parser.error(str(error))
-    from ser_edge.documents import check_document, write_into
     from ser_edge.files import write_whole
+    from ser_edge.reports.documents import check_document, write_into
 
     table = f"speed-{options.threads}"
     if options.into is not None:
@@ -159,9 +159,9 @@ def make_clips(folder: Path, count: int, seed: int = 0) -> list[Path]:
     import numpy as np
     import soundfile
 
-    from ser_edge import audio
+    from ser_edge.audio import decode
 
-    sounds = [audio.load(path, RATE) for path in sorted((ROOT / "samples").iterdir())]
+    sounds = [decode.load(path, RATE) for path in sorted((ROOT / "samples").iterdir())]
     rng = np.random.default_rng(seed)
     clips = []
     for number in range(count):
@@ -180,7 +180,7 @@ def find_clips(folder: Path, count: int) -> list[Path]:
     """So many 48 kHz WAVs of up to 5 s below a folder, evenly chosen."""
     import soundfile
 
-    from ser_edge.audio import files_below
+    from ser_edge.audio.decode import files_below
 
     found = []
     for path in files_below(folder, {".wav"}):
@@ -212,16 +212,16 @@ def make_models(name: str, folder: Path) -> Models:
     with without_telemetry():
         import openvino
 
-    from edge_app.models import find_model
-    from ser_edge import export
+    from edge_app.inference.model_store import find_model
+    from ser_edge.export import convert
     from ser_edge.manifest import FP16, INT8, RT_INFO_KEY
-    from ser_edge.scoring import load_net
+    from ser_edge.runs.inference import load_net
 
     found = find_model(name, FP16)
     recipe, net = load_net(ROOT / "models" / name)
     onnx = folder / f"{name}.onnx"
-    export.to_onnx(net, recipe.image.shape, onnx)
-    model = export.to_openvino(onnx)
+    convert.to_onnx(net, recipe.image.shape, onnx)
+    model = convert.to_openvino(onnx)
     manifest = replace(found.manifest, precision="FP32", bin_sha256="", xml_sha256="")
     for key, value in manifest.to_rt_info().items():
         model.set_rt_info(value, [RT_INFO_KEY, key])
@@ -301,7 +301,7 @@ def _onnx(models: Models, threads: int, draw: Draw) -> Hear:
     import onnxruntime
 
     from ser_edge.decision import decide
-    from ser_edge.export import INPUT
+    from ser_edge.export.convert import INPUT
 
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
@@ -317,16 +317,16 @@ def _onnx(models: Models, threads: int, draw: Draw) -> Hear:
 
 
 def _our_image(spec: Any) -> Draw:
-    from ser_edge import audio
-    from ser_edge.melimage import mel_image
+    from ser_edge.audio import decode
+    from ser_edge.mel.image import mel_image
 
-    return lambda path: mel_image(audio.load(path, spec.sample_rate)[: spec.window_samples], spec)
+    return lambda path: mel_image(decode.load(path, spec.sample_rate)[: spec.window_samples], spec)
 
 
 def _librosa_image(spec: Any) -> Draw:
     import librosa
 
-    from ser_edge.melimage import pad_window, quantize
+    from ser_edge.mel.image import pad_window, quantize
 
     def draw(path: Path) -> Any:
         sound, _ = librosa.load(path, sr=spec.sample_rate)
@@ -353,22 +353,22 @@ def _librosa_image(spec: Any) -> Draw:
 
 def stages(models: Models, threads: int) -> list[tuple[str, Callable[[Any], Any]]]:
     """The edge app's steps by themselves: each takes what the one of that name before it gave."""
-    from ser_edge import audio
+    from ser_edge.audio import decode
     from ser_edge.decision import decide, pool, speech_weights
-    from ser_edge.melimage import mel_image
+    from ser_edge.mel.image import mel_image
 
     spec = models.spec
 
     def decision(given: tuple[Any, Any]) -> str:
         waveform, logits = given
-        weights = speech_weights([audio.levels(waveform, spec.sample_rate)])
+        weights = speech_weights([decode.levels(waveform, spec.sample_rate)])
         return decide(pool([logits], weights), models.calibration, models.labels).emotion
 
     def resample(stored: Any) -> Any:
-        return audio.as_mono(stored.samples, stored.rate, spec.sample_rate)
+        return decode.as_mono(stored.samples, stored.rate, spec.sample_rate)
 
     steps: list[tuple[str, Callable[[Any], Any]]] = [
-        ("decode", lambda path: audio.load_stored(path)[0]),
+        ("decode", lambda path: decode.load_stored(path)[0]),
         ("resample", resample),
         ("mel image", lambda waveform: mel_image(waveform[: spec.window_samples], spec)),
     ]
@@ -393,7 +393,7 @@ def _network(xml: Path, spec: Any, threads: int) -> Callable[[Any], Any]:
     }
     request = core.compile_model(model, "CPU", settings).create_infer_request()
 
-    def run(image: Any) -> Any:  # as edge_app.runtime does
+    def run(image: Any) -> Any:  # as edge_app.inference.runtime does
         request.get_input_tensor(0).data[0, 0] = image
         request.infer()
         return request.get_output_tensor(0).data[0].copy()

@@ -24,18 +24,19 @@ import torch
 
 from edge_app import Classifier
 from edge_app.benchmark import measure_network
-from edge_app.devices import runtime_version
-from edge_app.pictures import pictures
-from ser_edge import audio, export
+from edge_app.inference.devices import runtime_version
+from edge_app.inference.file_windows import pictures
+from ser_edge.audio import decode
+from ser_edge.config.recipe import Recipe
 from ser_edge.decision import Calibration
-from ser_edge.experiments import read_experiments
+from ser_edge.experiments.plan import read_experiments
+from ser_edge.export import convert
+from ser_edge.export.quantize import layers
 from ser_edge.files import write_whole
 from ser_edge.manifest import FP16, INT8, Manifest
-from ser_edge.melimage import MelImageSpec, UInt8
+from ser_edge.mel.image import MelImageSpec, UInt8
 from ser_edge.nets import build_net
 from ser_edge.provenance import provenance
-from ser_edge.quantization import layers
-from ser_edge.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -80,8 +81,8 @@ def measure(recipe: Recipe, seconds: float) -> Mapping[str, Any]:
     ms: dict[str, float | None] = {}
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "net.onnx"
-        export.to_onnx(net, recipe.image.shape, onnx)
-        plain = export.to_openvino(onnx)
+        convert.to_onnx(net, recipe.image.shape, onnx)
+        plain = convert.to_openvino(onnx)
         multiply_adds = sum(layer.multiply_adds for layer in layers(plain, plain))
         for precision, model in ((FP16, plain), (INT8, None)):
             ms[precision] = None
@@ -96,8 +97,8 @@ def measure(recipe: Recipe, seconds: float) -> Mapping[str, Any]:
                 precision=precision,
             )
             xml = Path(folder) / precision / "net.xml"
-            export.save_ir(model or export.quantize(plain, images), xml, manifest)
-            export.check_old_runtime(xml)
+            convert.save_ir(model or convert.quantize(plain, images), xml, manifest)
+            convert.check_old_runtime(xml)
             ear = Classifier(str(xml), threads=1)
             ms[precision] = round(measure_network(ear, images[0], seconds).median, 3)
     parameters = sum(p.numel() for p in net.parameters())
@@ -112,7 +113,7 @@ def sample_images(spec: MelImageSpec) -> list[UInt8]:
     return [
         picture.image
         for sound in sounds
-        for picture in pictures([audio.load(str(sound), spec.sample_rate)], spec)
+        for picture in pictures([decode.load(str(sound), spec.sample_rate)], spec)
     ]
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What a hop of half a second costs: rate conversion, new frames, gate, image, network, timeline.
 
-Run it on a quiet machine. Speech goes through edge_app.live hop by hop; each feed is timed, and the
-network apart. Prints a table and writes benchmarks/live.json.
+Run it on a quiet machine. Speech goes through edge_app.live.session hop by hop; each feed is
+timed, and the network apart. Prints a table and writes benchmarks/live.json.
 
 example:
   benchmarks/live.py
@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from edge_app import Classifier
-from edge_app.live import Live
-from ser_edge import audio
+from edge_app.live.session import Live
+from ser_edge.audio import decode
 from ser_edge.files import write_whole
 from ser_edge.provenance import provenance
 
@@ -51,7 +51,7 @@ def main() -> int:
 
     classifier.predict_images = timed  # type: ignore[method-assign]
     paths = sorted(path for path in (ROOT / "samples").iterdir() if path.is_file())
-    speech = np.concatenate([audio.load(path, options.rate) for path in paths])
+    speech = np.concatenate([decode.load(path, options.rate) for path in paths])
     live = Live(classifier, options.rate)
     hop = round(live.settings.hop * options.rate)
     whole: list[float] = []

@@ -29,7 +29,7 @@ from typing import Final
 import numpy as np
 import soundfile
 
-from ser_edge import audio
+from ser_edge.audio import decode
 from ser_edge.files import write_whole
 from ser_edge.manifest import PRECISIONS
 from ser_edge.provenance import provenance
@@ -94,7 +94,7 @@ def main() -> int:
 def make_sound(path: Path, seconds: float, rate: int) -> None:
     """Clips of samples/ one after the other, as loud as chance has it, with pauses."""
     random = np.random.default_rng(0)
-    clips = [audio.load(clip, rate) for clip in sorted((ROOT / "samples").iterdir())]
+    clips = [decode.load(clip, rate) for clip in sorted((ROOT / "samples").iterdir())]
     left = round(seconds * rate)
     with soundfile.SoundFile(path, "w", rate, 1, "PCM_16") as file:
         while left > 0:

@@ -32,11 +32,11 @@ from pathlib import Path
 
 import soundfile
 
-from ser_edge.audio import files_below, media_installed, sound_suffixes
-from ser_edge.documents import check_document, write_into
+from malformed_sounds import Malformed, good_clips, malformed
+from ser_edge.audio.decode import files_below, media_installed, sound_suffixes
 from ser_edge.files import write_whole
-from ser_edge.malformed import Malformed, good_clips, malformed
 from ser_edge.provenance import provenance
+from ser_edge.reports.documents import check_document, write_into
 
 ROOT = Path(__file__).resolve().parent.parent
 EDGE_APP = (sys.executable, "-X", "faulthandler", "-c",

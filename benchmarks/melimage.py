@@ -22,7 +22,7 @@ import librosa
 import numpy as np
 
 from ser_edge.files import write_whole
-from ser_edge.melimage import MelImageSpec, mel_image, quantize
+from ser_edge.mel.image import MelImageSpec, mel_image, quantize
 from ser_edge.provenance import provenance
 
 
@@ -59,9 +59,9 @@ def main() -> int:
         return quantize(librosa.power_to_db(mel, ref=1.0, amin=1e-10, top_db=None), spec)
 
     gap = max(int(np.abs(ours(s).astype(int) - librosas(s)).max()) for s in sounds)
-    times: dict[str, list[float]] = {"ser_edge.melimage": [], "librosa": []}
+    times: dict[str, list[float]] = {"ser_edge.mel.image": [], "librosa": []}
     contestants: list[tuple[str, Callable[[np.ndarray], np.ndarray]]] = [
-        ("ser_edge.melimage", ours),
+        ("ser_edge.mel.image", ours),
         ("librosa", librosas),
     ]
     for turn in range(options.rounds + 20):
@@ -84,7 +84,7 @@ def main() -> int:
             f"{name:<20} median {result['median_ms'][name]:7.3f} ms   "
             f"least {result['min_ms'][name]:7.3f} ms"
         )
-    ratio = result["median_ms"]["librosa"] / result["median_ms"]["ser_edge.melimage"]
+    ratio = result["median_ms"]["librosa"] / result["median_ms"]["ser_edge.mel.image"]
     print(f"librosa / ours: {ratio:.2f}; largest difference: {gap} grey level")
     write_whole(options.out, json.dumps(result, indent=2) + "\n")
     return 0

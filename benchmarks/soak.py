@@ -2,10 +2,10 @@
 """A day of sound through the live path, faster than real time: does anything grow, drift, get lost?
 
 Speech from samples/, silence and noises, drawn anew each minute from the seed and the minute's
-number, go through edge_app.live as from a microphone, in blocks of 100 ms. Watched: resident memory
-after a warm-up, that every hop had its window at its sample, that timestamps and samples agree, and
-that segments leave no gap. Progress is kept beside the JSON: a soak that was broken off goes on,
-in a new process whose memory is measured anew.
+number, go through edge_app.live.session as from a microphone, in blocks of 100 ms. Watched:
+resident memory after a warm-up, that every hop had its window at its sample, that timestamps and
+samples agree, and that segments leave no gap. Progress is kept beside the JSON: a soak that was
+broken off goes on, in a new process whose memory is measured anew.
 
 example:
   benchmarks/soak.py                      # 24 hours
@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 
 from edge_app import Classifier
-from edge_app.answers import SILENCE
-from edge_app.live import Live
-from ser_edge import audio
+from edge_app.live.session import Live
+from edge_app.results import SILENCE
+from ser_edge.audio import decode
 from ser_edge.files import write_whole
 from ser_edge.provenance import provenance
 
@@ -85,7 +85,7 @@ def soak(
     """Feed what is left, a minute at a time."""
     rate = options.rate
     voices = [
-        audio.load(path, rate) for path in sorted((ROOT / "samples").iterdir()) if path.is_file()
+        decode.load(path, rate) for path in sorted((ROOT / "samples").iterdir()) if path.is_file()
     ]
     fed = 0
 

@@ -25,14 +25,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from ser_edge.config.augmentation import SoundStrengths
+from ser_edge.config.recipe import Recipe
+from ser_edge.data.audio_augment import SoundPictures
 from ser_edge.files import write_whole
-from ser_edge.melimage import MelImageSpec, mel_image, pad_window
-from ser_edge.melimage_torch import MelImage
+from ser_edge.mel.image import MelImageSpec, mel_image, pad_window
+from ser_edge.mel.torch import MelImage
 from ser_edge.nets import build_net
 from ser_edge.provenance import provenance
-from ser_edge.recipe import Recipe
-from ser_edge.soundaugment import SoundPictures
-from ser_edge.soundstrengths import SoundStrengths
 
 STRENGTHS = SoundStrengths(
     noise=0.3, babble=0.15, gain=6.0, shift=1.0, speed=0.1, pitch=2.0, reverb=0.3, echo=0.1

@@ -5,14 +5,14 @@
 'angry'
 """
 
-from edge_app.answers import Event, Prediction, Segment, WindowPrediction
 from edge_app.classifier import Classifier
-from edge_app.explanation import Explanation
-from edge_app.models import ModelError
-from edge_app.profiles import ProfileError
-from edge_app.runtime import DeviceError
-from ser_edge.audio import AudioError
-from ser_edge.profile import Profile
+from edge_app.inference.model_store import ModelError
+from edge_app.inference.occlusion import Explanation
+from edge_app.inference.profile_store import ProfileError
+from edge_app.inference.runtime import DeviceError
+from edge_app.results import Event, Prediction, Segment, WindowPrediction
+from ser_edge.audio.decode import AudioError
+from ser_edge.profiles import Profile
 
 __all__ = [
     "AudioError",

@@ -15,11 +15,11 @@ import numpy as np
 import soundfile
 
 from edge_app.classifier import Classifier
-from edge_app.devices import runtime_version
-from edge_app.pictures import pictures
-from ser_edge import audio
+from edge_app.inference.devices import runtime_version
+from edge_app.inference.file_windows import pictures
+from ser_edge.audio import decode
 from ser_edge.decision import decide, pool, speech_weights
-from ser_edge.melimage import UInt8
+from ser_edge.mel.image import UInt8
 
 STAGES: Final = ("decode", "resample", "mel", "network", "decision")
 
@@ -119,11 +119,11 @@ def measure(
     spec = classifier.manifest.spec
     content = _made_here() if source is None else None
 
-    def opened() -> audio.Source:
+    def opened() -> decode.Source:
         return io.BytesIO(content) if content is not None else str(source)
 
-    stored = audio.load_stored(opened())
-    image = next(pictures([audio.load(opened(), spec.sample_rate)], spec)).image
+    stored = decode.load_stored(opened())
+    image = next(pictures([decode.load(opened(), spec.sample_rate)], spec)).image
     network = measure_network(classifier, image, seconds)
     name = "5 s made here" if source is None else os.fsdecode(source)
     sound = measure_sound(classifier, opened, name, stored, seconds)
@@ -181,9 +181,9 @@ def measure_network(classifier: Classifier, image: UInt8, seconds: float) -> Net
 
 def measure_sound(
     classifier: Classifier,
-    opened: Callable[[], audio.Source],
+    opened: Callable[[], decode.Source],
     name: str,
-    stored: Sequence[audio.Stored],
+    stored: Sequence[decode.Stored],
     seconds: float,
 ) -> SoundSpeed:
     """Take a sound through the stages, again and again for ``seconds``."""
@@ -194,9 +194,9 @@ def measure_sound(
     begun = time.perf_counter()
     while not rounds or time.perf_counter() - begun < seconds:
         clock = _Clock()
-        parts = audio.load_stored(opened())
+        parts = decode.load_stored(opened())
         clock.lap("decode")
-        blocks = [audio.as_mono(part.samples, part.rate, spec.sample_rate) for part in parts]
+        blocks = [decode.as_mono(part.samples, part.rate, spec.sample_rate) for part in parts]
         clock.lap("resample")
         found = list(pictures(blocks, spec))
         clock.lap("mel")

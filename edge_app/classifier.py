@@ -13,24 +13,24 @@ from typing import Any, BinaryIO, Final, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.ahead import Stopped, cores, in_order, read_ahead
-from edge_app.answers import Embedding, Prediction, WindowEmbedding, WindowPrediction
-from edge_app.devices import DeviceError
-from edge_app.explanation import Explanation, find_spot, occlude
-from edge_app.models import DEFAULT_MODEL, find_model
-from edge_app.pictures import pictures
-from edge_app.profiles import find_profile
-from edge_app.runtime import Network, Output, cache_folder
-from edge_app.speechgate import Span, SpeechGate, joined
-from edge_app.timeline import segments_of
-from ser_edge import audio
-from ser_edge.audio import AudioError
+from edge_app.inference.devices import DeviceError
+from edge_app.inference.file_windows import pictures
+from edge_app.inference.model_store import DEFAULT_MODEL, find_model
+from edge_app.inference.occlusion import Explanation, find_spot, occlude
+from edge_app.inference.profile_store import find_profile
+from edge_app.inference.runtime import Network, Output, cache_folder
+from edge_app.results import Embedding, Prediction, WindowEmbedding, WindowPrediction
+from edge_app.segmentation.segments import segments_of
+from edge_app.segmentation.vad import Span, SpeechGate, joined
+from edge_app.threads import Stopped, cores, in_order, read_ahead
+from ser_edge.audio import decode
+from ser_edge.audio.decode import AudioError
 from ser_edge.decision import Decision, decide, pool, speech_weights
 from ser_edge.emotions import EMOTIONS
 from ser_edge.labels import Grouping, find_grouping
 from ser_edge.manifest import Manifest
-from ser_edge.melimage import UInt8
-from ser_edge.profile import Profile
+from ser_edge.mel.image import UInt8
+from ser_edge.profiles import Profile
 
 Sound: TypeAlias = "str | os.PathLike[str] | BinaryIO | npt.NDArray[Any] | Sequence[float]"
 """What can be heard: a path, a binary file object, or a waveform (with its rate)."""
@@ -93,7 +93,7 @@ class Classifier:
         ``"valence"``, a file of one's own, or a grouping made in Python. The answers are as
         before, with the groups' names and summed scores in place of the emotions'.
     profile : str, path or Profile, optional
-        Of the person who speaks (:mod:`ser_edge.profile`): its name, a ``.json``, or one made in
+        Of the person who speaks (:mod:`ser_edge.profiles`): its name, a ``.json``, or one made in
         Python. What the model says of that voice on average is taken off its logits.
     hint : {"latency", "throughput"}
         One answer as soon as can be (a microphone), or as many as can be in all (many or long
@@ -401,7 +401,7 @@ class Classifier:
     ) -> Explanation:
         """What in the mel image of a sound spoke for its answer, and what against it.
 
-        The network is asked some 600 times (:mod:`edge_app.explanation`): seconds, not
+        The network is asked some 600 times (:mod:`edge_app.inference.occlusion`): seconds, not
         milliseconds. The pictures of all windows are kept until then, 45 MB an hour.
 
         Parameters
@@ -479,18 +479,18 @@ class Classifier:
             if rate is not None:
                 raise ValueError("rate goes with a waveform; a file says its own")
             source: Any = sound
-            name = audio.source_name(source)
+            name = decode.source_name(source)
             if Path(name).suffix.lower() == ".png":
                 return self._hear_picture(network, source, name)
-            decoded = audio.read_blocks(source, self.manifest.spec.sample_rate)
+            decoded = decode.read_blocks(source, self.manifest.spec.sample_rate)
             return self._hear_blocks(network, read_ahead(decoded, _BLOCKS_AHEAD), name, hearing)
         if rate is None:
             raise ValueError("a waveform needs its rate: predict(waveform, rate=48000)")
-        waveform = audio.as_mono(sound, rate, self.manifest.spec.sample_rate)
+        waveform = decode.as_mono(sound, rate, self.manifest.spec.sample_rate)
         return self._hear_blocks(network, iter([waveform]), "<waveform>", hearing)
 
     def _hear_blocks(
-        self, network: Network, blocks: Iterator[audio.Float32], name: str, hearing: _Hearing
+        self, network: Network, blocks: Iterator[decode.Float32], name: str, hearing: _Hearing
     ) -> _Heard:
         spec = self.manifest.spec
         levels: list[npt.NDArray[np.float32]] = []
@@ -585,7 +585,7 @@ def _read_picture(source: Any, name: str, shape: tuple[int, int]) -> npt.NDArray
     try:
         # PNG alone: Pillow would try every other format on it, some by way of other programs.
         with (
-            audio.opened(source, name) as file,
+            decode.opened(source, name) as file,
             Image.open(file, formats=("PNG",)) as picture,
         ):
             mode, size = picture.mode, picture.size

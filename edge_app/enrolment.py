@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_app.classifier import Classifier
-from edge_app.profiles import ProfileError
-from edge_app.runtime import DeviceError
-from ser_edge.audio import AudioError
-from ser_edge.profile import MIN_CLIPS, Profile, check_name
+from edge_app.inference.profile_store import ProfileError
+from edge_app.inference.runtime import DeviceError
+from ser_edge.audio.decode import AudioError
+from ser_edge.profiles import MIN_CLIPS, Profile, check_name
 
 WHY_SO_MANY: Final = (
     f"{MIN_CLIPS} are needed, one for each emotion: the profile is the mean of what the model says "

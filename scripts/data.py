@@ -21,8 +21,8 @@ import json
 import sys
 from pathlib import Path
 
-from ser_edge import documents
 from ser_edge.corpora import CORPORA, inspection, listing
+from ser_edge.reports import documents
 
 
 def main() -> int:

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from edge_app import Classifier
-from ser_edge import audio
-from ser_edge.melimage import mel_image
+from ser_edge.audio import decode
+from ser_edge.mel.image import mel_image
 
 SCALE, MARGIN, BAR, NAMES, HEAD, SHARE = 2, 16, 180, 90, 26, 40
 INK, PAPER, FAINT = (32, 33, 36), (255, 255, 255), (208, 212, 220)
@@ -43,7 +43,7 @@ def main() -> int:
 
 def draw(classifier: Classifier, clip: Path) -> Image.Image:
     spec = classifier.manifest.spec
-    waveform = audio.load(clip, spec.sample_rate)
+    waveform = decode.load(clip, spec.sample_rate)
     grey = np.flipud(mel_image(waveform[: spec.window_samples], spec)) / 255
     colours = np.stack(
         [np.interp(grey, np.linspace(0, 1, len(STOPS)), STOPS[:, c]) for c in range(3)], axis=-1

@@ -31,11 +31,11 @@ def main() -> int:
     if options.seed < 0:
         parser.error(f"seed is {options.seed}, allowed: 0 or more")
 
-    from ser_edge import enrolment
+    from ser_edge.evaluation import profiles
     from ser_edge.files import write_whole
 
     try:
-        text = enrolment.markdown(enrolment.measure(options.predictions, seed=options.seed))
+        text = profiles.markdown(profiles.measure(options.predictions, seed=options.seed))
         if options.markdown is not None:
             write_whole(options.markdown, text)
     except (ValueError, OSError) as error:

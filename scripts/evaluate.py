@@ -27,11 +27,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from ser_edge import recipe
-from ser_edge.folds import VALIDATION_ACTORS
-from ser_edge.hardware import add_hardware_options, hardware_of
-from ser_edge.speechrecipe import is_speech_recipe
-from ser_edge.tracking import add_tracking_options, tracking_of
+from ser_edge.config import recipe
+from ser_edge.config.hardware import add_hardware_options, hardware_of
+from ser_edge.config.ssl import is_speech_recipe
+from ser_edge.config.tracking import add_tracking_options, tracking_of
+from ser_edge.data.splits import VALIDATION_ACTORS
 
 
 def main() -> int:
@@ -159,13 +159,14 @@ def main() -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    from ser_edge import report, study  # torch takes seconds to import: not for --help
+    from ser_edge.evaluation import crossval  # torch takes seconds to import: not for --help
     from ser_edge.files import write_whole
+    from ser_edge.reports import evaluation
 
     classifier = None
     if options.edge:
         from edge_app.classifier import Classifier as classifier  # noqa: N813
-    found = study.evaluate(
+    found = crossval.evaluate(
         options.images,
         options.runs,
         recipe.from_options(options),
@@ -180,42 +181,44 @@ def evaluate(options: argparse.Namespace) -> int:
     )
     if found is None:  # one of several processes, not the first
         return 0
-    write_whole(options.runs / study.REPORT, report.study_page(found))
-    print(study.table(found))
-    print(f"all of it: {options.runs / study.REPORT}")
+    write_whole(options.runs / crossval.REPORT, evaluation.study_page(found))
+    print(crossval.table(found))
+    print(f"all of it: {options.runs / crossval.REPORT}")
     for problem in found.problems:
         print(f"failed: {problem}", file=sys.stderr)
     return 1 if found.problems else 0
 
 
 def compare(options: argparse.Namespace) -> int:
-    from ser_edge import comparison, report
     from ser_edge.files import write_whole
+    from ser_edge.metrics import bootstrap
     from ser_edge.provenance import provenance
+    from ser_edge.reports import evaluation
 
-    runs = comparison.compare(*comparison.read_pair(*options.compare))
-    print(comparison.table(runs))
+    runs = bootstrap.compare(*bootstrap.read_pair(*options.compare))
+    print(bootstrap.table(runs))
     if options.out is not None:
-        write_whole(options.out, report.comparison_page(runs, provenance()))
+        write_whole(options.out, evaluation.comparison_page(runs, provenance()))
         print(f"the same to look at: {options.out}")
     return 0
 
 
 def cross(options: argparse.Namespace) -> int:
-    from edge_app.models import DEFAULT_MODEL
-    from ser_edge import crosscorpus, crosscorpustable, documents
+    from edge_app.inference.model_store import DEFAULT_MODEL
+    from ser_edge.evaluation import crosscorpus, crosscorpus_table
+    from ser_edge.reports import documents
 
     folder = Path(options.model or DEFAULT_MODEL)
     if not folder.is_dir():
         folder = Path("models") / folder
     if options.into is not None:
-        documents.check_document(options.into, crosscorpustable.TABLE)
-        crosscorpustable.check_model(folder)
+        documents.check_document(options.into, crosscorpus_table.TABLE)
+        crosscorpus_table.check_model(folder)
     found = []
     for run in crosscorpus.runs_below(folder):
         ear = None
         if is_speech_recipe(run / "config.yaml"):
-            from ser_edge.speechtuning import speech_ear
+            from ser_edge.training.ssl_fit import speech_ear
 
             ear = speech_ear(run, options.sounds, progress=not options.quiet)
         found += [crosscorpus.cross(run, images, ear) for images in options.corpus]
@@ -224,17 +227,18 @@ def cross(options: argparse.Namespace) -> int:
         crosscorpus.write(found, options.out)
         print(f"all of it: {options.out / crosscorpus.FIGURES}")
     if options.into is not None:
-        text = crosscorpustable.markdown(folder, found)
-        documents.write_into(options.into, crosscorpustable.TABLE, text)
+        text = crosscorpus_table.markdown(folder, found)
+        documents.write_into(options.into, crosscorpus_table.TABLE, text)
     return 0
 
 
 def listen(options: argparse.Namespace) -> int:
     from edge_app.classifier import Classifier
-    from edge_app.models import DEFAULT_MODEL
-    from edge_app.runtime import DeviceError
-    from ser_edge import report, unlabelled
+    from edge_app.inference.model_store import DEFAULT_MODEL
+    from edge_app.inference.runtime import DeviceError
+    from ser_edge.evaluation import unlabelled
     from ser_edge.files import write_whole
+    from ser_edge.reports import evaluation
 
     # One option for two things: of a recipe its arithmetic, here the kind of IR.
     precision = getattr(options, "Recipe.precision") or "FP16"
@@ -245,7 +249,7 @@ def listen(options: argparse.Namespace) -> int:
     heard = unlabelled.listen(options.unlabelled, ear, progress=not options.quiet)
     out = options.out or Path("runs/unlabelled")
     unlabelled.write(heard, out)
-    write_whole(out / unlabelled.REPORT, report.unlabelled_page(heard))
+    write_whole(out / unlabelled.REPORT, evaluation.unlabelled_page(heard))
     print(unlabelled.table(heard))
     print(f"all of it: {out / unlabelled.REPORT}")
     for item in heard.unreadable:

@@ -25,8 +25,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from ser_edge.folds import ALL, VALIDATION_ACTORS
-from ser_edge.tracking import add_tracking_options, tracking_of, words_of
+from ser_edge.config.tracking import add_tracking_options, tracking_of, words_of
+from ser_edge.data.splits import ALL, VALIDATION_ACTORS
 
 
 def main() -> int:
@@ -93,24 +93,21 @@ def main() -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ser_edge import (  # torch takes seconds to import
-        documents,
-        experiments,
-        experimentstable,
-        headstable,
-        jobqueue,
-    )
+    from benchmarks import heads_table
+    from ser_edge.experiments import plan, queue
+    from ser_edge.experiments import table as experimentstable
+    from ser_edge.reports import documents
 
     tracking_of(options)  # a mistake in it is found before the first run
-    listed = experiments.read_experiments(options.config, sorted(set(options.folds)))
-    chosen = experiments.select(listed, options.only or [entry.name for entry in listed])
+    listed = plan.read_experiments(options.config, sorted(set(options.folds)))
+    chosen = plan.select(listed, options.only or [entry.name for entry in listed])
     if options.table is not None:
         documents.check_document(options.table, options.columns)
 
     def tabulate() -> str:
         rows = experimentstable.read_rows(listed, options.out)
-        if options.columns == headstable.TABLE:
-            table = headstable.markdown(rows, headstable.read_measured(options.measured))
+        if options.columns == heads_table.TABLE:
+            table = heads_table.markdown(rows, heads_table.read_measured(options.measured))
         else:
             table = experimentstable.markdown(rows)
         if options.table is not None:
@@ -121,12 +118,12 @@ def run(options: argparse.Namespace) -> int:
         with suppress(ValueError, OSError):  # said at the end: no reason to stop a training
             tabulate()
 
-    experiments.check_begun(experiments.jobs_of(listed, options.out))
-    jobs = experiments.jobs_of(chosen, options.out)
-    experiments.write_configs(jobs)
-    problems = jobqueue.run(
+    plan.check_begun(plan.jobs_of(listed, options.out))
+    jobs = plan.jobs_of(chosen, options.out)
+    plan.write_configs(jobs)
+    problems = queue.run(
         jobs,
-        jobqueue.Places(
+        queue.Places(
             options.data,
             options.images,
             Path(__file__).with_name("train.py"),

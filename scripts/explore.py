@@ -26,12 +26,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_edge.audio import AudioError
+from ser_edge.audio.decode import AudioError
 from ser_edge.corpora import CORPORA
 from ser_edge.files import write_whole
 
 if TYPE_CHECKING:
-    from ser_edge.explore.making import Made
+    from ser_edge.reports.explore.making import Made
 
 PAGES = Path("runs/explore")
 RECIPE = Path(__file__).resolve().parent.parent / "configs" / "compact.yaml"
@@ -107,7 +107,7 @@ def main() -> int:
 
 
 def page(options: argparse.Namespace) -> Made:
-    from ser_edge.explore import making  # libraries of an extra: not for --help
+    from ser_edge.reports.explore import making  # libraries of an extra: not for --help
 
     if options.verb == "clip":
         return making.clip(options.clip)
@@ -120,7 +120,7 @@ def page(options: argparse.Namespace) -> Made:
             workers=options.workers,
             progress=not options.quiet,
         )
-    from ser_edge.recipe import Recipe
+    from ser_edge.config.recipe import Recipe
 
     return making.augmentations(
         options.clip,

@@ -53,7 +53,7 @@ def main() -> int:
     )
     options = parser.parse_args()
 
-    from ser_edge.export import ExportDriftError, export
+    from ser_edge.export.convert import ExportDriftError, export
 
     try:
         export(

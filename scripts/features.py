@@ -19,9 +19,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from ser_edge.baseline.features import FeatureSpec
+from ser_edge.baseline.table import UnfinishedError, extract
 from ser_edge.corpora import CORPORA
-from ser_edge.features import FeatureSpec
-from ser_edge.featuretable import UnfinishedError, extract
 
 
 def main() -> int:

@@ -19,9 +19,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from ser_edge import recipe
+from ser_edge.config import recipe
+from ser_edge.config.hardware import add_hardware_options, hardware_of
 from ser_edge.corpora import CORPORA
-from ser_edge.hardware import add_hardware_options, hardware_of
 
 
 def main() -> int:
@@ -73,8 +73,8 @@ def main() -> int:
             print(f"left out: {problem}", file=sys.stderr)
         parser.error(f"{options.data}: no labelled recording in it")
 
-    from ser_edge.export import ExportDriftError  # torch takes seconds to import
-    from ser_edge.finetuning import fine_tune, fine_tuning_recipe
+    from ser_edge.evaluation.finetune import fine_tune, fine_tuning_recipe
+    from ser_edge.export.convert import ExportDriftError  # torch takes seconds to import
 
     try:
         base = fine_tuning_recipe(recipe.Recipe.read(options.start / "config.yaml"), options.name)

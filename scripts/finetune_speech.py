@@ -32,14 +32,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_edge import recipe
-from ser_edge.folds import FOLDS, VALIDATION_ACTORS
-from ser_edge.hardware import add_hardware_options, hardware_of
-from ser_edge.speechrecipe import SpeechRecipe
-from ser_edge.tracking import add_tracking_options, tracking_of
+from ser_edge.config import recipe
+from ser_edge.config.hardware import add_hardware_options, hardware_of
+from ser_edge.config.ssl import SpeechRecipe
+from ser_edge.config.tracking import add_tracking_options, tracking_of
+from ser_edge.data.splits import FOLDS, VALIDATION_ACTORS
 
 if TYPE_CHECKING:
-    from ser_edge.training import Result
+    from ser_edge.training.fit import Result
 
 
 def main() -> int:
@@ -93,8 +93,8 @@ def main() -> int:
 
 
 def fit(options: argparse.Namespace, chosen: SpeechRecipe, out: Path, fold: str) -> Result:
-    from ser_edge.speechtuning import finetune
-    from ser_edge.training import Sources
+    from ser_edge.training.fit import Sources
+    from ser_edge.training.ssl_fit import finetune
 
     return finetune(
         Sources(options.images, also=options.also, sounds=options.sounds),
@@ -125,10 +125,11 @@ def one(options: argparse.Namespace, chosen: SpeechRecipe) -> int:
 
 
 def evaluation(options: argparse.Namespace, chosen: SpeechRecipe) -> int:
-    from ser_edge import report, study  # torch takes seconds to import: not for --help
+    from ser_edge.evaluation import crossval  # torch takes seconds to import: not for --help
     from ser_edge.files import write_whole
+    from ser_edge.reports import evaluation as report
 
-    found = study.gather(
+    found = crossval.gather(
         options.images,
         options.runs,
         chosen,
@@ -139,9 +140,9 @@ def evaluation(options: argparse.Namespace, chosen: SpeechRecipe) -> int:
     )
     if found is None:
         return 0
-    write_whole(options.runs / study.REPORT, report.study_page(found))
-    print(study.table(found))
-    print(f"all of it: {options.runs / study.REPORT}")
+    write_whole(options.runs / crossval.REPORT, report.study_page(found))
+    print(crossval.table(found))
+    print(f"all of it: {options.runs / crossval.REPORT}")
     for problem in found.problems:
         print(f"failed: {problem}", file=sys.stderr)
     return 1 if found.problems else 0

@@ -21,16 +21,16 @@ import json
 import sys
 from pathlib import Path
 
-from ser_edge import mlpbaseline
-from ser_edge.documents import check_document, write_into
-from ser_edge.featuretable import read_table
+from ser_edge.baseline import mlp
+from ser_edge.baseline.table import read_table
+from ser_edge.data.splits import FOLDS, RANDOM
 from ser_edge.files import write_whole
-from ser_edge.folds import FOLDS, RANDOM
 from ser_edge.provenance import provenance
+from ser_edge.reports.documents import check_document, write_into
 
 
 def main() -> int:
-    default = mlpbaseline.Trial()
+    default = mlp.Trial()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -45,12 +45,12 @@ def main() -> int:
     parser.add_argument(
         "--folds",
         nargs="+",
-        default=[RANDOM, *mlpbaseline.ACTOR_FOLDS],
+        default=[RANDOM, *mlp.ACTOR_FOLDS],
         metavar="FOLD",
         help=f"of {', '.join(FOLDS)} (default: random 1 2 3 4 5)",
     )
     parser.add_argument(
-        "--solvers", nargs="+", default=list(mlpbaseline.SOLVERS), metavar="NAME", help="adam, sgd"
+        "--solvers", nargs="+", default=list(mlp.SOLVERS), metavar="NAME", help="adam, sgd"
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="0 to N-1 (default: 3)")
     parser.add_argument(
@@ -73,11 +73,11 @@ def main() -> int:
     try:
         if options.into is not None:
             check_document(options.into, MARKER)
-        base = mlpbaseline.Trial(hidden=tuple(options.hidden), iterations=options.iterations)
-        wanted = mlpbaseline.trials(
+        base = mlp.Trial(hidden=tuple(options.hidden), iterations=options.iterations)
+        wanted = mlp.trials(
             options.labels, options.solvers, options.folds, range(options.seeds), base
         )
-        outcomes = mlpbaseline.run(
+        outcomes = mlp.run(
             read_table(options.table),
             wanted,
             columns=options.columns,
@@ -85,10 +85,10 @@ def main() -> int:
             workers=options.workers,
             progress=not options.quiet,
         )
-        found = mlpbaseline.markdown(mlpbaseline.summarise(outcomes))
+        found = mlp.markdown(mlp.summarise(outcomes))
         print(found)
         if options.out is not None:
-            kept = {**provenance(), **mlpbaseline.to_dict(outcomes)}
+            kept = {**provenance(), **mlp.to_dict(outcomes)}
             write_whole(options.out, json.dumps(kept) + "\n")
         if options.into is not None:
             write_into(options.into, MARKER, found)

@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--folds", type=Path, nargs="+", required=True, help="runs by fold")
     options = parser.parse_args()
 
-    from ser_edge.modelfolder import package  # torch takes seconds to import: not for --help
+    from ser_edge.export.package import package  # torch takes seconds to import: not for --help
 
     try:
         metrics = package(options.final, options.folds, options.out)

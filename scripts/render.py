@@ -14,9 +14,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from ser_edge import recipe
+from ser_edge.config import recipe
 from ser_edge.corpora import CORPORA
-from ser_edge.rendering import render
+from ser_edge.data.render import render
 
 
 def main() -> int:

@@ -92,10 +92,12 @@ def main() -> int:
 
 def evaluated(options: argparse.Namespace) -> int:
     from edge_app.classifier import Classifier
-    from ser_edge import robustness  # torch takes seconds to import: not for --help
+    from ser_edge.evaluation.robustness import (
+        measure,  # torch takes seconds to import: not for --help
+    )
 
     share = {} if options.unknown_share is None else {"unknown_share": options.unknown_share}
-    found = robustness.measure(
+    found = measure.measure(
         options.runs,
         options.sounds,
         Classifier,
@@ -112,15 +114,15 @@ def evaluated(options: argparse.Namespace) -> int:
 
 def tried(options: argparse.Namespace) -> int:
     from edge_app.classifier import Classifier
-    from edge_app.runtime import DeviceError
-    from ser_edge import robustness
+    from edge_app.inference.runtime import DeviceError
+    from ser_edge.evaluation.robustness import measure
 
-    robustness.chosen(options.only)  # before the model is compiled
+    measure.chosen(options.only)  # before the model is compiled
     try:
         ear = Classifier(options.model, options.device or "CPU", options.precision)
     except DeviceError as error:
         raise ValueError(str(error)) from None
-    found = robustness.try_model(
+    found = measure.try_model(
         ear,
         clips=options.clips,
         not_speech=options.not_speech,
@@ -135,13 +137,13 @@ def tried(options: argparse.Namespace) -> int:
 
 def told(found: object, out: Path | None) -> int:
     """Print the tables and what failed, write them where it is wanted."""
-    from ser_edge import robustness, robustnesstables
+    from ser_edge.evaluation.robustness import measure, tables
 
-    assert isinstance(found, robustness.Robustness)
-    print(robustnesstables.markdown(found), end="")
+    assert isinstance(found, measure.Robustness)
+    print(tables.markdown(found), end="")
     if out is not None:
-        robustnesstables.write(found, out)
-        print(f"\nall of it: {out / robustnesstables.JSON}, {out / robustnesstables.MARKDOWN}")
+        tables.write(found, out)
+        print(f"\nall of it: {out / tables.JSON}, {out / tables.MARKDOWN}")
     for problem in found.problems:
         print(f"failed: {problem}", file=sys.stderr)
     return 1 if found.problems else 0

@@ -24,7 +24,7 @@ import importlib.util
 import sys
 
 from edge_app.archive.plan import DEFAULT_SHARD_SIZE, Columns, plan
-from edge_app.archive.running import EXIT_EARLY, ArchiveError, Cluster, only_one, score
+from edge_app.archive.runner import EXIT_EARLY, ArchiveError, Cluster, only_one, score
 from edge_app.archive.scoring import Ear
 from edge_app.archive.storage import Folder, absolute
 from edge_app.commands.options import (
@@ -34,8 +34,8 @@ from edge_app.commands.options import (
     add_answer_options,
     add_model_options,
 )
-from edge_app.profiles import find_profile
-from edge_app.sources import STANDARD_INPUT
+from edge_app.inference.profile_store import find_profile
+from edge_app.inputs import STANDARD_INPUT
 from ser_edge.labels import find_grouping
 
 

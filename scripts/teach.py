@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ser_edge.folds import FOLDS
+from ser_edge.data.splits import FOLDS
 
 
 def main() -> int:
@@ -78,8 +78,8 @@ def main() -> int:
 def frozen(options: argparse.Namespace) -> dict[str, Any]:
     import torch  # takes seconds to import: not for --help
 
-    from ser_edge.bundles import find_bundle
-    from ser_edge.speechteacher import HeadOptions, teach
+    from ser_edge.nets.ssl_bundles import find_bundle
+    from ser_edge.teachers.frozen import HeadOptions, teach
 
     given = {name: getattr(options, name) for name in ("layer", "l2", "parts", "seed")}
     return teach(
@@ -97,7 +97,7 @@ def frozen(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def tuned(options: argparse.Namespace) -> dict[str, Any]:
-    from ser_edge.tunedteacher import teach_tuned
+    from ser_edge.teachers.finetuned import teach_tuned
 
     for name in ("layer", "l2", "seed"):
         if getattr(options, name) is not None:

@@ -25,10 +25,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from ser_edge import recipe
-from ser_edge.folds import FOLDS
-from ser_edge.hardware import add_hardware_options, hardware_of
-from ser_edge.tracking import TrackingError, add_tracking_options, tracking_of
+from ser_edge.config import recipe
+from ser_edge.config.hardware import add_hardware_options, hardware_of
+from ser_edge.config.tracking import TrackingError, add_tracking_options, tracking_of
+from ser_edge.data.splits import FOLDS
 
 
 def main() -> int:
@@ -117,7 +117,7 @@ def main() -> int:
     recipe.add_image_options(parser)
     options = parser.parse_args()
 
-    from ser_edge.training import (  # torch takes seconds to import: not for --help
+    from ser_edge.training.fit import (  # torch takes seconds to import: not for --help
         Ancestry,
         Sources,
         train,

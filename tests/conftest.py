@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ser_edge.melimage import MelImageSpec
+from ser_edge.mel.image import MelImageSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD_IRS = sorted((ROOT / "ir" / "heads").glob("*/*/*.xml"))
@@ -148,8 +148,8 @@ def _own_model_cache(
 @pytest.fixture(autouse=True)
 def _processor_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Precision ``auto`` is the same on every processor here; other processes need it said."""
-    if "ser_edge.trainer" in sys.modules:
-        from ser_edge import trainer
+    if "ser_edge.training.trainer" in sys.modules:
+        from ser_edge.training import trainer
 
         monkeypatch.setattr(trainer, "_processor_has_bf16", lambda: False)
 
@@ -157,7 +157,7 @@ def _processor_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Give the edge app devices of a stand-in: ``faulty(GPU=Fault(how="nan"))``."""
-    from edge_app import devices
+    from edge_app.inference import devices
     from faultydevices import Core
 
     real = devices.new_core
@@ -200,19 +200,19 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small IR with random weights and a manifest: ``<folder>/small/FP16/small.xml``."""
     import torch
 
-    from ser_edge import export
+    from ser_edge.config.recipe import Recipe
     from ser_edge.decision import Calibration
+    from ser_edge.export import convert
     from ser_edge.manifest import Manifest
     from ser_edge.nets import build_net
-    from ser_edge.recipe import Recipe
 
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("small-ir")
     net = build_net(Recipe(width=0.25, dropout=0.0, freq_mask=2, image=SMALL)).eval()
-    export.to_onnx(net, SMALL.shape, folder / "small.onnx")
+    convert.to_onnx(net, SMALL.shape, folder / "small.onnx")
     manifest = Manifest("small", SMALL, Calibration(), corpora=("none",), weights_sha256="0" * 64)
-    model = export.to_openvino(folder / "small.onnx")
-    return export.save_ir(model, folder / "small" / "FP16" / "small.xml", manifest)
+    model = convert.to_openvino(folder / "small.onnx")
+    return convert.save_ir(model, folder / "small" / "FP16" / "small.xml", manifest)
 
 
 def speechlike(seconds: float, rate: int, seed: int = 0) -> np.ndarray:

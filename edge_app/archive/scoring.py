@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO, Final
 
+from edge_app.archive.attempts import Tries
 from edge_app.archive.plan import Clip, Columns, Order, Plan, Planned, values_of
 from edge_app.archive.storage import Folder, NamedBytes, is_uri, open_file, sound_at
-from edge_app.archive.tries import Tries
 from edge_app.classifier import Classifier
-from edge_app.commands.options import source_of
-from edge_app.devices import DeviceError
-from edge_app.models import find_model
-from ser_edge.audio import AudioError
+from edge_app.inference.devices import DeviceError
+from edge_app.inference.model_store import find_model
+from edge_app.inputs import source_of
+from ser_edge.audio.decode import AudioError
 from ser_edge.labels import Grouping
 from ser_edge.manifest import Manifest
-from ser_edge.profile import Profile
+from ser_edge.profiles import Profile
 
 DEVICE_PATIENCE: Final = 3
 """Clips in turn that a device may fail on, each tried twice, before the device is given up."""

@@ -17,8 +17,8 @@ from edge_app.commands.options import (
     make_classifier,
     wrong_usage,
 )
-from edge_app.devices import DeviceError
-from ser_edge.audio import AudioError
+from edge_app.inference.devices import DeviceError
+from ser_edge.audio.decode import AudioError
 
 _DESCRIPTION: Final = """\
 Measure how fast a model is on a device: the network by itself, in the words of OpenVINO's

@@ -7,9 +7,9 @@ import json
 import textwrap
 from typing import Final
 
-from edge_app import devices
 from edge_app.commands.options import EXIT_OK, Commands
-from edge_app.runtime import cache_folder
+from edge_app.inference import devices
+from edge_app.inference.runtime import cache_folder
 
 _DESCRIPTION: Final = """\
 List the devices that OpenVINO sees, with what they compute in, and say what to install for those

@@ -10,20 +10,19 @@ from typing import Any, Final
 
 import numpy as np
 
-from edge_app.answers import Embedding
 from edge_app.commands.options import (
     EXIT_FAILED,
     EXIT_OK,
     Commands,
     add_model_options,
     make_classifier,
-    source_of,
     wrong_usage,
 )
-from edge_app.devices import DeviceError
-from edge_app.models import ModelError
-from edge_app.sources import expand
-from ser_edge.audio import AudioError
+from edge_app.inference.devices import DeviceError
+from edge_app.inference.model_store import ModelError
+from edge_app.inputs import expand, source_of
+from edge_app.results import Embedding
+from ser_edge.audio.decode import AudioError
 from ser_edge.files import whole_file
 
 _DESCRIPTION: Final = """\

@@ -14,13 +14,12 @@ from edge_app.commands.options import (
     add_model_options,
     add_profiles_option,
     make_classifier,
-    source_of,
     wrong_usage,
 )
 from edge_app.enrolment import WHY_SO_MANY, hear, make_profile
-from edge_app.profiles import ProfileError, check_free, profile_path, save_profile
-from edge_app.sources import STANDARD_INPUT, expand
-from ser_edge.profile import MIN_CLIPS
+from edge_app.inference.profile_store import ProfileError, check_free, profile_path, save_profile
+from edge_app.inputs import STANDARD_INPUT, expand, source_of
+from ser_edge.profiles import MIN_CLIPS
 
 _DESCRIPTION: Final = """\
 Keep what the model says of a person's voice on average, so that predict --profile can take it

@@ -14,11 +14,11 @@ from edge_app.commands.options import (
     Commands,
     add_model_options,
     make_classifier,
-    source_of,
     wrong_usage,
 )
-from edge_app.runtime import DeviceError
-from ser_edge.audio import AudioError
+from edge_app.inference.runtime import DeviceError
+from edge_app.inputs import source_of
+from ser_edge.audio.decode import AudioError
 
 _DESCRIPTION: Final = """\
 Draw why a sound got its answer: its mel image, the same with what spoke for the answer in orange
@@ -64,7 +64,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from edge_app import drawing
+    from edge_app.output import explanation_image
 
     out = Path(options.out)
     if out.suffix.lower() != ".png":
@@ -83,12 +83,13 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_FAILED
     except ValueError as error:
         wrong_usage(options, str(error))
-    picture = drawing.draw(found)
+    picture = explanation_image.draw(found)
     try:
         out.write_bytes(picture)
     except OSError as error:
         cause = error.strerror or error
         print(f"{options.command.prog}: error: {options.out}: {cause}", file=sys.stderr)
         return EXIT_FAILED
-    print(drawing.title(found), *drawing.sentences(found), f"drawn: {options.out}", sep="\n")
+    print(explanation_image.title(found), *explanation_image.sentences(found), sep="\n")
+    print(f"drawn: {options.out}")
     return EXIT_OK

@@ -18,13 +18,13 @@ from edge_app.commands.options import (
     make_classifier,
     wrong_usage,
 )
-from edge_app.runtime import DeviceError
-from edge_app.sources import STANDARD_INPUT
-from ser_edge.audio import AudioError
+from edge_app.inference.runtime import DeviceError
+from edge_app.inputs import STANDARD_INPUT
+from ser_edge.audio.decode import AudioError
 
 if TYPE_CHECKING:
-    from edge_app.delivery import Delivery
-    from edge_app.health import HealthAddress
+    from edge_app.live.health import HealthAddress
+    from edge_app.output.delivery import Delivery
 
 _EVERY: Final = ("window", "segment", "change")
 _CLOSE_SECONDS: Final = 1.5  # for what the sinks still hold
@@ -102,9 +102,9 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from edge_app.delivery import open_sinks
-    from edge_app.health import HealthAddress
-    from edge_app.microphone import MicrophoneError
+    from edge_app.live.health import HealthAddress
+    from edge_app.live.microphone import MicrophoneError
+    from edge_app.output.delivery import open_sinks
 
     if options.list_mics:
         return _list_mics(options)
@@ -139,9 +139,9 @@ def _listen(
     wanted: bool,
     address: HealthAddress | None,
 ) -> int:
-    from edge_app.health import HealthServer
-    from edge_app.listening import listen, stopped_by_signals
-    from edge_app.liveview import LiveView
+    from edge_app.live.health import HealthServer
+    from edge_app.live.loop import listen, stopped_by_signals
+    from edge_app.live.view import LiveView
 
     stop = threading.Event()
     view: LiveView | None = None
@@ -181,12 +181,12 @@ def _listen(
 def _source(options: argparse.Namespace, say: Any) -> Any:
     try:
         if options.source == STANDARD_INPUT:
-            from edge_app.soundinput import StandardInput
+            from edge_app.live.sources import StandardInput
 
             if sys.stdin is None:
                 wrong_usage(options, "standard input is closed")
             return StandardInput(sys.stdin.fileno(), options.rate, options.channels)
-        from edge_app.microphone import Microphone
+        from edge_app.live.microphone import Microphone
 
         return Microphone(options.source, options.rate, say)
     except ValueError as error:
@@ -194,7 +194,7 @@ def _source(options: argparse.Namespace, say: Any) -> Any:
 
 
 def _list_mics(options: argparse.Namespace) -> int:
-    from edge_app.microphone import MicrophoneError, microphones
+    from edge_app.live.microphone import MicrophoneError, microphones
 
     try:
         found = microphones()

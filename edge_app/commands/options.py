@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
-from edge_app.ahead import cores
 from edge_app.classifier import Classifier
-from edge_app.devices import HINTS
-from edge_app.endpoint import (
+from edge_app.inference.devices import HINTS
+from edge_app.inference.model_store import DEFAULT_MODEL
+from edge_app.inference.profile_store import find_profile
+from edge_app.inference.runtime import DeviceError
+from edge_app.language.llm_client import (
     DEFAULT_SECONDS,
     KEY_VARIABLE,
     MODEL_VARIABLE,
     URL_VARIABLE,
     endpoint_from_environment,
 )
-from edge_app.models import DEFAULT_MODEL
-from edge_app.profiles import find_profile
-from edge_app.runtime import DeviceError
-from edge_app.sources import STANDARD_INPUT
-from ser_edge.audio import AudioError
+from edge_app.threads import cores
 from ser_edge.labels import GROUPINGS
 from ser_edge.manifest import PRECISIONS
 
 if TYPE_CHECKING:
-    from edge_app.interpretation import Interpreter
-    from edge_app.transcription import Transcriber
+    from edge_app.language.interpretation import Interpreter
+    from edge_app.language.transcription import Transcriber
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What ``add`` of a command takes: argparse's collection of commands."""
@@ -139,7 +135,7 @@ def make_transcriber(options: argparse.Namespace, threads: int | None) -> Transc
         if options.language is not None:
             wrong_usage(options, "--language goes with --transcribe")
         return None
-    from edge_app.transcription import Transcriber
+    from edge_app.language.transcription import Transcriber
 
     try:
         return Transcriber(
@@ -155,7 +151,7 @@ def make_transcriber(options: argparse.Namespace, threads: int | None) -> Transc
 
 def make_interpreter(options: argparse.Namespace) -> Interpreter:
     """Asks the endpoint that the environment names, if it names one."""
-    from edge_app.interpretation import Interpreter
+    from edge_app.language.interpretation import Interpreter
 
     try:
         return Interpreter(endpoint_from_environment(options.interpret_seconds))
@@ -192,20 +188,3 @@ def make_classifier(options: argparse.Namespace) -> Classifier:
         )
     except (ValueError, DeviceError) as error:  # ModelError is a ValueError
         wrong_usage(options, str(error))  # exits with 2
-
-
-def source_of(name: str) -> str | BinaryIO:
-    """A name from :func:`edge_app.sources.expand` -> what the classifier takes.
-
-    Raises
-    ------
-    AudioError
-        A folder without sound, or a closed standard input.
-    """
-    if name == STANDARD_INPUT:
-        if sys.stdin is None:
-            raise AudioError(name, "standard input is closed")
-        return sys.stdin.buffer
-    if os.path.isdir(name):
-        raise AudioError(name, "there is no sound in this folder")
-    return name

@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from edge_app.answers import Prediction
 from edge_app.classifier import Classifier
 from edge_app.commands.options import (
     EXIT_FAILED,
@@ -23,16 +22,16 @@ from edge_app.commands.options import (
     make_classifier,
     make_interpreter,
     make_transcriber,
-    source_of,
     wrong_usage,
 )
-from edge_app.progress import Bar
-from edge_app.sinks import ONE_SOUND, SINKS, Sink
-from edge_app.sources import PICTURE_SUFFIXES, STANDARD_INPUT, expand
-from ser_edge import audio
+from edge_app.commands.progress import Bar
+from edge_app.inputs import PICTURE_SUFFIXES, STANDARD_INPUT, expand, source_of
+from edge_app.output.answer_formats import ONE_SOUND, SINKS, Sink
+from edge_app.results import Prediction
+from ser_edge.audio import decode
 
 if TYPE_CHECKING:
-    from edge_app.words import Wording, Words
+    from edge_app.language.annotations import Wording, Words
 
 _DESCRIPTION: Final = """\
 Say which emotion is heard in sounds. One answer a sound; a sound that fails gives an error line
@@ -103,7 +102,7 @@ def _wording(options: argparse.Namespace) -> Wording | None:
     interpreter = make_interpreter(options) if options.interpret else None
     if transcriber is None and interpreter is None:
         return None
-    from edge_app.words import Wording
+    from edge_app.language.annotations import Wording
 
     return Wording(transcriber, interpreter)
 
@@ -124,7 +123,7 @@ def _predict_all(
         if isinstance(found, str):
             return bar.open(found)
         if wording is not None:
-            found = held.enter_context(audio.opened(found, audio.source_name(found)))
+            found = held.enter_context(decode.opened(found, decode.source_name(found)))
             twice[name] = found
         return found
 
@@ -148,7 +147,7 @@ def _predict_all(
             bar.done(name)
             if isinstance(answer, Prediction):
                 if name in twice:  # it was heard from a copy
-                    answer = replace(answer, file=audio.source_name(sys.stdin.buffer))
+                    answer = replace(answer, file=decode.source_name(sys.stdin.buffer))
                 sink.answer(answer, told(name, answer))
             else:
                 sink.error(name, str(answer))

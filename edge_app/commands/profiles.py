@@ -13,7 +13,12 @@ from edge_app.commands.options import (
     add_profiles_option,
     wrong_usage,
 )
-from edge_app.profiles import ProfileError, profile_files, profiles_folder, read_profile
+from edge_app.inference.profile_store import (
+    ProfileError,
+    profile_files,
+    profiles_folder,
+    read_profile,
+)
 
 _DESCRIPTION: Final = """\
 List the profiles of persons that edge-app enroll has made.

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_app.ahead import cores
 from edge_app.commands.options import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -26,6 +25,7 @@ from edge_app.commands.options import (
     make_transcriber,
     wrong_usage,
 )
+from edge_app.threads import cores
 
 if TYPE_CHECKING:
     from edge_app.server.settings import ServerSettings
@@ -110,7 +110,7 @@ def add(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     try:
         from edge_app.server.app import create_app
-        from edge_app.server.running import bind, run
+        from edge_app.server.lifecycle import bind, run
         from edge_app.server.settings import is_loopback
     except ModuleNotFoundError as error:
         wrong_usage(options, f"this needs the extra serve: pip install 'ser-edge[serve]' ({error})")

@@ -13,18 +13,19 @@ from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from edge_app.answers import Prediction
 from edge_app.classifier import Classifier
-from edge_app.interpretation import Interpreter
-from edge_app.models import model_names
-from edge_app.runtime import DeviceError
+from edge_app.inference.model_store import model_names
+from edge_app.inference.runtime import DeviceError
+from edge_app.language.annotations import Missing, Words
+from edge_app.language.interpretation import Interpreter
+from edge_app.language.transcription import Transcriber
+from edge_app.results import Prediction
 from edge_app.server import schemas
+from edge_app.server.access import Guard
+from edge_app.server.admission import Gate, Place
+from edge_app.server.annotations import WordService
 from edge_app.server.assets import Asset, read_assets
-from edge_app.server.guard import Guard
-from edge_app.server.inference import Engine, MakeLive, make_live, stopping
-from edge_app.server.limits import Gate, Place
-from edge_app.server.metrics import CONTENT_TYPE, Measured, Metrics
-from edge_app.server.refusals import (
+from edge_app.server.errors import (
     AsgiApp,
     ClientGoneError,
     ErrorResponse,
@@ -33,14 +34,13 @@ from edge_app.server.refusals import (
     Scope,
     Send,
 )
+from edge_app.server.inference import Engine, MakeLive, make_live, stopping
+from edge_app.server.metrics import CONTENT_TYPE, Measured, Metrics
 from edge_app.server.settings import ServerSettings
 from edge_app.server.streams import Streams
 from edge_app.server.uploads import Upload, read_upload
-from edge_app.server.words import WordService
-from edge_app.transcription import Transcriber
-from edge_app.words import Missing, Words
 from ser_edge import __version__
-from ser_edge.audio import AudioError, sound_suffixes
+from ser_edge.audio.decode import AudioError, sound_suffixes
 from ser_edge.labels import GROUPINGS
 
 _LOG = logging.getLogger("edge_app.server")
@@ -227,7 +227,7 @@ def create_app(
     classifier : Classifier
     settings : ServerSettings
     live : function
-        Makes what listens to a stream; :class:`edge_app.live.Live` unless told.
+        Makes what listens to a stream; :class:`edge_app.live.session.Live` unless told.
     transcriber, interpreter
         As :class:`Served` takes them.
 

@@ -15,16 +15,16 @@ from typing import Any, Final, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.answers import SILENCE, Event, Prediction
 from edge_app.classifier import Classifier
-from edge_app.devices import DeviceError
-from edge_app.live import Live
-from edge_app.server.limits import Place
-from edge_app.server.refusals import ClientGoneError, RefusedError
+from edge_app.inference.devices import DeviceError
+from edge_app.live.session import Live
+from edge_app.results import SILENCE, Event, Prediction
+from edge_app.server.admission import Place
+from edge_app.server.errors import ClientGoneError, RefusedError
 from edge_app.server.settings import ServerSettings
 from edge_app.server.uploads import Upload
-from ser_edge import audio
-from ser_edge.melimage import UInt8, mel_image
+from ser_edge.audio import decode
+from ser_edge.mel.image import UInt8, mel_image
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ _LAST_SECONDS: Final = 0.5  # for answers that are almost there when the server 
 
 
 class LiveLike(Protocol):
-    """What a stream needs of :class:`edge_app.live.Live`."""
+    """What a stream needs of :class:`edge_app.live.session.Live`."""
 
     image: UInt8 | None
 
@@ -239,19 +239,19 @@ class Engine:
         from PIL import Image
 
         spec = self.classifier.manifest.spec
-        windows = audio.windows([self._decode(upload, job)], spec.window_samples, spec.hop_samples)
+        windows = decode.windows([self._decode(upload, job)], spec.window_samples, spec.hop_samples)
         window = min(windows, key=lambda w: abs(w.start / spec.sample_rate - start))
         file = io.BytesIO()
         Image.fromarray(mel_image(window.waveform, spec)).save(file, "PNG")
         return file.getvalue()
 
-    def _decode(self, upload: Upload, job: _Job) -> audio.Float32:
+    def _decode(self, upload: Upload, job: _Job) -> decode.Float32:
         """The whole sound, unless it turns out too long, too slow, or nobody waits any more."""
         rate = self.classifier.manifest.spec.sample_rate
         most = self._settings.sound_seconds
-        blocks: list[audio.Float32] = []
+        blocks: list[decode.Float32] = []
         samples = 0
-        for block in audio.read_blocks(upload, rate):
+        for block in decode.read_blocks(upload, rate):
             if job.stopped.is_set():
                 raise ClientGoneError
             if time.monotonic() > job.end:
@@ -268,8 +268,8 @@ class Engine:
 def _renamed(work: Callable[[], Prediction], name: str) -> Prediction:
     try:
         return work()
-    except audio.AudioError as error:
-        raise audio.AudioError(name, error.cause) from None
+    except decode.AudioError as error:
+        raise decode.AudioError(name, error.cause) from None
 
 
 def _too_slow(settings: ServerSettings) -> RefusedError:

@@ -16,7 +16,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from edge_app.server.refusals import AsgiApp, Message, Receive, Scope, Send
+from edge_app.server.errors import AsgiApp, Message, Receive, Scope, Send
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_PLAIN_0_0_4
 

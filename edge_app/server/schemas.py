@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from edge_app.answers import Prediction
-from edge_app.interpretation import FROM_SCORES, NO_MODEL
-from edge_app.server.words import NO_TRANSCRIBER
-from edge_app.words import Words
+from edge_app.language.annotations import Words
+from edge_app.language.interpretation import FROM_SCORES, NO_MODEL
+from edge_app.results import Prediction
+from edge_app.server.annotations import NO_TRANSCRIBER
 
 _SCORES: Final = {
     "neutral": 0.06,

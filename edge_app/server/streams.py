@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from edge_app.answers import Event
-from edge_app.runtime import DeviceError
+from edge_app.inference.runtime import DeviceError
+from edge_app.results import Event
+from edge_app.server.errors import RefusedError
 from edge_app.server.inference import Engine, LiveLike
 from edge_app.server.metrics import Metrics
-from edge_app.server.refusals import RefusedError
 from edge_app.server.settings import ServerSettings
-from ser_edge.audio import MAX_RATE, MIN_RATE, AudioError
+from ser_edge.audio.decode import MAX_RATE, MIN_RATE, AudioError
 
 SUBPROTOCOL: Final = "ser-edge"
 END: Final = "end"

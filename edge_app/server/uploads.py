@@ -15,11 +15,11 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from edge_app.server.limits import Place, harmless_name
-from edge_app.server.refusals import ClientGoneError, RefusedError
+from edge_app.server.admission import Place, harmless_name
+from edge_app.server.errors import ClientGoneError, RefusedError
 from edge_app.server.settings import ServerSettings
-from ser_edge.audio import media_installed
-from ser_edge.headers import container_of
+from ser_edge.audio.containers import container_of
+from ser_edge.audio.decode import media_installed
 
 FIELD: Final = "file"
 SOUNDS: Final = "WAV, FLAC, Ogg Vorbis or Opus, MP3"

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from tqdm import tqdm
 
-from ser_edge.audio import AudioError, levels, load_stored
+from ser_edge.audio.decode import AudioError, levels, load_stored
 from ser_edge.corpora import CORPORA
 from ser_edge.corpora.base import Problem, Scan, Utterance
 from ser_edge.decision import SILENCE_DB

@@ -9,7 +9,7 @@ from ser_edge.corpora import CORPORA
 from ser_edge.emotions import CORPUS_EMOTIONS, EMOTIONS, WITHOUT_PLACE
 
 TABLE: Final = "corpora"
-"""Name of the table in a document (:mod:`ser_edge.documents`)."""
+"""Name of the table in a document (:mod:`ser_edge.reports.documents`)."""
 
 
 def to_dict() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from torch import nn
 
+from ser_edge.config.recipe import Recipe
 from ser_edge.emotions import EMOTIONS
 from ser_edge.nets.compact import build_compact
 from ser_edge.nets.heads import (
@@ -20,8 +21,7 @@ from ser_edge.nets.heads import (
     build_bilstm_bigru_attention,
     build_multihead_bilstm_bigru,
 )
-from ser_edge.nets.zoo import build_zoo_net, zoo_names
-from ser_edge.recipe import Recipe
+from ser_edge.nets.torchvision import build_zoo_net, zoo_names
 
 NETS: Final[Mapping[str, Callable[[Recipe, int], nn.Module]]] = MappingProxyType(
     {

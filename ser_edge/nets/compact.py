@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from ser_edge.recipe import Recipe
+from ser_edge.config.recipe import Recipe
 
 
 class Head(nn.Module):
@@ -119,7 +119,8 @@ class CompactNet(nn.Module):
         Moments are weighed by attention, not equally, before they are averaged.
     gate : bool
         Logits are multiplied by how likely there is speech at all, so that without any all scores
-        are the same. Open until :func:`ser_edge.gate.fit_gate` has fitted it; no training moves it.
+        are the same. Open until :func:`ser_edge.training.nonspeech_head.fit_gate` has fitted it;
+            no training moves it.
     head : callable, optional
         Number of channels -> what pools the feature maps in place of mean (or attention) and
         maximum.

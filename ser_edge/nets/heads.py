@@ -16,8 +16,8 @@ from typing import Final
 import torch
 from torch import nn
 
+from ser_edge.config.recipe import Recipe
 from ser_edge.nets.compact import Head, build_compact
-from ser_edge.recipe import Recipe
 
 HIDDEN: Final = 64
 """State of a recurrent layer, each way."""

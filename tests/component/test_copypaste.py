@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from conftest import ROOT, SMALL
-from ser_edge import learner, training
-from ser_edge.copypaste import copypaste, heard
+from ser_edge.config.hardware import Hardware
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
+from ser_edge.data.copypaste import copypaste, heard
+from ser_edge.data.render import render
 from ser_edge.emotions import EMOTIONS, emotion_index
-from ser_edge.hardware import Hardware
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import render
-from ser_edge.scoring import load_net
+from ser_edge.runs.inference import load_net
+from ser_edge.training import fit as training
+from ser_edge.training import image_module
 
 NEUTRAL, HAPPY, SAD = (emotion_index(name) for name in ("neutral", "happy", "sad"))
 RECIPE = Recipe(
@@ -111,9 +112,9 @@ def test_targets_follow_the_pictures(images, monkeypatch):
         seen["targets"] = targets
         return pictures, targets
 
-    monkeypatch.setattr(learner, "mixup", mixup)
-    from ser_edge.adversary import Adversary
+    monkeypatch.setattr(image_module, "mixup", mixup)
     from ser_edge.nets import build_net
+    from ser_edge.training.speaker_adversary import Adversary
 
     wide = SMALL.shape[1]
     batch = torch.zeros(3, 1, *SMALL.shape, dtype=torch.uint8)
@@ -121,9 +122,9 @@ def test_targets_follow_the_pictures(images, monkeypatch):
     recipe = replace(RECIPE, copypaste=1.0, distill=0.5, adversarial=0.1)
     net = build_net(recipe)
     soft = torch.rand(3, len(EMOTIONS))
-    module = learner.Learner(
+    module = image_module.Learner(
         recipe, net, (), torch.ones(8), "",
-        lessons=learner.Lessons(soft=soft, speakers=torch.arange(3)),
+        lessons=image_module.Lessons(soft=soft, speakers=torch.arange(3)),
         adversary=Adversary(net.classify.in_features, 3),
     )  # fmt: skip
     module.log = lambda *_, **__: None  # type: ignore[method-assign]

@@ -10,13 +10,13 @@ import pytest
 import soundfile
 
 from conftest import ROOT, SMALL, speechlike
-from ser_edge import crosscorpus
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
-from ser_edge.crosscorpus import Trained, cross, crossing, read_trained, runs_below
+from ser_edge.data.render import render
 from ser_edge.emotions import EMOTIONS
-from ser_edge.evaluation import ClipPrediction, read_predictions
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import render
+from ser_edge.evaluation import crosscorpus
+from ser_edge.evaluation.crosscorpus import Trained, cross, crossing, read_trained, runs_below
+from ser_edge.metrics.classification import ClipPrediction, read_predictions
 
 RECIPE = Recipe(name="tiny", width=0.25, freq_mask=2, image=SMALL)
 TRAINED = Trained(Path("run"), ("ravdess",), EMOTIONS, frozenset())

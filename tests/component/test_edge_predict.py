@@ -18,13 +18,13 @@ import soundfile
 from conftest import ROOT, SAMPLES, SMALL, speechlike
 from edge_app import AudioError, Classifier, ModelError, Prediction
 from edge_app.cli import main
-from edge_app.runtime import DeviceError
-from edge_app.sources import expand
+from edge_app.inference.runtime import DeviceError
+from edge_app.inputs import expand
 from faultydevices import Fault
-from ser_edge import audio
+from ser_edge.audio import decode
+from ser_edge.data.render import png_bytes
 from ser_edge.emotions import EMOTIONS
-from ser_edge.melimage import mel_image
-from ser_edge.rendering import png_bytes
+from ser_edge.mel.image import mel_image
 
 SCHEMA = [
     "file", "emotion", "confidence", "scores", "duration", "device", "model", "profile", "windows",
@@ -127,11 +127,11 @@ def test_silence_is_unknown_with_even_scores(small, tmp_path):
 @pytest.mark.unit
 def test_segments_of_a_file_are_those_of_the_stream():
     """The shipped model on a recording with two pauses, as a file and as a microphone's sound."""
-    from edge_app.live import Live
+    from edge_app.live.session import Live
 
     classifier = Classifier()
     pause = np.zeros(3 * 16_000, dtype=np.float32)
-    sound = np.concatenate([pause, audio.load(ROOT / "samples" / "man-long.ogg", 16_000), pause])
+    sound = np.concatenate([pause, decode.load(ROOT / "samples" / "man-long.ogg", 16_000), pause])
     found = classifier.predict(sound, rate=16_000).segments
     live = Live(classifier, 16_000)
     events = [*live.feed(sound), *live.finish()]
@@ -156,9 +156,9 @@ def test_silence_around_speech_does_not_count(small, tmp_path):
 
 
 def test_a_mel_image_gives_what_its_sound_gives(small, clip, tmp_path):
-    from ser_edge import audio
+    from ser_edge.audio import decode
 
-    image = mel_image(audio.load(clip, SMALL.sample_rate), SMALL)
+    image = mel_image(decode.load(clip, SMALL.sample_rate), SMALL)
     (tmp_path / "clip.png").write_bytes(png_bytes(image))
     answer = small.predict(tmp_path / "clip.png")
     assert answer.scores == pytest.approx(small.predict(clip).scores, abs=1e-6)
@@ -396,19 +396,19 @@ def test_the_shipped_model_is_what_its_folder_says():
 
 @pytest.mark.unit
 def test_the_shipped_figures_can_be_recomputed():
-    from ser_edge import evaluation
+    from ser_edge.metrics import classification
 
     folder = ROOT / "models" / "compact"
     metrics = json.loads((folder / "metrics.json").read_text())
-    predictions = evaluation.read_predictions(folder / "predictions.csv")
+    predictions = classification.read_predictions(folder / "predictions.csv")
     for key, entry in metrics["folds"].items():
         fold = key.split(",")[0].removeprefix("fold ")
         tested = [p for p in predictions if p.part == "test" and p.fold == fold]
         assert {p.speaker for p in tested} == set(entry["speakers"]["test"])
-        assert evaluation.figures(tested)["uar"] == entry["figures"]["uar"]
+        assert classification.figures(tested)["uar"] == entry["figures"]["uar"]
     tested = [p for p in predictions if p.part == "test"]
-    coarser = evaluation.group_figures(tested, metrics["calibration"]["temperature"])
-    assert evaluation.by_labels(coarser) == metrics["pooled_test_by_labels"]
+    coarser = classification.group_figures(tested, metrics["calibration"]["temperature"])
+    assert classification.by_labels(coarser) == metrics["pooled_test_by_labels"]
     tables = (folder / "figures.md").read_text()
     for found in coarser:
         row = next(line for line in tables.splitlines() if line.startswith(f"| `{found.labels}`"))

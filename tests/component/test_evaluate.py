@@ -17,17 +17,21 @@ import pytest
 import soundfile
 
 from conftest import ROOT, SMALL, speechlike
-from ser_edge import edgescores, evaluation, learner, runs, study, training
-from ser_edge.audio import AudioError
-from ser_edge.calibration import fit_calibration
+from ser_edge.audio.decode import AudioError
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
+from ser_edge.data.render import read_index, render
+from ser_edge.data.splits import divide
 from ser_edge.decision import decide, softmax
 from ser_edge.emotions import EMOTIONS
-from ser_edge.evaluation import ClipPrediction, predictions_csv, read_predictions
-from ser_edge.folds import divide
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import read_index, render
-from ser_edge.training import Result
+from ser_edge.evaluation import crossval, edge
+from ser_edge.metrics import classification
+from ser_edge.metrics.calibration import fit_calibration
+from ser_edge.metrics.classification import ClipPrediction, predictions_csv, read_predictions
+from ser_edge.runs import record as runs
+from ser_edge.training import fit as training
+from ser_edge.training import image_module
+from ser_edge.training.fit import Result
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=2, batch_size=8, dropout=0.0, freq_mask=2, time_mask=10,
@@ -110,7 +114,7 @@ class FakeTraining:
                     )
                 )  # fmt: skip
         figures = {
-            part: evaluation.figures([p for p in made if p.part == part])
+            part: classification.figures([p for p in made if p.part == part])
             for part in ("validation", "test")
         }
         (out / "predictions.csv").write_text(predictions_csv(made))
@@ -248,18 +252,18 @@ def test_a_broken_off_run_goes_on_from_its_checkpoint(images, tmp_path, monkeypa
     """With the real training: the epoch before the break is not trained again."""
     epochs: list[int] = []
 
-    def counted(module: learner.Learner) -> None:
+    def counted(module: image_module.Learner) -> None:
         epochs.append(module.current_epoch)
         if len(epochs) == 2:
             raise RuntimeError("out of memory\nand a long story")
 
-    start = learner.Learner.on_train_epoch_start
+    start = image_module.Learner.on_train_epoch_start
     monkeypatch.setattr(
-        learner.Learner, "on_train_epoch_start", lambda self: (start(self), counted(self))[0]
+        image_module.Learner, "on_train_epoch_start", lambda self: (start(self), counted(self))[0]
     )
 
-    def run() -> study.Study:
-        found = study.evaluate(
+    def run() -> crossval.Study:
+        found = crossval.evaluate(
             images, tmp_path / "runs", replace(RECIPE, epochs=3), folds=["1"], progress=False
         )
         assert found is not None
@@ -317,9 +321,9 @@ def test_choices_come_from_validation_and_figures_from_the_test(
     assert metrics["calibration"]["temperature"] == wanted.temperature
     assert metrics["calibration"]["threshold"] == wanted.threshold
     tested = [p for p in made if p.part == "test"]
-    assert metrics["pooled_test"] == evaluation.figures(tested, wanted.temperature)
-    coarser = evaluation.group_figures(tested, wanted.temperature)
-    assert metrics["pooled_test_by_labels"] == evaluation.by_labels(coarser)
+    assert metrics["pooled_test"] == classification.figures(tested, wanted.temperature)
+    coarser = classification.group_figures(tested, wanted.temperature)
+    assert metrics["pooled_test_by_labels"] == classification.by_labels(coarser)
     unknown = [p for p in tested if decide(p.logits, wanted).emotion == "unknown"]
     assert metrics["pooled_test_with_threshold"]["unknown"] == len(unknown)
     leaky = metrics["leaky_random_split"]
@@ -356,11 +360,11 @@ def test_a_sound_that_fails_on_the_edge_is_tried_again(fake, images, corpus, tmp
     def exported(run: runs.Run, *_: object) -> Path:
         return run.folder / "edge" / str(_[-1]) / "tiny.xml"
 
-    monkeypatch.setattr(edgescores, "_exported", exported)
+    monkeypatch.setattr(edge, "_exported", exported)
     bad = "03-01-04-01-01-01-01"
 
-    def run() -> study.Study:
-        found = study.evaluate(
+    def run() -> crossval.Study:
+        found = crossval.evaluate(
             images, tmp_path / "runs", RECIPE, folds=["1"], sounds=[corpus],
             classifier=StubClassifier, progress=False,
         )  # fmt: skip
@@ -521,11 +525,11 @@ def test_names_that_are_no_text_are_written_all_the_same(call, small_model, reco
 
 def test_every_fold_is_taught_by_its_own_fold_of_another_evaluation(images, tmp_path, one_thread):
     recipe = replace(RECIPE, epochs=1)
-    study.evaluate(images, tmp_path / "first", recipe, folds=["1", "2"], progress=False)
+    crossval.evaluate(images, tmp_path / "first", recipe, folds=["1", "2"], progress=False)
     taught = replace(recipe, distill=0.5)
     with pytest.raises(ValueError, match="distill"):
-        study.evaluate(images, tmp_path / "none", taught, folds=["1"], progress=False)
-    study.evaluate(
+        crossval.evaluate(images, tmp_path / "none", taught, folds=["1"], progress=False)
+    crossval.evaluate(
         images, tmp_path / "second", taught, folds=["1", "2"], teachers=[tmp_path / "first"],
         progress=False,
     )  # fmt: skip

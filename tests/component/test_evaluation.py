@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from ser_edge import evaluation
 from ser_edge.decision import Calibration, decide
 from ser_edge.emotions import EMOTIONS
-from ser_edge.evaluation import ClipPrediction
 from ser_edge.labels import GROUPINGS
+from ser_edge.metrics import classification
+from ser_edge.metrics.classification import ClipPrediction
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def predictions() -> list[ClipPrediction]:
 
 
 def test_figures_are_scikit_learns(predictions):
-    found = evaluation.figures(predictions)
+    found = classification.figures(predictions)
     truth = [p.emotion for p in predictions]
     guess = [p.predicted for p in predictions]
     assert found["clips"] == 300
@@ -41,25 +41,25 @@ def test_figures_are_scikit_learns(predictions):
     np.testing.assert_array_equal(
         found["confusion"], metrics.confusion_matrix(truth, guess, labels=list(EMOTIONS))
     )
-    scores = evaluation.softmax([p.logits for p in predictions])
+    scores = classification.softmax([p.logits for p in predictions])
     assert found["nll"] == pytest.approx(
         metrics.log_loss([EMOTIONS.index(t) for t in truth], scores, labels=range(8)), abs=1e-4
     )
     men = [p for p in predictions if p.sex == "male"]
-    assert found["uar_by_sex"]["male"] == evaluation.figures(men)["uar"]
+    assert found["uar_by_sex"]["male"] == classification.figures(men)["uar"]
 
 
 def test_ece_by_hand():
     scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
     truth = np.array([0, 1, 0, 0])
     # Bin of 0.9: half right, off by 0.4; bin of 0.6: all right, off by 0.4.
-    assert evaluation.expected_calibration_error(scores, truth) == pytest.approx(0.4)
+    assert classification.expected_calibration_error(scores, truth) == pytest.approx(0.4)
 
 
 def test_csv_and_back(predictions, tmp_path):
     path = tmp_path / "predictions.csv"
-    path.write_text(evaluation.predictions_csv(predictions))
-    assert evaluation.read_predictions(path) == predictions
+    path.write_text(classification.predictions_csv(predictions))
+    assert classification.read_predictions(path) == predictions
 
 
 @pytest.mark.parametrize("content", [None, "a,b\n1,2\n", "part,fold\nx"])
@@ -68,24 +68,24 @@ def test_other_files_are_refused_by_name(tmp_path, content):
     if content is not None:
         path.write_text(content)
     with pytest.raises(ValueError, match=r"predictions\.csv"):
-        evaluation.read_predictions(path)
+        classification.read_predictions(path)
 
 
 def test_windows_are_pooled_as_on_the_edge():
     logits = np.array([[1.0, 0], [0, 1], [4, 0]])
-    pooled = evaluation.pool_windows(logits, [1, 2], [1.0, 1.0, 3.0])
+    pooled = classification.pool_windows(logits, [1, 2], [1.0, 1.0, 3.0])
     np.testing.assert_allclose(pooled, [[1, 0], [3, 0.25]])
 
 
 def test_no_predictions():
     with pytest.raises(ValueError, match="no prediction"):
-        evaluation.figures([])
+        classification.figures([])
 
 
 @pytest.mark.parametrize("name", GROUPINGS)
 def test_figures_of_coarser_labels_are_scikit_learns(predictions, name):
     grouping, temperature = GROUPINGS[name], 0.7
-    (found,) = evaluation.group_figures(predictions, temperature, [grouping])
+    (found,) = classification.group_figures(predictions, temperature, [grouping])
     # Answered as the edge app answers, clip by clip.
     answers = [grouping.regroup(decide(p.logits, Calibration(temperature))) for p in predictions]
     guess = [answer.emotion for answer in answers]
@@ -110,12 +110,13 @@ def test_figures_of_coarser_labels_are_scikit_learns(predictions, name):
 
 def test_groups_that_do_not_occur_are_no_chance(predictions):
     calm = [p for p in predictions if p.emotion in ("calm", "sad")]
-    found = evaluation.by_labels(evaluation.group_figures(calm))
+    found = classification.by_labels(classification.group_figures(calm))
     assert found["4"]["groups"] == ["neutral", "sad"]
     assert found["valence"]["chance"] == 0.5
     surprised = [p for p in predictions if p.emotion == "surprised"]
     assert (
-        evaluation.by_labels(evaluation.group_figures(surprised))["6"]["uar_without_other"] is None
+        classification.by_labels(classification.group_figures(surprised))["6"]["uar_without_other"]
+        is None
     )
     with pytest.raises(ValueError, match="no prediction"):
-        evaluation.group_figures([])
+        classification.group_figures([])

@@ -18,14 +18,14 @@ import pytest
 import yaml
 
 from conftest import ROOT, SMALL, Done
-from ser_edge import jobqueue
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
+from ser_edge.data.render import render
 from ser_edge.emotions import EMOTIONS
-from ser_edge.evaluation import ClipPrediction, predictions_csv
-from ser_edge.experiments import jobs_of, read_experiments
-from ser_edge.experimentstable import BEGIN, END
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import render
+from ser_edge.experiments import queue as jobqueue
+from ser_edge.experiments.plan import jobs_of, read_experiments
+from ser_edge.experiments.table import BEGIN, END
+from ser_edge.metrics.classification import ClipPrediction, predictions_csv
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=1, batch_size=8, dropout=0.0, freq_mask=2, time_mask=10,

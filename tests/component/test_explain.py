@@ -16,12 +16,14 @@ import soundfile
 from PIL import Image, ImageFont
 
 from conftest import SMALL, speechlike
-from edge_app import AudioError, Classifier, drawing, explanation
+from edge_app import AudioError, Classifier
 from edge_app.cli import main
-from edge_app.explanation import Explanation, find_spot, log_odds, occlude, patches
+from edge_app.inference import occlusion
+from edge_app.inference.occlusion import Explanation, find_spot, log_odds, occlude, patches
+from edge_app.output import explanation_image
 from ser_edge.decision import softmax
 from ser_edge.emotions import EMOTIONS
-from ser_edge.melimage import MelImageSpec
+from ser_edge.mel.image import MelImageSpec
 
 HAPPY = EMOTIONS.index("happy")
 
@@ -43,16 +45,16 @@ def small(small_model: Path) -> Classifier:
 @pytest.fixture(scope="module")
 def found(small: Classifier) -> Explanation:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(explanation, "PATCH_BANDS", 4)
-        patch.setattr(explanation, "PATCH_SECONDS", 0.5)
+        patch.setattr(occlusion, "PATCH_BANDS", 4)
+        patch.setattr(occlusion, "PATCH_SECONDS", 0.5)
         return small.explain(speechlike(3.0, 16_000), 16_000)
 
 
 @pytest.fixture
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dozen patches, where it does not matter what they find."""
-    monkeypatch.setattr(explanation, "PATCH_BANDS", 2)
-    monkeypatch.setattr(explanation, "PATCH_SECONDS", 2.0)
+    monkeypatch.setattr(occlusion, "PATCH_BANDS", 2)
+    monkeypatch.setattr(occlusion, "PATCH_SECONDS", 2.0)
 
 
 @pytest.fixture
@@ -225,8 +227,13 @@ def opened(png: bytes) -> np.ndarray:
 
 def plot(points: np.ndarray, number: int) -> np.ndarray:
     """One of the two plots: the mel image, and the one with the heat."""
-    left, top = drawing._LEFT, drawing._TOP + 22 + number * (drawing._PLOT[1] + drawing._GAP)
-    return points[top : top + drawing._PLOT[1], left : left + drawing._PLOT[0]]
+    left, top = (
+        explanation_image._LEFT,
+        explanation_image._TOP
+        + 22
+        + number * (explanation_image._PLOT[1] + explanation_image._GAP),
+    )
+    return points[top : top + explanation_image._PLOT[1], left : left + explanation_image._PLOT[0]]
 
 
 def test_low_sounds_lie_at_the_bottom_and_heat_where_it_belongs(found):
@@ -235,7 +242,7 @@ def test_low_sounds_lie_at_the_bottom_and_heat_where_it_belongs(found):
     heat = np.zeros(SMALL.shape)
     heat[:4, :60], heat[12:, 60:] = 1.0, -1.0
     made = replace(found, image=image, heat=heat, most_for=None, most_against=None)
-    points = opened(drawing.draw(made))
+    points = opened(explanation_image.draw(made))
     bright = plot(points, 0).sum(axis=-1)
     high, wide = bright.shape
     assert bright[-20:, :200].mean() > 3 * bright[:20].mean()
@@ -249,9 +256,9 @@ def test_low_sounds_lie_at_the_bottom_and_heat_where_it_belongs(found):
 
 def test_a_weak_heat_is_not_drawn_as_a_strong_one(found):
     weak = replace(found, heat=found.heat * 1e-3, most_for=None, most_against=None)
-    over = plot(opened(drawing.draw(weak)), 1)
+    over = plot(opened(explanation_image.draw(weak)), 1)
     assert np.ptp(over, axis=-1).max() < 16
-    assert drawing.sentences(weak) == (
+    assert explanation_image.sentences(weak) == (
         f"No single part of it weighs much for or against {found.emotion}.",
     )
 
@@ -259,18 +266,18 @@ def test_a_weak_heat_is_not_drawn_as_a_strong_one(found):
 @pytest.mark.parametrize("hz", [100, 500, 1000, 4000])
 def test_marks_of_pitch_lie_on_the_band_of_that_pitch(found, hz):
     """A tone lights up one band; the mark of its pitch is at that height."""
-    from ser_edge.melimage import mel_image
+    from ser_edge.mel.image import mel_image
 
     tone = np.sin(2 * np.pi * hz * np.arange(80_000) / 16_000)
     spec = MelImageSpec()
     band = mel_image(tone, spec)[:, 100].argmax()
-    view = drawing._View(replace(found, spec=spec, image=mel_image(tone, spec)))
+    view = explanation_image._View(replace(found, spec=spec, image=mel_image(tone, spec)))
     assert view.y(hz) == pytest.approx(230 * (1 - (band + 0.5) / 80), abs=230 / 80)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.7, 4.6])
 def test_marks_of_time_lie_on_the_frames_of_that_time(found, seconds):
-    from ser_edge.melimage import mel_image
+    from ser_edge.mel.image import mel_image
 
     spec = MelImageSpec()
     click = np.zeros(80_000, dtype=np.float32)
@@ -278,17 +285,17 @@ def test_marks_of_time_lie_on_the_frames_of_that_time(found, seconds):
     image = mel_image(click, spec)
     frame = image.sum(axis=0).argmax()
     window = replace(found.window, start=0.0, end=5.0)
-    view = drawing._View(replace(found, spec=spec, image=image, window=window))
+    view = explanation_image._View(replace(found, spec=spec, image=image, window=window))
     assert view.seconds_at(frame + 0.5 - view.first) == pytest.approx(seconds, abs=0.0251)
     assert view.x(seconds) == pytest.approx((frame + 0.5 - view.first) * 780 / 395, abs=5)
 
 
 def test_only_the_part_with_sound_is_shown(found):
-    view = drawing._View(found)
+    view = explanation_image._View(found)
     assert view.first == 0
     assert 115 <= view.last <= 122  # of 199 frames, 40 a second
     centred = replace(found, offset=1.0)
-    assert drawing._View(centred).first == pytest.approx(39, abs=1)
+    assert explanation_image._View(centred).first == pytest.approx(39, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -302,18 +309,18 @@ def test_only_the_part_with_sound_is_shown(found):
 )
 def test_titles(found, changes, start):
     made = replace(found, prediction=replace(found.prediction, **changes))
-    assert drawing.title(made).startswith(start)
-    drawing.draw(made)
+    assert explanation_image.title(made).startswith(start)
+    explanation_image.draw(made)
 
 
 def test_titles_of_the_unsure_and_of_long_sounds(coarse, small, found):
     unsure = replace(found, window=replace(found.window, emotion="unknown"))
-    assert f"not sure, most like {found.emotion}" in drawing.title(unsure)
+    assert f"not sure, most like {found.emotion}" in explanation_image.title(unsure)
     long = small.explain(speechlike(8.0, 16_000), 16_000, at=0)
-    assert ", 0.0 to 5.0 s: " in drawing.title(long)
-    assert drawing.title(long).endswith(f" (all 8.0 s: {long.prediction.emotion})")
+    assert ", 0.0 to 5.0 s: " in explanation_image.title(long)
+    assert explanation_image.title(long).endswith(f" (all 8.0 s: {long.prediction.emotion})")
     other = next(label for label in EMOTIONS if label != found.emotion)
-    assert drawing.title(replace(found, emotion=other)).endswith(f"; why not {other}?")
+    assert explanation_image.title(replace(found, emotion=other)).endswith(f"; why not {other}?")
 
 
 def test_an_old_pillow_has_one_font_for_all(found, monkeypatch):
@@ -327,7 +334,7 @@ def test_an_old_pillow_has_one_font_for_all(found, monkeypatch):
     monkeypatch.setattr("PIL.__version__", "9.1.0")
     monkeypatch.setattr(ImageFont, "load_default", old)
     made = replace(found, prediction=replace(found.prediction, file="žluť.wav"))
-    assert opened(drawing.draw(made)).shape[2] == 3
+    assert opened(explanation_image.draw(made)).shape[2] == 3
 
 
 # -------------------------------------------------------------------------------- the command line

@@ -14,14 +14,14 @@ import torch
 
 from conftest import ROOT, SAMPLES, speechlike
 from html_page import NASTY, Page
+from ser_edge.config.augmentation import SoundStrengths
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
 from ser_edge.corpora.base import Utterance
-from ser_edge.explore import augmentations, drawing, making, voice
-from ser_edge.explore.sentence import same_sentence
-from ser_edge.melimage import MelImageSpec, mel_image
-from ser_edge.recipe import Recipe
-from ser_edge.soundaugment import SoundAugment
-from ser_edge.soundstrengths import SoundStrengths
+from ser_edge.data.audio_augment import SoundAugment
+from ser_edge.mel.image import MelImageSpec, mel_image
+from ser_edge.reports.explore import augmentations, drawing, making, voice
+from ser_edge.reports.explore.sentence import same_sentence
 
 SPEC = MelImageSpec()
 RATE = SPEC.sample_rate
@@ -80,7 +80,7 @@ def test_every_augmentation_of_a_recipe_is_shown(found):
     """A new entry of SoundStrengths or ImageAugment fails here until it has a row."""
     from dataclasses import fields
 
-    from ser_edge.augment import ImageAugment
+    from ser_edge.data.image_augment import ImageAugment
 
     expected = {f"sound.{f.name}" for f in fields(SoundStrengths) if f.name != "snr_db"}
     described = {"hertz", "range_db", "frames"}
@@ -175,7 +175,7 @@ def test_impulses_are_read_rightly(response, measure, words):
 
 
 def test_a_rooms_rt60_is_that_of_its_tail():
-    from ser_edge.soundaugment import tails
+    from ser_edge.data.audio_augment import tails
 
     torch.manual_seed(0)
     noise = torch.randn(1, 40_000)

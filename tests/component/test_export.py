@@ -15,15 +15,16 @@ import pytest
 
 from conftest import ROOT, SMALL
 from edge_app.cli import main
-from edge_app.models import DEFAULT_MODEL, ModelError, find_model, read_manifest
-from ser_edge import export, training
+from edge_app.inference.model_store import DEFAULT_MODEL, ModelError, find_model, read_manifest
+from ser_edge.config.hardware import Hardware
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
-from ser_edge.export import ExportDriftError
-from ser_edge.hardware import Hardware
+from ser_edge.data.render import render
+from ser_edge.export import convert
+from ser_edge.export.convert import ExportDriftError
+from ser_edge.export.package import package
 from ser_edge.manifest import seal_of, sealed
-from ser_edge.modelfolder import package
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import render
+from ser_edge.training import fit as training
 
 SHIPPED = [
     ROOT / "ir" / DEFAULT_MODEL / precision / f"{DEFAULT_MODEL}.xml"
@@ -111,9 +112,9 @@ def test_drift_exits_1_says_where_and_leaves_the_old_ir(workplace, tmp_path, mon
     def other(xml, clips):
         return np.random.default_rng(0).standard_normal((len(clips), 8))
 
-    monkeypatch.setattr(export, "_run_ir", other)
+    monkeypatch.setattr(convert, "_run_ir", other)
     with pytest.raises(ExportDriftError, match=r"IR FP16 beside ONNX.*Farthest off: 03-01-0\d"):
-        export.export(
+        convert.export(
             workplace / "models" / "tiny", workplace / "images", tmp_path, progress=lambda _: None
         )
     assert old.read_text() == "the old one"
@@ -125,8 +126,8 @@ def test_the_script_reports_drift(workplace, tmp_path):
     """The script itself, with a network whose answers are made to differ by a hair's breadth."""
     code = (
         "import sys, runpy\n"
-        "from ser_edge import export\n"
-        "export.SAME_LABEL_SHARE = 1.01\n"
+        "from ser_edge.export import convert\n"
+        "convert.SAME_LABEL_SHARE = 1.01\n"
         "sys.argv = ['export_ir.py', *sys.argv[1:]]\n"
         f"runpy.run_path({str(ROOT / 'scripts' / 'export_ir.py')!r}, run_name='__main__')"
     )
@@ -149,30 +150,30 @@ def test_the_old_ir_comes_back_if_the_new_one_cannot_be_put_in_place(tmp_path):
     (target / "old").touch()
     (tmp_path / "work").mkdir()
     with pytest.raises(OSError, match="missing"):
-        export._replace_folder(tmp_path / "work" / "missing", target)
+        convert._replace_folder(tmp_path / "work" / "missing", target)
     assert (target / "old").exists()
 
 
-def step(name: str, labels: list[int], uar: float) -> export.Step:
-    return export.Step(name, np.eye(8)[labels] * 1.0, uar)
+def step(name: str, labels: list[int], uar: float) -> convert.Step:
+    return convert.Step(name, np.eye(8)[labels] * 1.0, uar)
 
 
 @pytest.mark.parametrize(("uar", "drifts"), [(0.60, False), (0.591, False), (0.589, True)])
 def test_int8_may_lose_one_point_of_uar(workplace, uar, drifts):
     before, after = step("IR FP16", [0, 1], 0.6), step("IR INT8", [0, 2], uar)
     clips = clips_of(workplace)[:2]
-    comparison = export.compare(before, after)
+    comparison = convert.compare(before, after)
     assert comparison.same_label == 0.5
     if drifts:
         with pytest.raises(ExportDriftError, match=r"at most 0\.0100 may be lost"):
-            export._check_uar(comparison, before, after, clips)
+            convert._check_uar(comparison, before, after, clips)
     else:
-        export._check_uar(comparison, before, after, clips)
+        convert._check_uar(comparison, before, after, clips)
 
 
 def clips_of(workplace: Path):
-    from ser_edge.dataset import load_clips
-    from ser_edge.rendering import read_index
+    from ser_edge.data.datasets import load_clips
+    from ser_edge.data.render import read_index
 
     spec, rows = read_index(workplace / "images")
     return load_clips(workplace / "images", rows, spec)
@@ -212,7 +213,7 @@ def test_folds_of_another_recipe_are_refused(workplace, tmp_path):
 
 @pytest.mark.parametrize("xml", SHIPPED, ids=("FP16", "INT8"))
 def test_shipped_irs_are_fit_for_the_old_runtime(xml):
-    export.check_old_runtime(xml)
+    convert.check_old_runtime(xml)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def test_newer_opsets_and_dynamic_shapes_are_found(small_model, tmp_path, before
     path = tmp_path / "a.xml"
     path.write_text(text.replace(before, after))
     with pytest.raises(ExportDriftError, match=message):
-        export.check_old_runtime(path)
+        convert.check_old_runtime(path)
 
 
 @pytest.mark.parametrize(

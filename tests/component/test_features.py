@@ -14,12 +14,12 @@ import pytest
 import soundfile
 
 from conftest import ROOT, speechlike
-from ser_edge import features as features_module
-from ser_edge import featuretable
-from ser_edge.audio import AudioError, load
+from ser_edge.audio.decode import AudioError, load
+from ser_edge.baseline import features as features_module
+from ser_edge.baseline import table as featuretable
+from ser_edge.baseline.features import STATISTICS, FeatureSpec, courses, features
+from ser_edge.baseline.table import FeatureTable, extract, read_table, write_table
 from ser_edge.corpora import CORPORA
-from ser_edge.features import STATISTICS, FeatureSpec, courses, features
-from ser_edge.featuretable import FeatureTable, extract, read_table, write_table
 
 SCRIPT = str(ROOT / "scripts" / "features.py")
 SPEC = FeatureSpec()

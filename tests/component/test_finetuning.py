@@ -12,14 +12,14 @@ import soundfile
 
 from conftest import ROOT, SMALL, Done, speechlike
 from edge_app import Classifier
-from ser_edge import training
+from ser_edge.config.hardware import Hardware
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA, own
-from ser_edge.dataset import load_clips, load_sounds
-from ser_edge.finetuning import fine_tuning_recipe
-from ser_edge.hardware import Hardware
-from ser_edge.modelfolder import package
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import read_index, render
+from ser_edge.data.datasets import load_clips, load_sounds
+from ser_edge.data.render import read_index, render
+from ser_edge.evaluation.finetune import fine_tuning_recipe
+from ser_edge.export.package import package
+from ser_edge.training import fit as training
 
 
 def recording(path: Path, frequency: float = 200.0, seconds: float = 1.0) -> Path:

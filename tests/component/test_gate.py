@@ -12,16 +12,17 @@ import pytest
 import torch
 
 from conftest import SMALL, speechlike
-from ser_edge import outliers, training
+from ser_edge.config.hardware import Hardware
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
-from ser_edge.gate import fit_gate
-from ser_edge.hardware import Hardware
-from ser_edge.melimage import UInt8, mel_image
+from ser_edge.data import nonspeech
+from ser_edge.data.render import render
+from ser_edge.mel.image import UInt8, mel_image
 from ser_edge.nets import build_net
 from ser_edge.nets.compact import CompactNet
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import render
-from ser_edge.scoring import load_net
+from ser_edge.runs.inference import load_net
+from ser_edge.training import fit as training
+from ser_edge.training.nonspeech_head import fit_gate
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=1, batch_size=4, dropout=0.0, freq_mask=2, time_mask=10,
@@ -67,8 +68,8 @@ def test_fitted_it_silences_what_is_no_speech_and_nothing_else():
     net = net_with_gate()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     heard, unheard = voices(0, 40), voices(1000, 20)
-    others = outliers.pictures(120, SMALL, seed=1)[:, 0]
-    foreign = outliers.pictures(60, SMALL, seed=2)[:, 0]
+    others = nonspeech.pictures(120, SMALL, seed=1)[:, 0]
+    foreign = nonspeech.pictures(60, SMALL, seed=2)[:, 0]
     open_logits = logits(net, unheard)
     told = fit_gate(net, heard, others, as_it_is, seed=1)
     assert told > 0.9
@@ -86,7 +87,7 @@ def test_fitted_it_silences_what_is_no_speech_and_nothing_else():
 
 
 def test_the_fit_repeats_and_leaves_the_generator_alone():
-    others = outliers.pictures(30, SMALL, seed=1)[:, 0]
+    others = nonspeech.pictures(30, SMALL, seed=1)[:, 0]
     found = []
     state = torch.get_rng_state()
     for _ in range(2):
@@ -201,7 +202,7 @@ def test_speech_for_a_gate_that_is_not_there(make_ravdess, tmp_path: Path):
 def test_a_voice_turned_away_weighs_more_than_a_fan_let_in():
     """Where the two cannot be told apart, the gate stays open."""
     net = net_with_gate()
-    mixed = np.concatenate([voices(0, 20), outliers.pictures(60, SMALL, seed=1)[:, 0]])
+    mixed = np.concatenate([voices(0, 20), nonspeech.pictures(60, SMALL, seed=1)[:, 0]])
     fit_gate(net, mixed, mixed, as_it_is, seed=1)
     with torch.no_grad():
         pooled = net.pooled(torch.from_numpy(mixed)[:, None].float())

@@ -19,18 +19,20 @@ from PIL import Image
 
 from conftest import HEAD_IRS, ROOT, SAMPLES, SMALL, speechlike
 from edge_app import Classifier
-from edge_app.models import read_manifest
-from ser_edge import experiments, export, training
+from edge_app.inference.model_store import read_manifest
+from heads_table import read_measured
+from ser_edge.config.hardware import Hardware
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
-from ser_edge.folds import EMOBOX_TEST_ACTORS
-from ser_edge.hardware import Hardware
-from ser_edge.headstable import read_measured
-from ser_edge.modelfolder import package
+from ser_edge.data.render import render
+from ser_edge.data.splits import EMOBOX_TEST_ACTORS
+from ser_edge.experiments import plan
+from ser_edge.export import convert
+from ser_edge.export.package import package
 from ser_edge.nets import NETS, build_net
 from ser_edge.nets.heads import ATTENTION_HEADS, _MultiHead
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import render
-from ser_edge.scoring import load_net
+from ser_edge.runs.inference import load_net
+from ser_edge.training import fit as training
 
 HEADS = sorted(set(NETS) - {"compact"})
 ACTORS = (1, 2, 4, 9)
@@ -90,7 +92,7 @@ def ir(request: pytest.FixtureRequest, images: Path, tmp_path_factory) -> Path:
     )
     lines: list[str] = []
     # A network of one epoch knows nothing, so INT8 may lose what it likes: parity is tested below.
-    export.export(
+    convert.export(
         folder / "models" / net, images, folder / "ir", int8="plain", max_drop=1.0,
         progress=lines.append,
     )  # fmt: skip
@@ -133,7 +135,7 @@ def test_recurrent_layers_are_sequences_and_int8_is_told(ir):
     assert text.count('type="LSTMSequence"') == ("lstm" in ir.name)
     assert text.count('type="GRUSequence"') == ("gru" in ir.name)
     assert "ScaledDotProductAttention" not in text
-    table = (ir / "INT8" / export.LAYERS).read_text()
+    table = (ir / "INT8" / convert.LAYERS).read_text()
     assert table.count("| LSTMSequence |") == ("lstm" in ir.name)
     rows = [line for line in table.splitlines() if "Sequence |" in line]
     # An LSTM in INT8 is another thing to the old runtime than to today's; NNCF leaves a GRU alone.
@@ -228,10 +230,10 @@ def test_a_dimension_other_than_the_batch_is_found(tmp_path):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return image.flatten()[image.flatten() > 100].sum() + image.mean(dim=(2, 3))
 
-    export.to_onnx(Points(), SMALL.shape, tmp_path / "net.onnx")
-    openvino.save_model(export.to_openvino(tmp_path / "net.onnx"), tmp_path / "net.xml")
-    with pytest.raises(export.ExportDriftError, match=r"has the shape \S+ for one picture"):
-        export.check_old_runtime(tmp_path / "net.xml")
+    convert.to_onnx(Points(), SMALL.shape, tmp_path / "net.onnx")
+    openvino.save_model(convert.to_openvino(tmp_path / "net.onnx"), tmp_path / "net.xml")
+    with pytest.raises(convert.ExportDriftError, match=r"has the shape \S+ for one picture"):
+        convert.check_old_runtime(tmp_path / "net.xml")
 
 
 @pytest.mark.system
@@ -262,7 +264,7 @@ def test_what_a_network_costs_is_measured(seconds, tmp_path):
 
 
 def test_the_file_of_experiments_has_every_head_on_two_folds_and_leaky():
-    listed = experiments.read_experiments(ROOT / "configs" / "heads.yaml")
+    listed = plan.read_experiments(ROOT / "configs" / "heads.yaml")
     folds = {(e.recipe.net, e.folds == ("random",)): e for e in listed}
     assert set(folds) == {(net, leaky) for net in NETS for leaky in (False, True)}
     first = listed[0].recipe
@@ -272,7 +274,7 @@ def test_the_file_of_experiments_has_every_head_on_two_folds_and_leaky():
 
 
 def test_every_head_is_there_in_both_precisions():
-    names = {entry.name for entry in experiments.read_experiments(ROOT / "configs" / "heads.yaml")}
+    names = {entry.name for entry in plan.read_experiments(ROOT / "configs" / "heads.yaml")}
     there = {(xml.stem, xml.parent.name) for xml in HEAD_IRS}
     assert {name for name, _ in there} == {n for n in names if not n.endswith("leaky")} - {"cnn"}
     assert len(there) == 2 * len(HEADS) == len(HEAD_IRS)

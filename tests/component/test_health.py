@@ -10,9 +10,9 @@ import urllib.request
 
 import pytest
 
-from edge_app.delivery import SinkHealth
-from edge_app.health import Health, HealthAddress, HealthServer
-from edge_app.soundinput import InputStatus
+from edge_app.live.health import Health, HealthAddress, HealthServer
+from edge_app.live.sources import InputStatus
+from edge_app.output.delivery import SinkHealth
 
 HEARS = InputStatus("USB mic", "listening", 16_000, heard=3.5)
 LOST = InputStatus("USB mic", "lost", 16_000, heard=3.5, lost=1, error="no sound for 3 s")

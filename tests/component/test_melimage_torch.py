@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from conftest import speechlike
-from ser_edge import audio
-from ser_edge.melimage import MelImageSpec, mel_image, pad_window
-from ser_edge.melimage_torch import MelImage
+from ser_edge.audio import decode
+from ser_edge.mel.image import MelImageSpec, mel_image, pad_window
+from ser_edge.mel.torch import MelImage
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 DEFAULT = MelImageSpec()
@@ -79,7 +79,7 @@ def test_within_one_grey_level_of_the_numpy_image(spec, device):
 def test_real_recordings_are_within_one_grey_level(data):
     clips = sorted((data / "ravdess48k").rglob("*.wav"))
     assert clips
-    windows = np.stack([pad_window(audio.load(clip, 16_000)[:80_000], DEFAULT) for clip in clips])
+    windows = np.stack([pad_window(decode.load(clip, 16_000)[:80_000], DEFAULT) for clip in clips])
     images = MelImage(DEFAULT)(torch.from_numpy(windows))[:, 0].numpy()
     for clip, window, image in zip(clips, windows, images, strict=True):
         assert np.abs(image - mel_image(window, DEFAULT)).max() <= 1, clip.name

@@ -10,10 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ser_edge.emotions import EMOTIONS
-from ser_edge.featuretable import Clip, FeatureTable, write_table
-from ser_edge.folds import divide
-from ser_edge.mlpbaseline import (
+from ser_edge.baseline.mlp import (
     Outcome,
     Trial,
     fit_and_score,
@@ -23,6 +20,9 @@ from ser_edge.mlpbaseline import (
     to_dict,
     trials,
 )
+from ser_edge.baseline.table import Clip, FeatureTable, write_table
+from ser_edge.data.splits import divide
+from ser_edge.emotions import EMOTIONS
 
 ACTORS = (1, 2, 3, 4, 5, 9, 10, 11, 20, 21)  # folds 1's and 2's of test and validation, and more
 NAMES = ("mfcc_01_mean", "mfcc_02_mean", "mel_001_mean", "rms_mean")

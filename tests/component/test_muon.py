@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ser_edge.muon import Muon, orthogonal
+from ser_edge.training.optim import Muon, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(8, 72), (64, 64), (72, 8)])

@@ -9,20 +9,22 @@ import pytest
 import torch
 
 from conftest import SMALL
-from edge_app.models import ModelFiles
-from edge_app.runtime import Network
-from ser_edge import export, training
+from edge_app.inference.model_store import ModelFiles
+from edge_app.inference.runtime import Network
+from ser_edge.config.hardware import Hardware
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
-from ser_edge.dataset import load_clips
+from ser_edge.data.datasets import load_clips
+from ser_edge.data.render import read_index, render
 from ser_edge.decision import Calibration
-from ser_edge.hardware import Hardware
+from ser_edge.export import convert
 from ser_edge.manifest import Manifest
-from ser_edge.melimage import MelImageSpec
-from ser_edge.nets import build_net, zoo, zoo_names
+from ser_edge.mel.image import MelImageSpec
+from ser_edge.nets import build_net, zoo_names
+from ser_edge.nets import torchvision as zoo
 from ser_edge.nets.parallel import SharedBatchNorm2d, share_batch_norm, share_dropout
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import read_index, render
-from ser_edge.scoring import load_net, window_logits
+from ser_edge.runs.inference import load_net, window_logits
+from ser_edge.training import fit as training
 
 TESTED = ("densenet121", "resnet18", "mobilenet_v3_small", "efficientnet_b0")
 
@@ -61,11 +63,11 @@ def test_from_training_to_a_running_ir(name, images, tmp_path):
     )
     kept, net = load_net(tmp_path / "run")
     assert kept == recipe
-    export.to_onnx(net, SMALL.shape, tmp_path / "net.onnx")
+    convert.to_onnx(net, SMALL.shape, tmp_path / "net.onnx")
     manifest = Manifest(name, SMALL, Calibration(), corpora=("none",), weights_sha256="0" * 64)
-    model = export.to_openvino(tmp_path / "net.onnx")
-    xml = export.save_ir(model, tmp_path / name / "FP16" / f"{name}.xml", manifest)
-    export.check_old_runtime(xml)  # the Neural Compute Stick's runtime reads it too
+    model = convert.to_openvino(tmp_path / "net.onnx")
+    xml = convert.save_ir(model, tmp_path / name / "FP16" / f"{name}.xml", manifest)
+    convert.check_old_runtime(xml)  # the Neural Compute Stick's runtime reads it too
     running = Network(ModelFiles(xml, manifest), "CPU", None)
     clips = load_clips(images, read_index(images)[1], SMALL)
     expected = window_logits(net, clips)
@@ -174,7 +176,7 @@ def test_dropout_of_a_part_is_the_part_of_the_dropout(monkeypatch):
     torch.manual_seed(3)
     whole = net(x)
     for rank in (0, 1):
-        monkeypatch.setattr("ser_edge.draws.rank_and_world", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr("ser_edge.data.distributed.rank_and_world", lambda rank=rank: (rank, 2))
         torch.manual_seed(3)
         assert torch.equal(net(x[:4]), whole[4 * rank : 4 * rank + 4])
     assert 0.3 < (whole == 0).float().mean() < 0.7

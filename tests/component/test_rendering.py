@@ -16,10 +16,10 @@ import soundfile
 from PIL import Image
 
 from conftest import ROOT, speechlike
-from ser_edge import audio
+from ser_edge.audio import decode
 from ser_edge.corpora import CORPORA
-from ser_edge.melimage import MelImageSpec, mel_image
-from ser_edge.rendering import read_index, render, render_utterance
+from ser_edge.data.render import read_index, render, render_utterance
+from ser_edge.mel.image import MelImageSpec, mel_image
 
 SCRIPT = str(ROOT / "scripts" / "render.py")
 SPEC = MelImageSpec()
@@ -62,7 +62,7 @@ def test_pictures_index_and_specification(make_ravdess, tmp_path):
     with Image.open(tmp_path / "out" / clip.image) as picture:
         path = next(corpus.rglob(f"{clip.utterance}.wav"))
         np.testing.assert_array_equal(
-            np.asarray(picture), mel_image(audio.load(path, SPEC.sample_rate), SPEC)
+            np.asarray(picture), mel_image(decode.load(path, SPEC.sample_rate), SPEC)
         )
 
 

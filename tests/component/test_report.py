@@ -15,16 +15,19 @@ from PIL import Image
 
 from conftest import SMALL, speechlike
 from html_page import NASTY, check
-from ser_edge import comparison, edgescores, report, unlabelled
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA, Problem
+from ser_edge.data.render import read_index, render
 from ser_edge.decision import Calibration
 from ser_edge.emotions import EMOTIONS
-from ser_edge.evaluation import ClipPrediction, figures, group_figures
+from ser_edge.evaluation import edge as edgescores
+from ser_edge.evaluation import unlabelled
+from ser_edge.evaluation.crossval import Study
 from ser_edge.manifest import Manifest
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import read_index, render
-from ser_edge.runs import Epoch, Run
-from ser_edge.study import Study
+from ser_edge.metrics import bootstrap
+from ser_edge.metrics.classification import ClipPrediction, figures, group_figures
+from ser_edge.reports import evaluation
+from ser_edge.runs.record import Epoch, Run
 
 ORIGIN = {
     "command": f"scripts/evaluate.py {NASTY}",
@@ -106,7 +109,7 @@ def whole(images: Path, corpus: Path) -> Study:
 
 
 def test_the_page_of_an_evaluation(whole):
-    text = report.study_page(whole)
+    text = evaluation.study_page(whole)
     page = check(text)
     assert f"{whole.uar_mean:.3f} ± {whole.uar_sd:.3f}" in page.text
     assert "chance is 0.125" in page.text
@@ -138,13 +141,13 @@ def test_the_page_of_an_evaluation(whole):
     ],
 )
 def test_pages_of_less(whole, changes, there, gone):
-    page = check(report.study_page(replace(whole, **changes)))
+    page = check(evaluation.study_page(replace(whole, **changes)))
     assert there in page.text
     assert gone not in page.text
 
 
 def test_one_fold_says_so_and_runs_without_history_too(whole):
-    page = check(report.study_page(replace(whole, folds=(run("1", [NASTY] * 9, history=0),))))
+    page = check(evaluation.study_page(replace(whole, folds=(run("1", [NASTY] * 9, history=0),))))
     assert "One fold alone" in page.text
     assert "left no history" in page.text
     assert "no picture of it" in page.text
@@ -152,22 +155,22 @@ def test_one_fold_says_so_and_runs_without_history_too(whole):
 
 def test_an_edge_is_shown_with_its_interval(whole):
     tested = whole.tested
-    pair = [comparison.Scored(name, tested, False) for name in ("FP16", "INT8")]
+    pair = [bootstrap.Scored(name, tested, False) for name in ("FP16", "INT8")]
     edge = edgescores.EdgeScores(
         ("1", "2"),
         {name: figures(tested) for name in ("FP16", "INT8")},
         {"FP16": 0.4, "INT8": 0.39},
         {"FP16": 0.1, "INT8": 0.11},
         {"FP16": 1.0, "INT8": 0.98},
-        comparison.compare(*pair),
+        bootstrap.compare(*pair),
     )
-    page = check(report.study_page(replace(whole, edge=edge)))
+    page = check(evaluation.study_page(replace(whole, edge=edge)))
     assert "Through the edge app" in page.text
     assert "INT8 less FP16" in page.text
 
 
 def test_the_worst_clips_are_the_surest_mistakes(whole):
-    clips = report.worst_clips(whole, 1.0, 5)
+    clips = evaluation.worst_clips(whole, 1.0, 5)
     confidences = [clip.confidence for clip in clips]
     assert confidences == sorted(confidences, reverse=True)
     assert all(clip.truth != clip.answer for clip in clips)
@@ -183,29 +186,29 @@ def test_the_worst_clips_are_the_surest_mistakes(whole):
 
 def test_pictures_stand_on_their_low_bands(images):
     _, rows = read_index(images)
-    uri = report.picture_uri(images / rows[0].image)
+    uri = evaluation.picture_uri(images / rows[0].image)
     with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as shown:
         assert shown.format == "PNG"
         levels = np.asarray(shown)  # of a picture with a palette: its indices
     with Image.open(images / rows[0].image) as kept:
         np.testing.assert_array_equal(levels, np.asarray(kept)[::-1])
     with pytest.raises(ValueError, match=r"gone\.png"):
-        report.picture_uri(images / "gone.png")
+        evaluation.picture_uri(images / "gone.png")
 
 
 def test_sounds_are_what_the_network_hears_and_not_too_long(tmp_path):
     stereo = np.stack([speechlike(20, 44_100), speechlike(20, 44_100, 1)], axis=1)
     soundfile.write(tmp_path / "long.wav", stereo, 44_100)
-    uri = report.sound_uri(tmp_path / "long.wav")
+    uri = evaluation.sound_uri(tmp_path / "long.wav")
     assert uri.startswith("data:audio/flac;base64,")
     sound, rate = soundfile.read(io.BytesIO(base64.b64decode(uri.split(",")[1])))
     assert rate == 16_000
-    assert sound.shape == (round(report.SOUND_SECONDS * 16_000),)
+    assert sound.shape == (round(evaluation.SOUND_SECONDS * 16_000),)
 
 
 def test_reliability_has_the_bins_of_the_ece(whole):
     scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [1.0, 0.0]])
-    bins = report.reliability(scores, np.array([0, 1, 0, 0]))
+    bins = evaluation.reliability(scores, np.array([0, 1, 0, 0]))
     assert [(b.clips, b.confidence, b.accuracy) for b in bins if b.clips] == [
         (1, 0.6, 1.0), (2, 0.9, 0.5), (1, 1.0, 1.0),
     ]  # fmt: skip
@@ -218,7 +221,7 @@ def test_reliability_has_the_bins_of_the_ece(whole):
      (0.0, 0.0, False), (1e-4, 3e-3, False), (-0.07, 0.07, False), (0, 2000, True)],
 )  # fmt: skip
 def test_ticks_are_few_round_and_reach_around(low, high, whole):
-    found = report.ticks(low, high, whole=whole)
+    found = evaluation.ticks(low, high, whole=whole)
     assert found[0] <= low
     assert found[-1] >= high
     assert 2 <= len(found) <= 12
@@ -228,10 +231,10 @@ def test_ticks_are_few_round_and_reach_around(low, high, whole):
 
 def test_the_page_of_a_comparison():
     names = [f"clip{i}" for i in range(40)]
-    a = comparison.Scored(NASTY, predictions("test", "1", names, 1), True)
-    b = comparison.Scored("b", predictions("test", "1", names, 2), False)
-    runs = comparison.compare(a, b)
-    page = check(report.comparison_page(runs, ORIGIN))
+    a = bootstrap.Scored(NASTY, predictions("test", "1", names, 1), True)
+    b = bootstrap.Scored("b", predictions("test", "1", names, 2), False)
+    runs = bootstrap.compare(a, b)
+    page = check(evaluation.comparison_page(runs, ORIGIN))
     assert f"{runs.uar.difference:+.3f} UAR" in page.text
     assert "by speaker" in page.text
     assert "by clip" in page.text
@@ -286,16 +289,16 @@ def listening() -> unlabelled.Listening:
 
 
 def test_the_page_of_recordings_without_labels(listening):
-    page = check(report.unlabelled_page(listening))
+    page = check(evaluation.unlabelled_page(listening))
     assert NASTY in page.text
     assert "it is empty" in page.text
     assert "33.3%" in page.text  # of the files are unknown
-    empty = check(report.unlabelled_page(replace(listening, heard=())))
+    empty = check(evaluation.unlabelled_page(replace(listening, heard=())))
     assert "it is empty" in empty.text
 
 
 def test_timelines_share_out_what_windows_have_in_common(listening):
-    line = report.timeline(listening.heard[0])
+    line = evaluation.timeline(listening.heard[0])
     # 0 to 5, 2.5 to 7.5 and 5 to 10 s: cut at 3.75 and 6.25 of 10 s.
     assert [(p.emotion, p.start, p.width) for p in line.pieces] == [
         ("happy", 0, 625), ("sad", 625, 375),
@@ -308,6 +311,6 @@ def test_timelines_share_out_what_windows_have_in_common(listening):
 
 
 def test_long_files_are_drawn_no_finer_than_a_screen(listening):
-    line = report.timeline(listening.heard[2])
+    line = evaluation.timeline(listening.heard[2])
     assert line.windows == 800
-    assert len(line.layers[0].points.split()) == 4 * report.TIMELINE_STEPS
+    assert len(line.layers[0].points.split()) == 4 * evaluation.TIMELINE_STEPS

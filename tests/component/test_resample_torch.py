@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ser_edge.resample_torch import resample
+from ser_edge.audio.resample_torch import resample
 
 RATES = [(31, 40, 12), (45, 40, 12), (48_000, 16_000, 6), (44_100, 16_000, 6), (8_000, 16_000, 6)]
 

@@ -16,16 +16,29 @@ import soundfile
 
 from conftest import SMALL, speechlike
 from edge_app.classifier import Classifier
-from edge_app.runtime import DeviceError
-from ser_edge import degradation, evaluation, export, robustness, robustnesstables
-from ser_edge.calibration import fit_calibration
+from edge_app.inference.runtime import DeviceError
 from ser_edge.decision import Calibration, decide, softmax
-from ser_edge.degradation import Babble, Gain, Unchanged
 from ser_edge.emotions import EMOTIONS, emotion_index
-from ser_edge.evaluation import ClipPrediction, predictions_csv, read_predictions
+from ser_edge.evaluation.robustness import degradation
+from ser_edge.evaluation.robustness import measure as robustness
+from ser_edge.evaluation.robustness import tables as robustnesstables
+from ser_edge.evaluation.robustness.degradation import Babble, Gain, Unchanged
+from ser_edge.evaluation.robustness.measure import (
+    TRIALS,
+    Heard,
+    Row,
+    Trial,
+    chosen,
+    measure,
+    row,
+    try_model,
+)
+from ser_edge.evaluation.robustness.nonspeech import KINDS
+from ser_edge.export import convert
 from ser_edge.manifest import Manifest
-from ser_edge.notspeech import KINDS
-from ser_edge.robustness import TRIALS, Heard, Row, Trial, chosen, measure, row, try_model
+from ser_edge.metrics import classification
+from ser_edge.metrics.calibration import fit_calibration
+from ser_edge.metrics.classification import ClipPrediction, predictions_csv, read_predictions
 
 RATE = 16_000
 TONES = {"neutral": 500.0, "happy": 1000.0, "angry": 2000.0}
@@ -84,14 +97,14 @@ def kept_runs(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Pa
         (run / "weights.safetensors").write_bytes(weights)
         digest = hashlib.sha256(weights).hexdigest()
         manifest = Manifest("small", SMALL, Calibration(), corpora=("none",), weights_sha256=digest)
-        model = export.to_openvino(small_model.parents[2] / "small.onnx")
-        export.save_ir(model, run / "edge" / "FP16" / "small.xml", manifest)
+        model = convert.to_openvino(small_model.parents[2] / "small.onnx")
+        convert.save_ir(model, run / "edge" / "FP16" / "small.xml", manifest)
         (run / "predictions.csv").write_text(predictions_csv(made))
         (run / "metrics.json").write_text(
             json.dumps(
                 {
                     "fold": fold,
-                    "figures": {"test": evaluation.figures(made)},
+                    "figures": {"test": classification.figures(made)},
                     "speakers": {},
                     "training_clips": 1,
                     "corpora": ["ravdess"],
@@ -424,7 +437,7 @@ def test_the_shipped_model_from_the_command_line(here, corpus, tmp_path, precisi
     ],
 )
 def test_limits(most_loss, least_unchanged, uar, unchanged, passed, limit):
-    from ser_edge.comparison import Difference, Interval
+    from ser_edge.metrics.bootstrap import Difference, Interval
 
     found = Row(
         Trial("x", "x", Unchanged(), most_loss, least_unchanged), 10, unchanged, 0.0,

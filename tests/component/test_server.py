@@ -27,8 +27,9 @@ from websockets.sync.client import ClientConnection, connect
 from conftest import ROOT, SAMPLES, speechlike
 from edge_app import Classifier, DeviceError, Prediction
 from edge_app.cli import main
-from edge_app.server import inference, refusals, schemas
-from edge_app.server.limits import harmless_name
+from edge_app.server import errors as refusals
+from edge_app.server import inference, schemas
+from edge_app.server.admission import harmless_name
 from edge_app.server.settings import ServerSettings, is_loopback
 from serving import Running, StandInLive, form, serving
 
@@ -295,14 +296,14 @@ def test_a_refusal_does_not_linger_where_nothing_more_can_come(server, monkeypat
 
 def test_too_long_is_refused_while_it_is_decoded(server, monkeypatch):
     blocks = []
-    real = inference.audio.read_blocks
+    real = inference.decode.read_blocks
 
     def counted(*words: Any) -> Iterator[np.ndarray]:
         for block in real(*words):
             blocks.append(block.size)
             yield block
 
-    monkeypatch.setattr(inference.audio, "read_blocks", counted)
+    monkeypatch.setattr(inference.decode, "read_blocks", counted)
     file = io.BytesIO()
     soundfile.write(file, np.zeros(16_000 * 1800, np.int16), 16_000, format="FLAC")  # half an hour
     answer = server.send("/v1/predict", file.getvalue())

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from conftest import speechlike
-from ser_edge import draws, soundaugment
-from ser_edge.melimage import MelImageSpec
-from ser_edge.melimage_torch import MelImage
-from ser_edge.soundaugment import SoundAugment, SoundPictures
-from ser_edge.soundstrengths import SoundStrengths
+from ser_edge.config.augmentation import SoundStrengths
+from ser_edge.data import audio_augment, distributed
+from ser_edge.data.audio_augment import SoundAugment, SoundPictures
+from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.torch import MelImage
 
 RATE = 16_000
 SPEC = MelImageSpec(seconds=2.0)
@@ -159,7 +159,7 @@ def test_several_processes_see_what_one_would(monkeypatch, strengths, world):
     state = torch.get_rng_state()
     part = len(lengths) // world
     for rank in range(world):
-        monkeypatch.setattr(draws, "rank_and_world", lambda rank=rank: (rank, world))
+        monkeypatch.setattr(distributed, "rank_and_world", lambda rank=rank: (rank, world))
         rows = slice(rank * part, (rank + 1) * part)
         own = augment((waveforms[rows], lengths[rows]), strengths)
         torch.testing.assert_close(own, whole[rows], atol=close, rtol=1e-4)
@@ -200,7 +200,7 @@ def test_silence_stays_silence_and_one_sample_is_a_sound(seed):
 def test_as_many_clips_are_touched_as_the_strength_says(name):
     n = 400
     waveforms = torch.randn(1, 8000).repeat(n, 1)
-    share = soundaugment.PITCHED if name == "pitch" else 0.3
+    share = audio_augment.PITCHED if name == "pitch" else 0.3
     strengths = SoundStrengths(**{name: 3.0 if name == "pitch" else share})
     windows = augment((waveforms, torch.full((n,), 8000)), strengths, SHORT)
     touched = (windows != waveforms).any(dim=1).float().mean()
@@ -226,7 +226,7 @@ def test_pictures_are_those_of_the_augmented_windows():
 def test_speed_changes_tempo_and_pitch_alike():
     batch = tone(500.0, 16_000, n=24), torch.full((24,), 16_000)
     torch.manual_seed(1)
-    sounds, lengths = soundaugment.retune(*batch, speed=0.2, pitch=0.0, rate=RATE)
+    sounds, lengths = audio_augment.retune(*batch, speed=0.2, pitch=0.0, rate=RATE)
     factors = []
     for sound, length in zip(sounds, lengths.tolist(), strict=True):
         factors.append(frequency(sound[:length]) / 500)
@@ -240,13 +240,13 @@ def test_speed_changes_tempo_and_pitch_alike():
 @pytest.mark.parametrize("semitones", [-7.0, -2.0, -0.5, 1.0, 3.0, 12.0])
 def test_pitch_moves_by_the_semitones_and_the_duration_stays(monkeypatch, semitones):
     monkeypatch.setattr(
-        draws.Some,
+        distributed.Some,
         "uniform",
         lambda self, low, high: torch.full((len(self.index),), semitones),
     )
     batch = tone(440.0, 24_000, n=8), torch.full((8,), 24_000)
     torch.manual_seed(1)
-    sounds, lengths = soundaugment.retune(*batch, speed=0.0, pitch=abs(semitones), rate=RATE)
+    sounds, lengths = audio_augment.retune(*batch, speed=0.0, pitch=abs(semitones), rate=RATE)
     assert (lengths - 24_000).abs().max() <= 1
     moved = [12 * math.log2(frequency(sound[2000:22_000]) / 440) for sound in sounds]
     chosen = [step for step in moved if abs(step) > 0.1]
@@ -260,7 +260,7 @@ def test_tempo_of_the_pitched_is_exact_and_syllables_stay_where_they_were():
     clicks = torch.zeros(1, 32_000)
     clicks[0, 4000::4000] = 1.0
     for factor in (0.8, 1.25):
-        slower = soundaugment.stretch(clicks, torch.tensor([factor]), RATE)[0]
+        slower = audio_augment.stretch(clicks, torch.tensor([factor]), RATE)[0]
         for number in range(1, 8):
             at = round(4000 * number * factor)
             around = slower[at - 1000 : at + 1000].square()
@@ -271,7 +271,7 @@ def test_tempo_of_the_pitched_is_exact_and_syllables_stay_where_they_were():
 
 def test_stretched_by_one_a_sound_is_itself():
     sounds = speech(3, 20_000, 20_000)[0]
-    stretched = soundaugment.stretch(sounds, torch.ones(3), RATE)
+    stretched = audio_augment.stretch(sounds, torch.ones(3), RATE)
     torch.testing.assert_close(stretched, sounds, atol=1e-4, rtol=1e-3)
 
 
@@ -307,7 +307,7 @@ def test_of_a_long_clip_a_random_window_is_cut():
 def test_a_tail_decays_with_its_reverberation_time(rt60):
     torch.manual_seed(1)
     n, taps = 8, 16_000
-    tails = soundaugment.tails(
+    tails = audio_augment.tails(
         torch.randn(n, taps), torch.full((n,), rt60), torch.full((n,), 6.0), RATE
     )
     energy = tails.square().sum(dim=1)
@@ -369,7 +369,7 @@ def test_the_snr_is_measured_against_the_speech_and_not_the_padding(wanted):
     clean[:, 4000:12_000] = 0.3 * tone(500.0, 8000)  # power 0.045 for a quarter of the window
     torch.manual_seed(1)
     noise = 7 * torch.randn(2, 32_000)
-    noisy = soundaugment.mix(clean, torch.tensor([0, 2]), noise, torch.full((2,), wanted), RATE)
+    noisy = audio_augment.mix(clean, torch.tensor([0, 2]), noise, torch.full((2,), wanted), RATE)
     assert torch.equal(noisy[1], clean[1])
     added = (noisy - clean)[[0, 2]].square().mean(dim=1)
     torch.testing.assert_close(decibels(0.045 / added), torch.full((2,), wanted), atol=0.2, rtol=0)
@@ -392,7 +392,7 @@ def test_snrs_are_spread_above_the_lowest(name):
 def test_the_spectrum_slopes_as_the_colour_says(colour, exponent):
     torch.manual_seed(1)
     samples = 32_000
-    noise = soundaugment.coloured(
+    noise = audio_augment.coloured(
         torch.randn(4, samples // 2 + 1, 2), torch.full((4, 1), exponent), samples, RATE
     )
     assert slopes(noise) == pytest.approx([exponent] * 4, abs=0.1)

@@ -19,21 +19,22 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from conftest import ROOT, SMALL, speechlike
-from ser_edge import study, training
-from ser_edge.bundles import find_bundle, normalizes, untrained
+from ser_edge.config.augmentation import SoundStrengths
+from ser_edge.config.hardware import Hardware
+from ser_edge.config.recipe import Recipe
+from ser_edge.config.ssl import SpeechRecipe, is_speech_recipe
 from ser_edge.corpora import CORPORA
-from ser_edge.dataset import AllSoundWindows, EpochBatches, load_clips, load_sounds
-from ser_edge.hardware import Hardware
-from ser_edge.melimage import mel_image
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import read_index, render
-from ser_edge.runs import read_run
-from ser_edge.soundstrengths import SoundStrengths
-from ser_edge.speechlearner import Pieces, SpeechLearner
-from ser_edge.speechnet import SpeechNet, build_speech_net
-from ser_edge.speechrecipe import SpeechRecipe, is_speech_recipe
-from ser_edge.speechtuning import finetune, load_speech_net
-from ser_edge.tunedteacher import teach_tuned
+from ser_edge.data.datasets import AllSoundWindows, EpochBatches, load_clips, load_sounds
+from ser_edge.data.render import read_index, render
+from ser_edge.evaluation import crossval
+from ser_edge.mel.image import mel_image
+from ser_edge.nets.ssl import SpeechNet, build_speech_net
+from ser_edge.nets.ssl_bundles import find_bundle, normalizes, untrained
+from ser_edge.runs.record import read_run
+from ser_edge.teachers.finetuned import teach_tuned
+from ser_edge.training import fit as training
+from ser_edge.training.ssl_fit import finetune, load_speech_net
+from ser_edge.training.ssl_module import Pieces, SpeechLearner
 
 pytest.importorskip("torchaudio", reason="the extra speech-encoders is not installed")
 
@@ -522,7 +523,7 @@ def test_what_does_not_fit_is_named(run, images, sounds, tmp_path, monkeypatch, 
     with pytest.raises(ValueError, match="no training speaker left"):
         run("a", without=frozenset({"ravdess-02", "ravdess-04"}))
     with pytest.raises(ValueError, match="the edge app runs networks of pictures"):
-        study.gather(images, tmp_path / "g", RECIPE, lambda *_: None, classifier=lambda *_: None)  # type: ignore[arg-type]
+        crossval.gather(images, tmp_path / "g", RECIPE, lambda *_: None, classifier=lambda *_: None)  # type: ignore[arg-type]
     (tmp_path / "empty").mkdir()
     done = here("finetune_speech.py", images, tmp_path / "x", "--sounds", tmp_path / "empty")
     assert done.returncode == 2

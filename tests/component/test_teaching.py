@@ -15,19 +15,20 @@ import torch
 from torch import nn
 
 from conftest import SMALL
-from ser_edge import learner, training
-from ser_edge.bundles import clip_features, find_bundle, load_bundle
+from ser_edge.config.hardware import Hardware
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
+from ser_edge.data.render import render
 from ser_edge.emotions import EMOTIONS
-from ser_edge.finetuning import fine_tuning_recipe
-from ser_edge.hardware import Hardware
-from ser_edge.linearhead import cross_fitted, fit_head
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import render
-from ser_edge.scoring import load_net
-from ser_edge.softtargets import read_soft_targets
-from ser_edge.speechteacher import HeadOptions, teach
-from ser_edge.teaching import Teachers, distance, soften
+from ser_edge.evaluation.finetune import fine_tuning_recipe
+from ser_edge.nets.linear_head import cross_fitted, fit_head
+from ser_edge.nets.ssl_bundles import clip_features, find_bundle, load_bundle
+from ser_edge.runs.inference import load_net
+from ser_edge.teachers.frozen import HeadOptions, teach
+from ser_edge.training import fit as training
+from ser_edge.training import image_module
+from ser_edge.training.distill import Teachers, distance, soften
+from ser_edge.training.soft_targets import read_soft_targets
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=2, batch_size=8, dropout=0.0, freq_mask=2, time_mask=10,
@@ -149,9 +150,9 @@ def test_a_pupil_comes_to_say_what_its_teacher_says(images, tmp_path):
     metrics = run(images, tmp_path / "pupil", pupil, teachers=[tmp_path / "teacher"])
     losses = [entry["train_teacher_loss"] for entry in metrics["history"]]
     assert losses[-1] < 0.3 * losses[0]
-    from ser_edge.dataset import load_clips
-    from ser_edge.rendering import read_index
-    from ser_edge.scoring import window_logits
+    from ser_edge.data.datasets import load_clips
+    from ser_edge.data.render import read_index
+    from ser_edge.runs.inference import window_logits
 
     spec, rows = read_index(images)
     clips = load_clips(images, [r for r in rows if r.speaker in ("ravdess-02", "ravdess-04")], spec)
@@ -180,9 +181,9 @@ def test_the_teacher_sees_what_the_pupil_sees_before_it_was_spoilt(channels):
 
     torch.manual_seed(0)
     pupil = Pupil(1, 8)
-    lessons = learner.Lessons(Teachers([Spy()], 2.0))
+    lessons = image_module.Lessons(Teachers([Spy()], 2.0))
     recipe = replace(PUPIL, mixup=1.0)
-    module = learner.Learner(recipe, pupil, (), torch.ones(8), "", lessons=lessons)
+    module = image_module.Learner(recipe, pupil, (), torch.ones(8), "", lessons=lessons)
     module.log = lambda *_, **__: None  # type: ignore[method-assign]
     module._trainer = type("T", (), {"optimizers": [torch.optim.SGD(pupil.parameters(), 1.0)]})()
     batch = torch.randint(0, 256, (8, 1, *SMALL.shape), dtype=torch.uint8)

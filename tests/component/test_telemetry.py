@@ -23,15 +23,15 @@ LEFT = "print(*(name for name in sys.modules if name.startswith('openvino_teleme
 @pytest.mark.parametrize(
     "code",
     [
-        "from edge_app.devices import new_core, runtime_version; runtime_version(); new_core()",
-        "from ser_edge import export, quantization\n"
+        "from edge_app.inference import devices; devices.runtime_version(); devices.new_core()",
+        "from ser_edge.export import convert, quantize\n"
         "import numpy as np, torch\n"
         "from pathlib import Path\n"
         "net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(),\n"
         "                          torch.nn.Linear(4 * 14 * 14, 8)).eval()\n"
-        "export.to_onnx(net, (16, 16), Path('net.onnx'))\n"
-        "model = export.to_openvino(Path('net.onnx'))\n"
-        "quantization.quantize(model, [np.zeros((16, 16), np.uint8)] * 3)",
+        "convert.to_onnx(net, (16, 16), Path('net.onnx'))\n"
+        "model = convert.to_openvino(Path('net.onnx'))\n"
+        "quantize.quantize(model, [np.zeros((16, 16), np.uint8)] * 3)",
     ],
     ids=["run", "convert and quantize"],
 )

@@ -10,12 +10,12 @@ import pytest
 import soundfile
 
 from conftest import ROOT, SMALL, speechlike
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
+from ser_edge.data.render import render
+from ser_edge.data.toy_corpus import ACTORS, MANNERS, RATE, make_toy_corpus, spoken
 from ser_edge.emotions import EMOTIONS
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import render
-from ser_edge.runs import Epoch, read_run
-from ser_edge.toycorpus import ACTORS, MANNERS, RATE, make_toy_corpus, spoken
+from ser_edge.runs.record import Epoch, read_run
 
 SAMPLES = ROOT / "samples"
 MEN = [SAMPLES / "man-even.wav", SAMPLES / "man-low-slow.wav"]
@@ -89,7 +89,7 @@ def test_what_cannot_be_made(tmp_path, men, actors, message):
 
 
 def test_whoever_watches_is_told_every_epoch(tmp_path, make_ravdess):
-    from ser_edge.training import Sources, train
+    from ser_edge.training.fit import Sources, train
 
     scan = CORPORA["ravdess"].scan(make_ravdess(actors=(1, 9, 10, 2)))
     render(scan.utterances, tmp_path / "images", SMALL, workers=1, progress=False)
@@ -114,26 +114,26 @@ def test_whoever_watches_is_told_every_epoch(tmp_path, make_ravdess):
 @pytest.mark.system
 def test_drawings():
     pytest.importorskip("matplotlib", reason="needs the extra notebook")
-    from ser_edge import plots
-    from ser_edge.melimage import mel_image
+    from ser_edge.mel.image import mel_image
+    from ser_edge.reports import charts
 
     voice = speechlike(SMALL.seconds, SMALL.sample_rate)
     image = mel_image(voice, SMALL)
-    figure = plots.clip_figure(voice, image, SMALL)
+    figure = charts.clip_figure(voice, image, SMALL)
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
         "the sound: air pressure over time",
         "its mel image: 16 bands of pitch, 199 moments",
     ]
     assert np.array_equal(figure.axes[1].images[0].get_array(), image)
-    gallery = plots.gallery(dict.fromkeys(EMOTIONS[:6], image), SMALL)
+    gallery = charts.gallery(dict.fromkeys(EMOTIONS[:6], image), SMALL)
     assert sum(axis.axison for axis in gallery.axes) == 6
-    folds = plots.folds_figure([f"ravdess-{actor:02d}" for actor in ACTORS])
+    folds = charts.folds_figure([f"ravdess-{actor:02d}" for actor in ACTORS])
     grid = folds.axes[0].collections[0].get_array().reshape(5, 20)
     assert (np.count_nonzero(grid == 2, axis=0) == 1).all()  # everybody is tested on once
-    confusion = plots.confusion_figure({"a": np.diag([5] * 8), "b": np.zeros((8, 8), dtype=int)})
+    confusion = charts.confusion_figure({"a": np.diag([5] * 8), "b": np.zeros((8, 8), dtype=int)})
     assert [text.get_text() for text in confusion.axes[0].texts] == ["100"] * 8
     assert not confusion.axes[1].texts
-    scores = plots.scores_figure({"happy": 0.75, "sad": 0.25}, "heard", 0.3)
+    scores = charts.scores_figure({"happy": 0.75, "sad": 0.25}, "heard", 0.3)
     assert "75 %" in [text.get_text() for text in scores.axes[0].texts]
 
 
@@ -141,7 +141,7 @@ def test_drawings():
 def test_a_curve_grows_and_takes_gaps():
     pytest.importorskip("matplotlib", reason="needs the extra notebook")
     pytest.importorskip("IPython", reason="needs the extra notebook")
-    from ser_edge.plots import LiveCurve
+    from ser_edge.reports.charts import LiveCurve
 
     curve = LiveCurve("mine", 3)
     curve.add(Epoch(0, train_loss=2.0))  # no validation yet

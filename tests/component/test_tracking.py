@@ -19,13 +19,15 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from conftest import ROOT, SMALL
-from ser_edge import study, trackers, training
-from ser_edge.confusionpicture import confusion_picture
+from ser_edge.config.hardware import Hardware
+from ser_edge.config.recipe import Recipe
+from ser_edge.config.tracking import Tracking, TrackingError
 from ser_edge.corpora import CORPORA
-from ser_edge.hardware import Hardware
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import render
-from ser_edge.tracking import Tracking, TrackingError
+from ser_edge.data.render import render
+from ser_edge.evaluation import crossval
+from ser_edge.training import fit as training
+from ser_edge.training import trackers
+from ser_edge.training.confusion_image import confusion_picture
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=2, batch_size=8, dropout=0.0, freq_mask=2, time_mask=10,
@@ -338,7 +340,7 @@ def test_a_training_that_breaks_off_is_told(images, tmp_path, fake, monkeypatch)
     def spoilt(*_: Any) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("ser_edge.learner.Learner.on_train_epoch_end", spoilt)
+    monkeypatch.setattr("ser_edge.training.image_module.Learner.on_train_epoch_end", spoilt)
     with pytest.raises(RuntimeError, match="out of memory"):
         train(images, tmp_path / "run", Tracking(track=("mlflow",)))
     assert kind.calls == [("begin", None), ("fail", None)]
@@ -359,7 +361,7 @@ def test_a_tracker_that_is_gone_at_the_end_costs_no_result(images, config, tmp_p
 
 def test_an_evaluation_goes_on_without_its_tracker(images, tmp_path, fake):
     fake(broken=True)
-    found = study.evaluate(
+    found = crossval.evaluate(
         images, tmp_path / "runs", RECIPE, folds=["1"], hardware=Hardware("cpu"),
         tracking=Tracking(track=("mlflow",)), progress=False,
     )  # fmt: skip

@@ -17,11 +17,15 @@ import pytest
 import torch
 
 from conftest import ROOT, SMALL
-from edge_app.models import ModelFiles
-from edge_app.runtime import Network
-from ser_edge import augment, export, learner, training
+from edge_app.inference.model_store import ModelFiles
+from edge_app.inference.runtime import Network
+from ser_edge.config.augmentation import SoundStrengths
+from ser_edge.config.hardware import Hardware
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
-from ser_edge.dataset import (
+from ser_edge.data import image_augment
+from ser_edge.data.audio_augment import SoundPictures
+from ser_edge.data.datasets import (
     EpochBatches,
     TrainingClips,
     TrainingSounds,
@@ -29,20 +33,19 @@ from ser_edge.dataset import (
     load_clips,
     load_sounds,
 )
+from ser_edge.data.render import read_index, render
 from ser_edge.decision import Calibration
 from ser_edge.emotions import EMOTIONS
-from ser_edge.hardware import Hardware
+from ser_edge.export import convert
 from ser_edge.manifest import Manifest
-from ser_edge.melimage import band_edges
+from ser_edge.mel.image import band_edges
 from ser_edge.nets import NETS, build_net
-from ser_edge.recipe import Recipe
-from ser_edge.rendering import read_index, render
-from ser_edge.runs import read_run
-from ser_edge.runstart import class_weights
-from ser_edge.scoring import load_net
-from ser_edge.soundaugment import SoundPictures
-from ser_edge.soundstrengths import SoundStrengths
-from ser_edge.trainer import averaging
+from ser_edge.runs.inference import load_net
+from ser_edge.runs.record import read_run
+from ser_edge.training import fit as training
+from ser_edge.training import image_module
+from ser_edge.training.setup import class_weights
+from ser_edge.training.trainer import averaging
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=2, batch_size=8, dropout=0.0, freq_mask=2, time_mask=10,
@@ -226,8 +229,8 @@ def test_killed_after_the_last_epoch_the_averaged_weights_are_kept(images, tmp_p
 
 
 def test_seconds_go_on_with_a_run():
-    def module() -> learner.Learner:
-        return learner.Learner(RECIPE, build_net(RECIPE), (), torch.ones(8), "")
+    def module() -> image_module.Learner:
+        return image_module.Learner(RECIPE, build_net(RECIPE), (), torch.ones(8), "")
 
     held: dict[str, Any] = {}
     module().on_save_checkpoint(held)
@@ -809,11 +812,11 @@ def test_every_form_of_the_network_becomes_an_ir_that_the_old_runtime_reads(chan
     with torch.no_grad():
         logits = net(pictures)
     assert torch.isfinite(logits).all()
-    export.to_onnx(net, SMALL.shape, tmp_path / "net.onnx")
+    convert.to_onnx(net, SMALL.shape, tmp_path / "net.onnx")
     manifest = Manifest("net", SMALL, Calibration(), corpora=("none",), weights_sha256="0" * 64)
-    model = export.to_openvino(tmp_path / "net.onnx")
-    xml = export.save_ir(model, tmp_path / "net" / "FP16" / "net.xml", manifest)
-    export.check_old_runtime(xml)
+    model = convert.to_openvino(tmp_path / "net.onnx")
+    xml = convert.save_ir(model, tmp_path / "net" / "FP16" / "net.xml", manifest)
+    convert.check_old_runtime(xml)
     network = Network(ModelFiles(xml, manifest), "CPU", None)
     for picture, expected in zip(pictures.byte().numpy(), logits.numpy(), strict=True):
         np.testing.assert_allclose(network.logits(picture), expected, atol=0.05)
@@ -840,15 +843,15 @@ def batch() -> torch.Tensor:
 
 
 def test_no_strength_changes_nothing(batch):
-    torch.testing.assert_close(augment.warp(batch, 0, 0, 0), batch, atol=1e-3, rtol=0)
-    assert torch.equal(augment.add_noise(batch, 0, 60.0), batch)
-    assert torch.equal(augment.mask(batch, 0, 0), batch)
+    torch.testing.assert_close(image_augment.warp(batch, 0, 0, 0), batch, atol=1e-3, rtol=0)
+    assert torch.equal(image_augment.add_noise(batch, 0, 60.0), batch)
+    assert torch.equal(image_augment.mask(batch, 0, 0), batch)
     targets = torch.eye(8)[:6]
-    assert augment.mixup(batch, targets, 0.0) == (batch, targets)
+    assert image_augment.mixup(batch, targets, 0.0) == (batch, targets)
 
 
 def test_shifted_sound_stays_whole(batch):
-    moved = augment.warp(batch, 0, 0, 1.0)
+    moved = image_augment.warp(batch, 0, 0, 1.0)
     assert not torch.allclose(moved, batch)
     torch.testing.assert_close(
         moved.sum(dim=(1, 2, 3)), batch.sum(dim=(1, 2, 3)), rtol=0.02, atol=0
@@ -860,14 +863,14 @@ def test_a_cut_keeps_the_sound():
     for row in range(40):
         images[row, :, :, 10 + row : 30 + row] = 100.0
     torch.manual_seed(0)
-    cut = augment.crop(images, 50)
+    cut = image_augment.crop(images, 50)
     assert cut.shape == (40, 1, 16, 50)
     kept = cut.sum(dim=(1, 2, 3)) / images.sum(dim=(1, 2, 3))
-    assert kept.min() >= augment.HELD
+    assert kept.min() >= image_augment.HELD
     places = {int(row.amax(dim=(0, 1)).argmax()) for row in cut}
     assert len(places) > 10  # not always the same place
-    assert augment.crop(images, 100) is images
-    assert augment.crop(torch.zeros(2, 1, 16, 100), 50).shape == (2, 1, 16, 50)
+    assert image_augment.crop(images, 100) is images
+    assert image_augment.crop(torch.zeros(2, 1, 16, 100), 50).shape == (2, 1, 16, 50)
 
 
 def test_a_line_has_limits_and_keeps_the_loudest_and_black(batch):
@@ -875,7 +878,7 @@ def test_a_line_has_limits_and_keeps_the_loudest_and_black(batch):
     hertz = band_edges(spec)[1:-1].tolist()
     torch.manual_seed(3)
     images = batch.repeat(50, 1, 1, 1)
-    heard = augment.through_line(images, 1.0, hertz, 60.0)
+    heard = image_augment.through_line(images, 1.0, hertz, 60.0)
     assert torch.equal(heard[..., 40:], images[..., 40:])  # black stays black
     torch.testing.assert_close(heard.amax(dim=(1, 2, 3)), images.amax(dim=(1, 2, 3)))
     change = (heard - images)[..., :40].mean(dim=(1, 3)) * 60 / 255  # dB, by band
@@ -883,11 +886,11 @@ def test_a_line_has_limits_and_keeps_the_loudest_and_black(batch):
     beyond = [row for row, centre in enumerate(hertz) if centre >= 6000]
     loss = change[:, speech].mean(dim=1) - change[:, beyond].mean(dim=1)
     assert 0.15 < (loss > 15).float().mean() < 0.6  # about half have limits, some of them high
-    assert torch.equal(augment.through_line(images, 0.0, hertz, 60.0), images)
+    assert torch.equal(image_augment.through_line(images, 0.0, hertz, 60.0), images)
 
 
 def test_noise_fills_pauses_and_only_adds(batch):
-    noisy = augment.add_noise(batch, 1.0, 60.0)
+    noisy = image_augment.add_noise(batch, 1.0, 60.0)
     assert (noisy >= batch - 1e-3).all()
     assert noisy.max() <= 255
     assert (noisy[..., 40:].mean(dim=(1, 2, 3)) > 0).all()
@@ -895,7 +898,7 @@ def test_noise_fills_pauses_and_only_adds(batch):
 
 def test_masks_are_as_wide_as_they_may(batch):
     full = torch.full_like(batch, 9.0)
-    masked = augment.mask(full, 4, 20)
+    masked = image_augment.mask(full, 4, 20)
     bands = (masked == 0).all(dim=3).sum(dim=2)
     frames = (masked == 0).all(dim=2).sum(dim=2)
     assert bands.max() <= 10
@@ -908,6 +911,6 @@ def test_mixup_mixes_pictures_and_targets_alike():
     images = torch.arange(6).float().view(6, 1, 1, 1).expand(6, 1, 4, 4)
     targets = torch.eye(6)
     torch.manual_seed(0)
-    mixed, mixed_targets = augment.mixup(images, targets, 0.4)
+    mixed, mixed_targets = image_augment.mixup(images, targets, 0.4)
     torch.testing.assert_close(mixed_targets.sum(dim=1), torch.ones(6))
     torch.testing.assert_close(mixed[:, 0, 0, 0], mixed_targets @ torch.arange(6).float())

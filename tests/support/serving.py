@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from edge_app import Classifier, Event
-from edge_app.interpretation import Interpreter
+from edge_app.language.interpretation import Interpreter
 from edge_app.server.app import Served, create_app
 from edge_app.server.inference import LiveLike
-from edge_app.server.running import EdgeServer, bind
+from edge_app.server.lifecycle import EdgeServer, bind
 from edge_app.server.settings import ServerSettings
-from ser_edge.melimage import UInt8
+from ser_edge.mel.image import UInt8
 
 
 @dataclass(frozen=True)

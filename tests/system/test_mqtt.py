@@ -18,10 +18,10 @@ import paho.mqtt.client as paho
 import pytest
 
 from conftest import ROOT
-from edge_app import mqtt
-from edge_app.delivery import Delivery, open_sinks
-from edge_app.homeassistant import identifier
-from edge_app.mqtt import Mqtt, MqttAddress
+from edge_app.output import mqtt
+from edge_app.output.delivery import Delivery, open_sinks
+from edge_app.output.homeassistant import identifier
+from edge_app.output.mqtt import Mqtt, MqttAddress
 from events import LABELS, event, until
 
 # Debian keeps it where only root looks.
@@ -148,7 +148,7 @@ def program(*specs: str, environment: dict[str, str] | None = None) -> subproces
     """A program that sends a change, says so, and waits to be ended."""
     code = (
         f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests' / 'support')!r}]\n"
-        "from edge_app.delivery import open_sinks; from events import LABELS, event, until\n"
+        "from edge_app.output.delivery import open_sinks; from events import LABELS, event, until\n"
         "delivery = open_sinks(sys.argv[1:], LABELS)\n"
         "delivery.event(event(1, 'change'))\n"
         "until(lambda: all(sink.written for sink in delivery.health()))\n"

@@ -102,10 +102,11 @@ def test_coarser_labels_and_explanations(old_python, tmp_path):
 def test_the_front_end_is_the_same_under_its_numpy(old_python):
     code = (
         "import sys, numpy as np; from PIL import Image\n"
-        "from ser_edge import audio; from ser_edge.melimage import MelImageSpec, mel_image\n"
+        "from ser_edge.audio import decode\n"
+        "from ser_edge.mel.image import MelImageSpec, mel_image\n"
         "spec = MelImageSpec()\n"
         "for sound, golden in zip(sys.argv[1::2], sys.argv[2::2]):\n"
-        "    window = next(audio.windows([audio.load(sound, 16000)], 80000, 40000))\n"
+        "    window = next(decode.windows([decode.load(sound, 16000)], 80000, 40000))\n"
         "    gap = mel_image(window.waveform, spec) - np.asarray(Image.open(golden)).astype(int)\n"
         "    print(np.abs(gap).max())"
     )

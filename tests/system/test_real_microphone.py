@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, SAMPLES
-from ser_edge import audio
+from ser_edge.audio import decode
 
 RATE = 48_000
 # What libasound2-plugins brings: without it ALSA, and so PortAudio, cannot reach PulseAudio.
@@ -75,7 +75,7 @@ class Room:
     def _speak(self) -> None:
         """Speech at the pace of speech, for as long as somebody hears it."""
         clip = next(path for path in SAMPLES if path.stem == "man-long")
-        sound = np.round(audio.load(clip, RATE) * 32_767).astype("<i2").tobytes()
+        sound = np.round(decode.load(clip, RATE) * 32_767).astype("<i2").tobytes()
         block, at = RATE // 10 * 2, 0
         while not self._over.is_set():
             try:

@@ -23,10 +23,10 @@ import soundfile
 
 from conftest import ROOT, SAMPLES
 from edge_app import Classifier
-from edge_app.endpoint import Endpoint
-from edge_app.interpretation import Interpreter
-from edge_app.transcription import Said, Transcription
-from ser_edge import audio
+from edge_app.language.interpretation import Interpreter
+from edge_app.language.llm_client import Endpoint
+from edge_app.language.transcription import Said, Transcription
+from ser_edge.audio import decode
 from serving import Running, serving
 from wordtools import answers, completion, http, language_model
 
@@ -57,7 +57,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Chromium whose microphone plays four seconds of speech, two of silence, and so on."""
     api = pytest.importorskip("playwright.sync_api", reason="no playwright (extra dev)")
     rate = 48_000
-    sound = np.concatenate([audio.load(CLIP, rate), np.zeros(2 * rate, np.float32)])
+    sound = np.concatenate([decode.load(CLIP, rate), np.zeros(2 * rate, np.float32)])
     spoken = tmp_path_factory.mktemp("microphone") / "spoken.wav"
     soundfile.write(spoken, sound, rate, subtype="PCM_16")
     names = ("chromium", "chromium-browser", "google-chrome")

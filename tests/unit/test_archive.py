@@ -15,13 +15,13 @@ import pytest
 
 from conftest import ROOT, SAMPLES, speechlike
 from edge_app import Classifier
-from edge_app.answers import Prediction
-from edge_app.archive import running, scoring, tries
+from edge_app.archive import attempts, runner, scoring
 from edge_app.archive.plan import ORDER, PLAN, Clip, Columns, Order, Plan, plan
 from edge_app.archive.scoring import Ear, Scorer, part_name
 from edge_app.archive.storage import Folder, absolute, files_at, is_uri, sound_at
-from edge_app.devices import DeviceError
-from ser_edge.audio import AudioError
+from edge_app.inference.devices import DeviceError
+from edge_app.results import Prediction
+from ser_edge.audio.decode import AudioError
 from ser_edge.labels import find_grouping
 
 pa = pytest.importorskip("pyarrow", reason="there is no pyarrow (the extra archive)")
@@ -73,14 +73,12 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         for shard in left:
             yield scorer.score(shard)
 
-    monkeypatch.setattr(running, "_scored", scored)
+    monkeypatch.setattr(runner, "_scored", scored)
 
 
-def scored(out: Path, made: Order, **other: object) -> running.Outcome:
+def scored(out: Path, made: Order, **other: object) -> runner.Outcome:
     folder = Folder(str(out))
-    return running.score(
-        folder, plan(folder, made), EAR, running.Cluster(), progress=False, **other
-    )
+    return runner.score(folder, plan(folder, made), EAR, runner.Cluster(), progress=False, **other)
 
 
 # ------------------------------------------------------------------------------------ the plan
@@ -227,7 +225,7 @@ def table(tmp_path: Path) -> Path:
 
 def test_sounds_in_a_table_are_the_sounds_in_files(table, out, in_process):
     made = order(table, columns=Columns(sound="audio.bytes", name="audio.id"), shard_size=2)
-    assert scored(out, made) == running.Outcome(clips=8, failed=2, found=0)
+    assert scored(out, made) == runner.Outcome(clips=8, failed=2, found=0)
     assert [len(shard) for shard in planned_clips(Folder(str(out)))] == [2, 1, 2, 1, 2]
     rows = rows_in(out)
     names = [str(100 + number) for number in range(8)]
@@ -248,7 +246,7 @@ def test_a_table_that_is_damaged_gives_rows_with_an_error(table, out, in_process
     content[second.data_page_offset : second.data_page_offset + 2000] = bytes(2000)
     table.write_bytes(content)
     outcome = scored(out, order(table, columns=Columns(sound="audio.bytes")))
-    assert outcome == running.Outcome(clips=8, failed=3, found=0)
+    assert outcome == runner.Outcome(clips=8, failed=3, found=0)
     rows = rows_in(out)
     assert [row["error"] is None for row in rows] == [True] * 3 + [False] * 3 + [True] * 2
     assert all("row group 1 of the Parquet file" in row["error"] for row in rows[3:6])
@@ -375,17 +373,17 @@ def test_what_was_broken_off_goes_on(sounds, out, monkeypatch):
         if len(heard) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(running, "_scored", some)
+    monkeypatch.setattr(runner, "_scored", some)
     with pytest.raises(KeyboardInterrupt):
         scored(out, made)
     (out / ".part-000002.parquet.1234.unfinished").write_bytes(b"half of it")
-    assert scored(out, made) == running.Outcome(clips=7, failed=1, found=4)
+    assert scored(out, made) == runner.Outcome(clips=7, failed=1, found=4)
     assert heard == [0, 1, 2, 3]
     assert [row["clip"] for row in rows_in(out)] == list(range(7))
     assert sorted(path.name for path in out.iterdir()) == [
-        ORDER, PLAN, tries.MARKS, *(part_name(shard) for shard in range(4)),
+        ORDER, PLAN, attempts.MARKS, *(part_name(shard) for shard in range(4)),
     ]  # fmt: skip
-    assert scored(out, made) == running.Outcome(clips=7, failed=1, found=7)
+    assert scored(out, made) == runner.Outcome(clips=7, failed=1, found=7)
     assert heard == [0, 1, 2, 3]
 
 
@@ -414,16 +412,16 @@ def test_errors_are_tried_again_when_asked(sounds, out, in_process):
     assert scored(out, made).failed == 1
     shutil.copy(SHORT[0], sounds / "broken.wav")
     assert scored(out, made).failed == 1
-    assert scored(out, made, again=True) == running.Outcome(clips=7, failed=0, found=3)
+    assert scored(out, made, again=True) == runner.Outcome(clips=7, failed=0, found=3)
     assert [row["clip"] for row in rows_in(out)] == list(range(7))
 
 
 def test_two_runs_do_not_write_into_one_folder(out):
     folder = Folder(str(out))
-    other = running.only_one(folder)
-    with running.only_one(folder), pytest.raises(ValueError, match="another run is writing there"):
+    other = runner.only_one(folder)
+    with runner.only_one(folder), pytest.raises(ValueError, match="another run is writing there"):
         other.__enter__()
-    with running.only_one(folder):
+    with runner.only_one(folder):
         pass
 
 
@@ -458,33 +456,33 @@ def test_a_clip_that_kills_its_worker_is_told_from_the_others(sounds, out):
     while 0 not in statuses and len(statuses) < 10:
         done = subprocess.run([sys.executable, "-c", KILLER, out, *killers], check=False)
         statuses.append(done.returncode)
-    assert statuses == [9] * (tries.PATIENCE * (1 + len(killers))) + [0]
+    assert statuses == [9] * (attempts.PATIENCE * (1 + len(killers))) + [0]
     rows = rows_in(out)
     died = [row["file"] for row in rows if (row["error"] or "").endswith("died, several times")]
     assert died == [str(sounds / name) for name in killers]
     assert sum(row["error"] is None for row in rows) == len(SHORT) - len(killers)
-    assert list((out / tries.MARKS).iterdir()) == []
+    assert list((out / attempts.MARKS).iterdir()) == []
 
 
 def test_no_clip_is_marked_as_long_as_nobody_dies(tmp_path):
     folder = Folder(str(tmp_path))
-    tried = tries.Tries(folder, 7)
+    tried = attempts.Tries(folder, 7)
     with tried.under_way(3):
-        assert len(folder.names(tries.MARKS)) == 1
+        assert len(folder.names(attempts.MARKS)) == 1
     tried.done()
-    assert folder.names(tries.MARKS) == []
+    assert folder.names(attempts.MARKS) == []
 
 
 def test_an_error_is_no_death(tmp_path):
     folder = Folder(str(tmp_path))
-    for _ in range(tries.PATIENCE):
-        tries.Tries(folder, 7)
-    for _ in range(2 * tries.PATIENCE):
-        tried = tries.Tries(folder, 7)
+    for _ in range(attempts.PATIENCE):
+        attempts.Tries(folder, 7)
+    for _ in range(2 * attempts.PATIENCE):
+        tried = attempts.Tries(folder, 7)
         with pytest.raises(DeviceError), tried.under_way(3):
             raise DeviceError("the device failed")
-    assert tries.Tries(folder, 7).killers == frozenset()
-    assert tries.Tries(folder, 70).killers == frozenset()
+    assert attempts.Tries(folder, 7).killers == frozenset()
+    assert attempts.Tries(folder, 70).killers == frozenset()
 
 
 # ------------------------------------------------------------------------------------ the storage
@@ -523,7 +521,7 @@ def test_sounds_at_a_uri_are_those_on_disk(sounds, out, in_process):
         "broken.wav", "man-even.wav", "man-low-slow.wav", "with%20space.wav",
     ]  # fmt: skip
     assert sound_at(found[-1]).read() == SHORT[0].read_bytes()
-    assert scored(out, order(uri)) == running.Outcome(clips=8, failed=1, found=0)
+    assert scored(out, order(uri)) == runner.Outcome(clips=8, failed=1, found=0)
     classifier = Classifier(hint="throughput")
     for row in rows_in(out):
         if row["error"] is None:
@@ -551,7 +549,7 @@ def test_a_table_that_is_not_there_is_wrong_usage(here, monkeypatch, out):
 
 def test_a_result_that_is_there_needs_no_ray(here, monkeypatch, sounds, out, in_process):
     scored(out, order(sounds))
-    monkeypatch.setattr(running, "_scored", lambda *_: pytest.fail("Ray was asked"))
+    monkeypatch.setattr(runner, "_scored", lambda *_: pytest.fail("Ray was asked"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     done = here("score_archive.py", sounds, "--out", out, "--quiet")
     assert (done.returncode, done.stderr) == (1, "")
@@ -597,7 +595,7 @@ def test_ray_scores_on_this_machine(table, out):
 @needs_ray
 def test_a_device_that_is_not_there_is_said(sounds, out):
     done = run("scripts/score_archive.py", sounds, "--out", out, "--actors", "1", "-d", "NOSUCH")
-    assert done.returncode == running.EXIT_EARLY
+    assert done.returncode == runner.EXIT_EARLY
     assert "NOSUCH" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr.splitlines()[-1]
 

@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from conftest import SAMPLES, speechlike
-from ser_edge import audio
-from ser_edge.audio import AudioError
+from ser_edge.audio import decode
+from ser_edge.audio.decode import AudioError
 
 RATE = 16_000
 
@@ -43,7 +43,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 )
 def test_wav_of_every_depth(tmp_path, format, subtype, tolerance):
     path = wav(tmp_path / "a.wav", subtype, format=format)
-    loaded = audio.load(path, RATE)
+    loaded = decode.load(path, RATE)
     assert loaded.dtype == np.float32
     assert loaded.shape == (RATE,)
     np.testing.assert_allclose(loaded, speechlike(1.0, RATE), atol=tolerance + 1e-9)
@@ -64,7 +64,7 @@ def test_compressed_formats(tmp_path, suffix, format, subtype, rate, as_object):
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, speechlike(2.0, rate), rate, subtype, format=format)
     source = io.BytesIO(path.read_bytes()) if as_object else path
-    loaded = audio.load(source, RATE)
+    loaded = decode.load(source, RATE)
     assert abs(len(loaded) / RATE - 2.0) < 0.1
     lag = 0 if suffix != "mp3" else len(loaded) - 2 * RATE  # the encoder's delay, if it is there
     assert max(correlation(loaded[k:], speechlike(2.0, RATE)) for k in (0, lag)) > 0.95
@@ -78,7 +78,7 @@ def test_wav_from_a_pipe_is_read_to_the_end(tmp_path, length, extended):
     at = raw.index(b"data") + 4
     raw[at : at + 4] = struct.pack("<I", length)
     raw[4:8] = struct.pack("<I", length)
-    loaded = audio.load(io.BytesIO(bytes(raw)), RATE)
+    loaded = decode.load(io.BytesIO(bytes(raw)), RATE)
     np.testing.assert_allclose(loaded, speechlike(1.0, RATE), atol=1e-4)
 
 
@@ -89,16 +89,16 @@ def test_wav_without_samples_but_with_a_chunk_after_has_no_samples(tmp_path):
     raw = raw[:at] + b"data" + struct.pack("<I", 0) + end
     raw = raw[:4] + struct.pack("<I", len(raw) - 8) + raw[8:]
     with pytest.raises(AudioError, match="no samples"):
-        audio.load(io.BytesIO(raw), RATE)
+        decode.load(io.BytesIO(raw), RATE)
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 24_414, 48_000, 192_000])
 def test_rates(tmp_path, rate):
-    loaded = audio.load(wav(tmp_path / "a.wav", "FLOAT", rate), RATE)
+    loaded = decode.load(wav(tmp_path / "a.wav", "FLOAT", rate), RATE)
     assert abs(len(loaded) - RATE) <= 2
     t = np.arange(RATE) / RATE
     soundfile.write(tmp_path / "tone.wav", np.sin(2 * np.pi * 1000 * np.arange(rate) / rate), rate)
-    tone = audio.load(tmp_path / "tone.wav", RATE)
+    tone = decode.load(tmp_path / "tone.wav", RATE)
     middle = slice(2000, 14_000)
     np.testing.assert_allclose(tone[middle], np.sin(2 * np.pi * 1000 * t)[middle], atol=2e-3)
 
@@ -108,14 +108,14 @@ def test_channels_are_averaged(tmp_path, channels):
     gains = np.arange(1, channels + 1) / channels
     sound = speechlike(0.5, RATE)
     soundfile.write(tmp_path / "a.wav", sound[:, None] * gains, RATE, "FLOAT")
-    loaded = audio.load(tmp_path / "a.wav", RATE)
+    loaded = decode.load(tmp_path / "a.wav", RATE)
     np.testing.assert_allclose(loaded, sound * gains.mean(), atol=1e-6)
 
 
 def test_long_files_come_in_blocks_and_lose_nothing(tmp_path):
     sound = speechlike(35.0, 44_100)
     soundfile.write(tmp_path / "a.wav", sound, 44_100, "FLOAT")
-    blocks = list(audio.read_blocks(tmp_path / "a.wav", RATE))
+    blocks = list(decode.read_blocks(tmp_path / "a.wav", RATE))
     assert len(blocks) >= 3
     assert max(map(len, blocks)) <= 12 * RATE
     import soxr
@@ -130,11 +130,11 @@ def test_long_files_come_in_blocks_and_lose_nothing(tmp_path):
 def test_a_sound_in_one_block_and_in_many_are_the_same_to_the_last_bit(tmp_path, monkeypatch, rate):
     for kind in ("PCM_16", "FLOAT"):
         file = wav(tmp_path / f"{kind}.wav", kind, rate)
-        at_once = audio.load(file, RATE)
+        at_once = decode.load(file, RATE)
         with monkeypatch.context() as small:
-            small.setattr(audio, "_BLOCK_SAMPLES", 4096)
-            assert len(list(audio.read_blocks(file, RATE))) > 1
-            np.testing.assert_array_equal(audio.load(file, RATE), at_once)
+            small.setattr(decode, "_BLOCK_SAMPLES", 4096)
+            assert len(list(decode.read_blocks(file, RATE))) > 1
+            np.testing.assert_array_equal(decode.load(file, RATE), at_once)
 
 
 class Pipe(io.RawIOBase):
@@ -155,13 +155,15 @@ class Pipe(io.RawIOBase):
 
 def test_a_pipe_that_cannot_seek(tmp_path):
     path = wav(tmp_path / "a.wav")
-    np.testing.assert_array_equal(audio.load(Pipe(path.read_bytes()), RATE), audio.load(path, RATE))
+    np.testing.assert_array_equal(
+        decode.load(Pipe(path.read_bytes()), RATE), decode.load(path, RATE)
+    )
 
 
 def test_a_file_object_stays_open_and_is_read_from_its_start(tmp_path):
     with open(wav(tmp_path / "a.wav"), "rb") as file:
-        first = audio.load(file, RATE)
-        np.testing.assert_array_equal(first, audio.load(file, RATE))
+        first = decode.load(file, RATE)
+        np.testing.assert_array_equal(first, decode.load(file, RATE))
         assert not file.closed
 
 
@@ -169,20 +171,20 @@ def test_a_spooled_file_and_a_text_file(tmp_path):
     path = wav(tmp_path / "a.wav")
     with tempfile.SpooledTemporaryFile() as spooled:
         spooled.write(path.read_bytes())
-        assert audio.load(spooled, RATE).size == RATE
+        assert decode.load(spooled, RATE).size == RATE
     with pytest.raises(AudioError, match="<stream>: it is opened as text"):
-        audio.load(io.StringIO("sound"), RATE)
+        decode.load(io.StringIO("sound"), RATE)
 
 
 @pytest.mark.parametrize("suffix", [".raw", ".txt", "", ".mp3"])
 def test_the_content_counts_not_the_suffix(tmp_path, suffix):
     path = wav(tmp_path / "a.wav").rename(tmp_path / f"b{suffix}")
-    assert audio.load(path, RATE).size == RATE
+    assert decode.load(path, RATE).size == RATE
 
 
 def test_a_silent_clip_is_fine(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(RATE), RATE)
-    assert not audio.load(tmp_path / "a.wav", RATE).any()
+    assert not decode.load(tmp_path / "a.wav", RATE).any()
 
 
 def broken(tmp_path: Path, how: str) -> Path:
@@ -247,7 +249,7 @@ def broken(tmp_path: Path, how: str) -> Path:
 def test_bad_sounds_are_named_with_their_cause(tmp_path, how, cause):
     path = broken(tmp_path, how)
     with pytest.raises(AudioError, match=cause) as caught:
-        audio.load(path, RATE)
+        decode.load(path, RATE)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
     assert caught.value.file == str(path)
@@ -255,7 +257,7 @@ def test_bad_sounds_are_named_with_their_cause(tmp_path, how, cause):
 
 def test_an_unreadable_name():
     with pytest.raises(AudioError, match="cannot be opened"):
-        audio.load("a\0b.wav", RATE)
+        decode.load("a\0b.wav", RATE)
 
 
 def test_the_error_survives_a_process_pool():
@@ -292,7 +294,7 @@ def encode(path: Path, format: str, codec: str, rate: int, title: str = "") -> P
 )
 def test_media_containers(tmp_path, name, format, codec, rate):
     path = encode(tmp_path / name, format, codec, rate)
-    loaded = audio.load(path, RATE)
+    loaded = decode.load(path, RATE)
     assert abs(len(loaded) / RATE - 2.0) < 0.15
     best = max(correlation(loaded[k:], speechlike(2.0, RATE)) for k in range(0, 2400, 4))
     assert best > 0.9
@@ -307,23 +309,23 @@ def test_tags_that_are_no_utf8_are_no_reason_to_refuse(tmp_path, name, format):
     path.write_bytes(
         content.replace(b"a title of ours", b"\xff\xfe title \xe4\xf6\xfc\xff\xff\xff")
     )
-    assert len(audio.load(path, RATE)) > RATE
+    assert len(decode.load(path, RATE)) > RATE
 
 
 def test_media_without_the_extra_says_what_to_install(tmp_path, monkeypatch):
     path = encode(tmp_path / "a.m4a", "mp4", "aac", 44_100)
-    monkeypatch.setattr(audio, "media_installed", lambda: False)
+    monkeypatch.setattr(decode, "media_installed", lambda: False)
     with pytest.raises(AudioError, match=r"M4A/MP4 needs the extra media: pip install"):
-        audio.load(path, RATE)
+        decode.load(path, RATE)
 
 
 def test_a_cut_off_media_file_is_an_error_or_a_shorter_sound(tmp_path):
     whole = encode(tmp_path / "a.webm", "webm", "libopus", 48_000).read_bytes()
     (tmp_path / "b.webm").write_bytes(whole[:60])
     with pytest.raises(AudioError):
-        audio.load(tmp_path / "b.webm", RATE)
+        decode.load(tmp_path / "b.webm", RATE)
     (tmp_path / "c.webm").write_bytes(whole[: len(whole) // 2])
-    assert audio.load(tmp_path / "c.webm", RATE).size < 2 * RATE
+    assert decode.load(tmp_path / "c.webm", RATE).size < 2 * RATE
 
 
 @pytest.mark.parametrize(
@@ -343,7 +345,7 @@ def test_a_cut_off_media_file_is_an_error_or_a_shorter_sound(tmp_path):
 def test_windows_cover_the_sound_and_end_with_it(seconds, starts, block):
     sound = np.arange(round(seconds * RATE), dtype=np.float32)
     blocks = [sound[i : i + block] for i in range(0, len(sound), block)]
-    found = list(audio.windows(blocks, 80_000, 40_000))
+    found = list(decode.windows(blocks, 80_000, 40_000))
     assert [window.start for window in found] == [round(start * RATE) for start in starts]
     for window in found:
         np.testing.assert_array_equal(window.waveform, sound[window.start : window.start + 80_000])
@@ -351,12 +353,12 @@ def test_windows_cover_the_sound_and_end_with_it(seconds, starts, block):
 
 def test_windows_refuse_an_impossible_hop():
     with pytest.raises(ValueError, match="hop is 0"):
-        list(audio.windows([], 80_000, 0))
+        list(decode.windows([], 80_000, 0))
 
 
 def test_levels():
     sound = np.concatenate([np.zeros(800), np.full(800, 0.1), np.full(100, 1.0)])
-    found = audio.levels(sound.astype(np.float32), RATE)
+    found = decode.levels(sound.astype(np.float32), RATE)
     np.testing.assert_allclose(found, [-200, -20, 10 * np.log10(100 / 800)], atol=1e-3)
 
 
@@ -372,7 +374,7 @@ def test_levels():
 )
 def test_bad_waveforms(array, cause):
     with pytest.raises(AudioError, match=cause):
-        audio.as_mono(array, RATE, RATE)
+        decode.as_mono(array, RATE, RATE)
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "uint8", "float64"])
@@ -384,13 +386,15 @@ def test_waveforms_of_integers_are_scaled(dtype):
         array = sound
     else:
         array = np.rint(sound * -float(np.iinfo(dtype).min)).astype(dtype)
-    np.testing.assert_allclose(audio.as_mono(array, RATE, RATE), sound, atol=0.005)
+    np.testing.assert_allclose(decode.as_mono(array, RATE, RATE), sound, atol=0.005)
 
 
 @pytest.mark.component
 def test_healthy_sounds_leave_nothing_on_stderr():
     """mpg123 prints notes of its own; a good file must not cause any."""
-    code = "import sys; from ser_edge import audio\nfor f in sys.argv[1:]: audio.load(f, 16000)"
+    code = (
+        "import sys; from ser_edge.audio.decode import load\nfor f in sys.argv[1:]: load(f, 16000)"
+    )
     run = subprocess.run(
         [sys.executable, "-c", code, *map(str, SAMPLES)], capture_output=True, text=True, check=True
     )
@@ -410,7 +414,7 @@ def test_sounds_glued_together_are_heard_to_the_end(format, subtype):
     """cat a.mp3 b.mp3, and what internet radio leaves: the first header tells of the first part."""
     rate = 48_000 if subtype == "OPUS" else 44_100
     glued = encoded(format, subtype, 3.0, rate) + encoded(format, subtype, 4.0, rate)
-    assert audio.load(io.BytesIO(glued), RATE).size / RATE == pytest.approx(7.0, abs=0.2)
+    assert decode.load(io.BytesIO(glued), RATE).size / RATE == pytest.approx(7.0, abs=0.2)
 
 
 def test_an_mp3_of_varying_bit_rate_without_a_count_is_heard_to_the_end():
@@ -427,7 +431,7 @@ def test_an_mp3_of_varying_bit_rate_without_a_count_is_heard_to_the_end():
     at = whole.find(b"Xing")
     assert 0 < at < 64
     without = whole[:at] + bytes(4) + whole[at + 4 :]
-    assert audio.load(io.BytesIO(without), RATE).size / RATE == pytest.approx(11.0, abs=0.2)
+    assert decode.load(io.BytesIO(without), RATE).size / RATE == pytest.approx(11.0, abs=0.2)
 
 
 def test_flac_from_a_pipe_has_no_length():
@@ -435,7 +439,7 @@ def test_flac_from_a_pipe_has_no_length():
     assert raw[:4] == b"fLaC"
     raw[21] &= 0xF0  # total samples: 36 bits from byte 21 on
     raw[22:26] = bytes(4)
-    assert audio.load(io.BytesIO(bytes(raw)), RATE).size / RATE == pytest.approx(12.0, abs=0.01)
+    assert decode.load(io.BytesIO(bytes(raw)), RATE).size / RATE == pytest.approx(12.0, abs=0.01)
 
 
 def test_rf64_from_a_pipe():
@@ -443,7 +447,7 @@ def test_rf64_from_a_pipe():
     assert raw[:4] == b"RF64"
     at = raw.index(b"ds64") + 8
     raw[at : at + 24] = bytes(24)
-    assert audio.load(io.BytesIO(bytes(raw)), RATE).size == pytest.approx(RATE, abs=2)
+    assert decode.load(io.BytesIO(bytes(raw)), RATE).size == pytest.approx(RATE, abs=2)
 
 
 def test_channels_that_change_and_unknown_codecs_are_named(tmp_path):
@@ -461,16 +465,16 @@ def test_channels_that_change_and_unknown_codecs_are_named(tmp_path):
     mono = encode(tmp_path / "a.aac", "adts", "aac", 16_000)
     glued = io.BytesIO(mono.read_bytes() + stereo.read_bytes())
     with pytest.raises(AudioError, match="it changes its channels after 2"):
-        audio.load(glued, RATE)
+        decode.load(glued, RATE)
     matroska = encode(tmp_path / "a.mka", "matroska", "aac", 16_000).read_bytes()
     with pytest.raises(AudioError, match="Matroska file is in a codec unknown here"):
-        audio.load(io.BytesIO(matroska.replace(b"A_AAC", b"A_ZZZ")), RATE)
+        decode.load(io.BytesIO(matroska.replace(b"A_AAC", b"A_ZZZ")), RATE)
 
 
 def test_formats_of_old_samplers_are_refused(tmp_path):
     soundfile.write(tmp_path / "a.sds", speechlike(1, RATE), RATE, format="SDS")
     with pytest.raises(AudioError, match="it is SDS"):
-        audio.load(tmp_path / "a.sds", RATE)
+        decode.load(tmp_path / "a.sds", RATE)
 
 
 class Failing(io.BytesIO):
@@ -483,7 +487,7 @@ class Failing(io.BytesIO):
 def test_a_disk_that_fails_while_it_is_read(tmp_path, capfd):
     raw = wav(tmp_path / "a.wav", "FLOAT", 48_000).read_bytes()
     with pytest.raises(AudioError, match="it cannot be read: Input/output error"):
-        audio.load(Failing(raw), RATE)
+        decode.load(Failing(raw), RATE)
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -497,19 +501,19 @@ def test_file_objects_that_cannot_be_read(tmp_path, source, cause):
     if source == "closed":
         file.close()
     with pytest.raises(AudioError, match=cause):
-        audio.load(file, RATE)
+        decode.load(file, RATE)
     file.close()
 
 
 def test_a_waveform_of_which_nothing_is_left():
     with pytest.raises(AudioError, match="no samples left at 16000 Hz"):
-        audio.as_mono([0.1], 192_000, RATE)
+        decode.as_mono([0.1], 192_000, RATE)
 
 
 @pytest.mark.parametrize("rate", [None, [1], 0, -5, float("nan"), 10**9])
 def test_impossible_rates_of_a_waveform(rate):
     with pytest.raises(AudioError, match="its rate is"):
-        audio.as_mono(np.zeros(100), rate, RATE)
+        decode.as_mono(np.zeros(100), rate, RATE)
 
 
 def test_many_channels_at_a_high_rate_take_little_memory():
@@ -519,7 +523,7 @@ def test_many_channels_at_a_high_rate_take_little_memory():
     import tracemalloc
 
     tracemalloc.start()
-    sizes = [block.size for block in audio.read_blocks(buffer, RATE)]
+    sizes = [block.size for block in decode.read_blocks(buffer, RATE)]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert sum(sizes) == pytest.approx(5 * RATE, abs=2)

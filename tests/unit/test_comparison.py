@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ser_edge import comparison, evaluation
-from ser_edge.comparison import Scored, compare, read_pair, read_scored
 from ser_edge.emotions import EMOTIONS
-from ser_edge.evaluation import ClipPrediction, predictions_csv
+from ser_edge.metrics import bootstrap, classification
+from ser_edge.metrics.bootstrap import Scored, compare, read_pair, read_scored
+from ser_edge.metrics.classification import ClipPrediction, predictions_csv
 
 
 def clip(number: int, speaker: str, emotion: str, answer: str, fold: str = "1") -> ClipPrediction:
@@ -64,7 +64,7 @@ def test_the_interval_by_clip_is_the_binomials():
         assert difference.by_clip.high == pytest.approx(0.28, abs=0.011)
         assert difference.by_clip.is_clear
         assert difference.by_speaker is None
-    assert "one speaker" in comparison.verdict(found.uar)
+    assert "one speaker" in bootstrap.verdict(found.uar)
 
 
 def test_the_interval_by_speaker_knows_that_one_voice_is_one_voice():
@@ -75,7 +75,7 @@ def test_the_interval_by_speaker_knows_that_one_voice_is_one_voice():
     assert found.by_speaker is not None
     assert (found.by_speaker.low, found.by_speaker.high) == pytest.approx((0.0, 0.75))
     assert (found.by_clip.low, found.by_clip.high) == pytest.approx((0.17, 0.34), abs=0.011)
-    assert comparison.verdict(found) == "no clear difference"
+    assert bootstrap.verdict(found) == "no clear difference"
 
 
 def test_figures_are_those_of_evaluation(mixed):
@@ -84,7 +84,7 @@ def test_figures_are_those_of_evaluation(mixed):
         (mixed[0], found.uar.a, found.accuracy.a, [r.a for r in found.recalls]),
         (mixed[1], found.uar.b, found.accuracy.b, [r.b for r in found.recalls]),
     ):
-        wanted = evaluation.figures(run.predictions)
+        wanted = classification.figures(run.predictions)
         assert uar == pytest.approx(wanted["uar"], abs=1e-4)
         assert accuracy == pytest.approx(wanted["accuracy"], abs=1e-4)
         assert recalls == pytest.approx(list(wanted["recall"].values()), abs=1e-4)
@@ -119,7 +119,7 @@ def test_turned_around_it_is_the_other_way_round(mixed):
     assert back.uar.difference == pytest.approx(-there.uar.difference)
     assert back.uar.by_clip.low == pytest.approx(-there.uar.by_clip.high)
     assert (back.only_a, back.only_b) == (there.only_b, there.only_a)
-    assert {comparison.verdict(there.uar), comparison.verdict(back.uar)} == {
+    assert {bootstrap.verdict(there.uar), bootstrap.verdict(back.uar)} == {
         "A is better",
         "B is better",
     }
@@ -128,7 +128,7 @@ def test_turned_around_it_is_the_other_way_round(mixed):
 def test_a_run_beside_itself_differs_by_nothing(mixed):
     found = compare(mixed[0], mixed[0]).uar
     assert (found.difference, found.by_clip.low, found.by_clip.high) == (0, 0, 0)
-    assert found.by_speaker == comparison.Interval(0, 0)
+    assert found.by_speaker == bootstrap.Interval(0, 0)
 
 
 def test_the_same_seed_draws_the_same(mixed):
@@ -141,7 +141,7 @@ def test_clips_of_one_run_alone_are_counted_and_left_out(mixed):
         replace(a, predictions=a.predictions[30:]), replace(b, predictions=b.predictions[:-7])
     )
     assert (found.clips, found.left_out_a, found.left_out_b) == (203, 7, 30)
-    assert "7 only in A, 30 only in B" in comparison.table(found)
+    assert "7 only in A, 30 only in B" in bootstrap.table(found)
 
 
 def test_several_seeds_of_a_clip_count_once():
@@ -175,7 +175,7 @@ def test_runs_are_read_and_named_by_what_differs(tmp_path):
     assert (a.name, b.name) == ("x/fold-1", "y/fold-1")
     assert (a.leaky, b.leaky) == (False, True)
     assert len(a.predictions) == 1
-    assert "B: y/fold-1 (LEAKY" in comparison.table(compare(a, b))
+    assert "B: y/fold-1 (LEAKY" in bootstrap.table(compare(a, b))
     assert read_pair(first, tmp_path / "y" / "fold-1")[0].name == "x/fold-1"
 
 

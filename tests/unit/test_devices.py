@@ -18,9 +18,16 @@ import soundfile
 from conftest import ROOT, SAMPLES, speechlike
 from edge_app import Classifier, DeviceError
 from edge_app.cli import main
-from edge_app.devices import Device, check_device, first_line, list_devices, new_core, parts_of
-from edge_app.models import find_model
-from edge_app.runtime import Network
+from edge_app.inference.devices import (
+    Device,
+    check_device,
+    first_line,
+    list_devices,
+    new_core,
+    parts_of,
+)
+from edge_app.inference.model_store import find_model
+from edge_app.inference.runtime import Network
 from faultydevices import NO_NPU, NO_OPENCL, NO_STICK, Core, Fault
 
 
@@ -343,7 +350,8 @@ def test_threads_may_be_the_first_to_ask():
     """OpenVINO's bindings hang where the first look at a tensor is taken by two threads at once."""
     code = (
         "import threading, numpy as np\n"
-        "from edge_app.models import find_model; from edge_app.runtime import Network\n"
+        "from edge_app.inference.model_store import find_model\n"
+        "from edge_app.inference.runtime import Network\n"
         "network, start = Network(find_model('compact'), 'CPU', None), threading.Barrier(4)\n"
         "image = np.zeros((80, 395), np.uint8)\n"
         "sizes = []\n"

@@ -11,8 +11,8 @@ import soundfile
 from conftest import ROOT, SAMPLES, speechlike
 from edge_app import AudioError, Classifier
 from edge_app.cli import main
-from edge_app.devices import new_core
-from edge_app.embeddings import embedding_of
+from edge_app.inference.devices import new_core
+from edge_app.inference.embedding import embedding_of
 from ser_edge.decision import pool
 
 LONG = next(path for path in SAMPLES if path.stem == "man-long")
@@ -55,11 +55,11 @@ def test_the_last_layer_makes_the_logits_of_it():
 
 
 def _images(classifier, sound):
-    from edge_app.pictures import pictures
-    from ser_edge import audio
+    from edge_app.inference.file_windows import pictures
+    from ser_edge.audio import decode
 
     spec = classifier.manifest.spec
-    return [p.image for p in pictures(audio.read_blocks(sound, spec.sample_rate), spec)]
+    return [p.image for p in pictures(decode.read_blocks(sound, spec.sample_rate), spec)]
 
 
 def test_a_long_sound_has_the_weighted_mean_of_its_windows(classifier, tmp_path):

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ser_edge.calibration import fit_calibration
 from ser_edge.decision import Calibration, decide, pool, softmax, speech_weights
 from ser_edge.emotions import CORPUS_EMOTIONS, EMOTIONS, emotion_index
-from ser_edge.evaluation import ClipPrediction
+from ser_edge.metrics.calibration import fit_calibration
+from ser_edge.metrics.classification import ClipPrediction
 
 
 def test_the_eight_in_ravdess_order():

@@ -15,12 +15,17 @@ import soundfile
 from conftest import ROOT, SAMPLES, speechlike
 from edge_app import AudioError, Classifier, Profile, ProfileError
 from edge_app.cli import main
-from edge_app.profiles import find_profile, profiles_folder, read_profile, save_profile
-from ser_edge import enrolment
+from edge_app.inference.profile_store import (
+    find_profile,
+    profiles_folder,
+    read_profile,
+    save_profile,
+)
 from ser_edge.decision import Calibration, softmax
 from ser_edge.emotions import EMOTIONS
-from ser_edge.evaluation import ClipPrediction, predictions_csv, read_predictions
-from ser_edge.profile import BOUND, MIN_CLIPS, correction
+from ser_edge.evaluation import profiles
+from ser_edge.metrics.classification import ClipPrediction, predictions_csv, read_predictions
+from ser_edge.profiles import BOUND, MIN_CLIPS, correction
 
 SHIPPED_PREDICTIONS = ROOT / "models" / "compact" / "predictions.csv"
 
@@ -383,12 +388,12 @@ def written(path: Path, predictions: list[ClipPrediction]) -> Path:
 @pytest.mark.parametrize(("lean", "helps"), [(2.0, True), (0.0, False)])
 def test_a_lean_is_found_and_taken_back(tmp_path, lean, helps):
     predictions = made(lean, "validation", range(1, 4), 1) + made(lean, "test", range(4, 12))
-    found = enrolment.measure(written(tmp_path / "p.csv", predictions), draws=200)
+    found = profiles.measure(written(tmp_path / "p.csv", predictions), draws=200)
     row = found.rows[0]
     assert (found.voices, found.validation_voices, found.clips, row.clips) == (8, 3, 128, 16)
     assert row.better + row.same + row.worse == 8
     assert (row.uar.difference > 0.1) == helps
-    assert ("It helps." in enrolment.markdown(found)) == helps
+    assert ("It helps." in profiles.markdown(found)) == helps
     if helps:
         assert row.given.nll < row.without.nll
         assert row.uar.difference > found.rows[-1].uar.difference  # of another person
@@ -398,10 +403,10 @@ def test_a_lean_is_found_and_taken_back(tmp_path, lean, helps):
 def test_seeds_are_networks_of_their_own_and_random_splits_are_left_out(tmp_path):
     predictions = made(1.0, "validation", range(1, 3)) + made(1.0, "test", range(4, 7))
     leaky = [replace(p, fold="random") for p in predictions]
-    found = enrolment.voices_of([*predictions, *predictions], "test", tmp_path)
+    found = profiles.voices_of([*predictions, *predictions], "test", tmp_path)
     assert len(found) == 6
     path = written(tmp_path / "p.csv", [*predictions, *leaky])
-    assert enrolment.measure(path, draws=50).voices == 3
+    assert profiles.measure(path, draws=50).voices == 3
 
 
 @pytest.mark.parametrize(
@@ -437,8 +442,8 @@ def test_the_shipped_figures_can_be_recomputed():
     predictions = read_predictions(SHIPPED_PREDICTIONS)
     metrics = json.loads((SHIPPED_PREDICTIONS.parent / "metrics.json").read_text())
     calibration = Calibration(**metrics["calibration"])
-    voices = enrolment.voices_of(predictions, "test", SHIPPED_PREDICTIONS)
-    row = enrolment.score(voices, enrolment.SETTINGS[0], enrolment.SHIPPED, calibration, draws=50)
+    voices = profiles.voices_of(predictions, "test", SHIPPED_PREDICTIONS)
+    row = profiles.score(voices, profiles.SETTINGS[0], profiles.SHIPPED, calibration, draws=50)
     assert row is not None
     tables = (SHIPPED_PREDICTIONS.parent / "enrolment.md").read_text()
     assert f"| nothing | 0 | {row.uar.a:.3f} |" in tables

@@ -7,12 +7,12 @@ from itertools import product
 
 import pytest
 
-from ser_edge import folds
+from ser_edge.data import splits
+from ser_edge.data.splits import Division, apart_from, divide, split_speakers
 from ser_edge.emotions import EMOTIONS
-from ser_edge.folds import Division, apart_from, divide, split_speakers
 
 EVERYBODY = [f"ravdess-{actor:02d}" for actor in range(1, 25)]
-APART = {f"ravdess-{actor:02d}" for actor in folds.EMOBOX_TEST_ACTORS[6]}
+APART = {f"ravdess-{actor:02d}" for actor in splits.EMOBOX_TEST_ACTORS[6]}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def test_nobody_is_in_two_parts_and_fold_6_in_none(fold, heard):
 
 
 def test_each_fold_validates_on_a_man_and_a_woman():
-    for man_and_woman in folds.VALIDATION_ACTORS.values():
+    for man_and_woman in splits.VALIDATION_ACTORS.values():
         assert sorted(actor % 2 for actor in man_and_woman) == [0, 1]
 
 

@@ -19,12 +19,12 @@ import pytest
 import soundfile
 
 from conftest import ROOT, SAMPLES
-from edge_app.answers import Event
 from edge_app.cli import main
-from edge_app.liveview import LiveView, clock_of
-from edge_app.soundinput import InputStatus, Lost, PcmFormat, StandardInput, wav_format
-from ser_edge import audio
-from ser_edge.audio import AudioError
+from edge_app.live.sources import InputStatus, Lost, PcmFormat, StandardInput, wav_format
+from edge_app.live.view import LiveView, clock_of
+from edge_app.results import Event
+from ser_edge.audio import decode
+from ser_edge.audio.decode import AudioError
 
 RATE = 16_000
 LISTEN = (sys.executable, "-m", "edge_app", "listen")
@@ -33,7 +33,7 @@ LISTEN = (sys.executable, "-m", "edge_app", "listen")
 @pytest.fixture(scope="module")
 def talk():
     """2 s of silence, 8.7 s of speech, 2 s of silence, as 16-bit samples at 16 kHz."""
-    voice = audio.load(next(path for path in SAMPLES if path.stem == "man-long"), RATE)
+    voice = decode.load(next(path for path in SAMPLES if path.stem == "man-long"), RATE)
     quiet = np.zeros(2 * RATE, np.float32)
     return np.round(np.concatenate([quiet, voice, quiet]) * 32_767).astype("<i2")
 

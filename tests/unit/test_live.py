@@ -14,13 +14,13 @@ import pytest
 
 from conftest import ROOT, SAMPLES, speechlike
 from edge_app import Classifier
-from edge_app.answers import SILENCE
-from edge_app.live import Live, LiveSettings
-from edge_app.speechgate import SpeechGate, joined
-from edge_app.timeline import segments_of
-from ser_edge import audio
-from ser_edge.audio import AudioError
-from ser_edge.melimage import log_mel, mel_image
+from edge_app.live.session import Live, LiveSettings
+from edge_app.results import SILENCE
+from edge_app.segmentation.segments import segments_of
+from edge_app.segmentation.vad import SpeechGate, joined
+from ser_edge.audio import decode
+from ser_edge.audio.decode import AudioError
+from ser_edge.mel.image import log_mel, mel_image
 
 RATE = 16_000
 
@@ -35,7 +35,7 @@ def talk():
     """Silence, speech, silence, speech, silence; 16 kHz."""
     parts = [np.zeros(2 * RATE, np.float32)]
     for path in (SAMPLES[0], SAMPLES[-1]):
-        parts += [audio.load(path, RATE), np.zeros(3 * RATE, np.float32)]
+        parts += [decode.load(path, RATE), np.zeros(3 * RATE, np.float32)]
     noise = 1e-4 * np.random.default_rng(0).standard_normal(sum(map(len, parts)))
     return (np.concatenate(parts) + noise).astype(np.float32)
 
@@ -76,7 +76,7 @@ def test_windows_segments_and_changes(classifier, talk):
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 def test_how_the_sound_is_cut_changes_nothing(classifier, talk, rate):
-    sound = audio.as_mono(talk, RATE, rate)[: 9 * rate]
+    sound = decode.as_mono(talk, RATE, rate)[: 9 * rate]
     whole = plain(events_of(Live(classifier, rate), sound, sound.size))
     assert plain(events_of(Live(classifier, rate), sound, 4_321)) == whole
     assert len(whole) > 10

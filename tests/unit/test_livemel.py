@@ -7,10 +7,10 @@ import pytest
 import soundfile
 
 from conftest import SAMPLES, SMALL, speechlike
-from edge_app.livemel import LiveMel
-from ser_edge import audio
-from ser_edge.audio import AudioError
-from ser_edge.melimage import MelImageSpec, mel_image
+from edge_app.live.windows import LiveMel
+from ser_edge.audio import decode
+from ser_edge.audio.decode import AudioError
+from ser_edge.mel.image import MelImageSpec, mel_image
 
 RATE = 16_000
 
@@ -59,7 +59,7 @@ def test_every_window_is_the_image_of_the_same_five_seconds(spec, hop):
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
 def test_real_sounds_at_many_offsets(path):
     spec = MelImageSpec()
-    sound = audio.load(path, spec.sample_rate)
+    sound = decode.load(path, spec.sample_rate)
     sound = np.concatenate([sound, sound, sound])[: 9 * RATE]
     for offset in (0, 1, 77, 12_345):
         for window in hops_of(LiveMel(spec, RATE), sound[offset:], [4_096]):
@@ -72,7 +72,7 @@ def test_real_sounds_at_many_offsets(path):
 def test_any_rate_gives_the_images_of_the_converted_sound(rate):
     spec = MelImageSpec()
     sound = speechlike(7.3, rate, 5)
-    converted = audio.as_mono(sound, rate, spec.sample_rate)
+    converted = decode.as_mono(sound, rate, spec.sample_rate)
     hops = hops_of(LiveMel(spec, rate), sound, [997, 3, 48_000])
     for window in hops:
         if window.image is not None:
@@ -94,7 +94,7 @@ def test_how_the_sound_is_cut_changes_nothing(rate):
 
 
 def test_a_hop_is_forty_new_frames_and_no_frame_is_transformed_twice(monkeypatch):
-    from edge_app import livemel
+    from edge_app.live import windows as livemel
 
     transformed = []
 
@@ -186,7 +186,7 @@ def test_real_recordings(ravdess):
     for path in sorted(ravdess.rglob("*.wav"))[:300:60]:
         sound, rate = soundfile.read(path, dtype="float32")
         two = np.concatenate([sound, sound])
-        converted = audio.as_mono(two, rate, spec.sample_rate)
+        converted = decode.as_mono(two, rate, spec.sample_rate)
         for window in hops_of(LiveMel(spec, rate), two, [rate // 10]):
             if window.image is not None:
                 part = mel_image(converted[window.start : window.end], spec)

@@ -18,13 +18,13 @@ import soundfile
 from conftest import ROOT, SAMPLES, speechlike
 from edge_app import AudioError, Classifier, Prediction, cli
 from edge_app import classifier as classifier_module
-from edge_app.ahead import Stopped, in_order, read_ahead
 from edge_app.commands import options
-from edge_app.progress import Bar
-from edge_app.runtime import Network
-from ser_edge import audio
+from edge_app.commands.progress import Bar
+from edge_app.inference.runtime import Network
+from edge_app.threads import Stopped, in_order, read_ahead
+from ser_edge.audio import decode
 from ser_edge.decision import decide, pool, speech_weights
-from ser_edge.melimage import mel_image
+from ser_edge.mel.image import mel_image
 
 
 @pytest.fixture(scope="module")
@@ -122,13 +122,13 @@ def test_a_long_sound_is_heard_as_window_by_window(classifier, tmp_path, rate):
     manifest = classifier.manifest
     spec = manifest.spec
     windows = list(
-        audio.windows(
-            audio.read_blocks(tmp_path / "a.flac", 16_000), spec.window_samples, spec.hop_samples
+        decode.windows(
+            decode.read_blocks(tmp_path / "a.flac", 16_000), spec.window_samples, spec.hop_samples
         )
     )
     plain = Classifier().network  # latency: other kernels, the same to rounding
     logits = [plain.logits(mel_image(window.waveform, spec)) for window in windows]
-    weights = speech_weights([audio.levels(window.waveform, 16_000) for window in windows])
+    weights = speech_weights([decode.levels(window.waveform, 16_000) for window in windows])
     expected = decide(pool(logits, weights), manifest.calibration, manifest.labels)
     assert answer.scores == pytest.approx(
         dict(zip(manifest.labels, expected.scores, strict=True)), abs=1e-5

@@ -18,9 +18,10 @@ import pytest
 import soundfile
 
 from conftest import ROOT, speechlike
-from ser_edge import audio, documents, headers
-from ser_edge.audio import AudioError
-from ser_edge.malformed import MUTATIONS, encode, good_clips, kinds, malformed
+from malformed_sounds import MUTATIONS, encode, good_clips, kinds, malformed
+from ser_edge.audio import containers, decode
+from ser_edge.audio.decode import AudioError
+from ser_edge.reports import documents
 
 RATE = 16_000
 EMPTY_OGG_PAGE = b"OggS\0\0" + bytes(20) + b"\0"
@@ -133,7 +134,7 @@ def test_good_clips_are_good_and_of_every_kind(tmp_path):
     clips = good_clips([str(ROOT / "samples" / "man-even.wav")])
     assert {clip.kind for clip in clips} == set(kinds())
     for clip in clips:
-        assert audio.load(io.BytesIO(clip.content), RATE).size > 0.3 * RATE, clip.kind
+        assert decode.load(io.BytesIO(clip.content), RATE).size > 0.3 * RATE, clip.kind
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def test_a_document_without_a_place_for_the_table(tmp_path, text):
 def loaded_or_said(path: Path) -> int | str:
     """The number of samples at 16 kHz; or what is said, one line that names the file once."""
     try:
-        return audio.load(path, RATE).size
+        return decode.load(path, RATE).size
     except AudioError as error:
         said = str(error)
     assert "\n" not in said
@@ -175,7 +176,7 @@ def loaded_or_said(path: Path) -> int | str:
 def few_reads(most: int) -> Iterator[None]:
     """Fail where more than so many bytes are asked for, or very often: what takes long does so."""
     total = calls = 0
-    read = headers.View.readinto
+    read = containers.View.readinto
 
     def counted(self, buffer):
         nonlocal total, calls
@@ -184,10 +185,10 @@ def few_reads(most: int) -> Iterator[None]:
         return read(self, buffer)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(headers.View, "readinto", counted)
+        patch.setattr(containers.View, "readinto", counted)
         yield
     assert total <= most
-    assert calls <= 3 * headers.MOST_READS
+    assert calls <= 3 * containers.MOST_READS
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def test_ten_gigabytes_of_zeros_are_not_read(tmp_path, name, head):
     if head is None:
         head = encoded("FLAC") if name == "flac" else encoded("OGG", "VORBIS")
     path = padded(tmp_path / name, head, 10 * 2**30)
-    with few_reads(3 * headers.MOST_READ):
+    with few_reads(3 * containers.MOST_READ):
         found = loaded_or_said(path)
     if isinstance(found, int):
         assert found == pytest.approx(RATE, abs=100)
@@ -227,8 +228,8 @@ def test_ten_gigabytes_of_zeros_are_not_read(tmp_path, name, head):
     ],
 )
 def test_headers_of_endless_small_parts_end(head, part, cause):
-    with few_reads(2 * headers.MOST_READ), pytest.raises(AudioError, match=cause):
-        audio.load(io.BytesIO(head + part * 2**18), RATE)
+    with few_reads(2 * containers.MOST_READ), pytest.raises(AudioError, match=cause):
+        decode.load(io.BytesIO(head + part * 2**18), RATE)
 
 
 def test_a_picture_in_an_mp3_is_not_read(tmp_path):
@@ -239,7 +240,7 @@ def test_a_picture_in_an_mp3_is_not_read(tmp_path):
     with open(path, "ab") as file:
         file.write(encoded("MP3"))
     with few_reads(2**20):
-        assert audio.load(path, RATE).size == pytest.approx(RATE, rel=0.1)
+        assert decode.load(path, RATE).size == pytest.approx(RATE, rel=0.1)
 
 
 @pytest.mark.parametrize("kind", ["flac", "vorbis", "wav-16", "aac"])
@@ -248,25 +249,25 @@ def test_sounds_behind_an_id3_tag(kind):
         pytest.importorskip("av")
     tag = b"ID3\x03\0\0\0\0\0\x14" + bytes(20)
     sound = encode(speechlike(1.0, RATE), RATE, kind).content
-    assert audio.load(io.BytesIO(tag + sound), RATE).size == pytest.approx(RATE, rel=0.1)
+    assert decode.load(io.BytesIO(tag + sound), RATE).size == pytest.approx(RATE, rel=0.1)
     footed = b"ID3\x04\0\x10\0\0\0\x14" + bytes(30)
-    assert audio.load(io.BytesIO(footed + sound), RATE).size == pytest.approx(RATE, rel=0.1)
+    assert decode.load(io.BytesIO(footed + sound), RATE).size == pytest.approx(RATE, rel=0.1)
 
 
 def test_a_sound_of_days_is_refused_at_once(tmp_path):
     head = encoded("WAV", "PCM_16")[:40] + b"\xff\xff\xff\xff"
     path = padded(tmp_path / "a.wav", head, 10 * 2**30)
     with few_reads(2**20), pytest.raises(AudioError, match="it is longer than 24 hours"):
-        audio.load(path, RATE)
+        decode.load(path, RATE)
 
 
 @pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG", "MP3"])
 def test_whatever_the_header_says_too_long_is_refused(monkeypatch, format):
-    monkeypatch.setattr(audio, "MAX_SECONDS", 3)
+    monkeypatch.setattr(decode, "MAX_SECONDS", 3)
     sound = encoded(format, seconds=2.5)
-    assert audio.load(io.BytesIO(sound), RATE).size == pytest.approx(2.5 * RATE, rel=0.1)
+    assert decode.load(io.BytesIO(sound), RATE).size == pytest.approx(2.5 * RATE, rel=0.1)
     with pytest.raises(AudioError, match="it is longer than"):
-        audio.load(io.BytesIO(encoded(format, seconds=4.0)), RATE)
+        decode.load(io.BytesIO(encoded(format, seconds=4.0)), RATE)
 
 
 @pytest.mark.component
@@ -279,7 +280,7 @@ def test_hours_of_silence_in_a_small_flac_take_little_memory():
             file.write(np.zeros(60 * RATE, np.int16))
     assert len(buffer.getvalue()) < 10**6
     tracemalloc.start()
-    seconds = sum(block.size for block in audio.read_blocks(buffer, RATE)) / RATE
+    seconds = sum(block.size for block in decode.read_blocks(buffer, RATE)) / RATE
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert seconds == 3600
@@ -298,9 +299,9 @@ def test_an_m4a_of_thousands_of_tracks():
         moov = struct.pack(">I", len(moov)) + moov[4:]
         return io.BytesIO(good[:at] + moov + good[at + size :])
 
-    assert audio.load(tracks(30), RATE).size == pytest.approx(RATE, rel=0.15)
+    assert decode.load(tracks(30), RATE).size == pytest.approx(RATE, rel=0.15)
     with pytest.raises(AudioError, match="M4A/MP4 header"):
-        audio.load(tracks(3000), RATE)
+        decode.load(tracks(3000), RATE)
 
 
 # ------------------------------------------------------------------- odd paths and moving files
@@ -332,10 +333,10 @@ class Endless(io.RawIOBase):
     ],
 )
 def test_streams_without_an_end_are_given_up(monkeypatch, head, cause, most):
-    monkeypatch.setattr(audio, "_MAX_SPOOL", 8 * 2**20)
+    monkeypatch.setattr(decode, "_MAX_SPOOL", 8 * 2**20)
     stream = Endless(head)
     with pytest.raises(AudioError, match=cause):
-        audio.load(stream, RATE)
+        decode.load(stream, RATE)
     assert stream.given <= most
 
 
@@ -343,13 +344,13 @@ def test_streams_without_an_end_are_given_up(monkeypatch, head, cause, most):
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/full", "/dev/null"])
 def test_devices_are_no_sounds(path):
     with pytest.raises(AudioError, match="it is not a regular file"):
-        audio.load(path, RATE)
+        decode.load(path, RATE)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.wav")
     with pytest.raises(AudioError, match="it is not a regular file"):
-        audio.load(tmp_path / "a.wav", RATE)
+        decode.load(tmp_path / "a.wav", RATE)
 
 
 def test_a_file_that_may_not_be_read(tmp_path):
@@ -361,7 +362,7 @@ def test_a_file_that_may_not_be_read(tmp_path):
         os.seteuid(65_534)
     try:
         with pytest.raises(AudioError, match="it cannot be opened: Permission denied"):
-            audio.load(path, RATE)
+            decode.load(path, RATE)
     finally:
         os.seteuid(user)
 
@@ -372,7 +373,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, format, change):
     path = tmp_path / "a"
     good = encoded(format, seconds=40.0)
     path.write_bytes(good)
-    blocks = audio.read_blocks(path, RATE)
+    blocks = decode.read_blocks(path, RATE)
     first = next(blocks)
     if change == "longer":
         with open(path, "ab") as file:
@@ -391,7 +392,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, format, change):
 
 
 def test_a_seek_far_beyond_the_end_is_the_end():
-    view = headers.View(io.BytesIO(b"abc"), 0, 3)
+    view = containers.View(io.BytesIO(b"abc"), 0, 3)
     assert view.seek(2**70) == 2**70
     assert view.read(10) == b""
     assert view.failure is None
@@ -400,8 +401,8 @@ def test_a_seek_far_beyond_the_end_is_the_end():
 
 
 def test_a_view_ends_where_nothing_comes_of_it():
-    view = headers.View(io.BytesIO(bytes(100)), 0, 100)
-    for _ in range(headers.MOST_READS):
+    view = containers.View(io.BytesIO(bytes(100)), 0, 100)
+    for _ in range(containers.MOST_READS):
         view.seek(0)
         assert len(view.read(1)) == 1
     view.seek(0)
@@ -416,9 +417,9 @@ def test_an_ogg_page_that_is_damaged_does_not_end_the_chain():
     first, second = encoded("OGG", "VORBIS", 2.0), encoded("OGG", "VORBIS", 3.0)
     broken = bytearray(first)
     broken[first.rindex(b"OggS")] ^= 1
-    starts = [view._start for view in headers.views(io.BytesIO(bytes(broken) + second))]
+    starts = [view._start for view in containers.views(io.BytesIO(bytes(broken) + second))]
     assert starts == [0, len(first)]
-    loaded = audio.load(io.BytesIO(bytes(broken) + second), RATE)
+    loaded = decode.load(io.BytesIO(bytes(broken) + second), RATE)
     assert loaded.size / RATE > 3.0
 
 
@@ -427,7 +428,7 @@ def test_messages_do_not_repeat_ffmpegs_numbers(tmp_path):
     path = tmp_path / "a.webm"
     path.write_bytes(encode(speechlike(0.5, RATE), RATE, "webm-opus").content[:60])
     with pytest.raises(AudioError) as caught:
-        audio.load(path, RATE)
+        decode.load(path, RATE)
     assert "Errno" not in str(caught.value)
     assert str(caught.value).count(str(path)) == 1
 
@@ -437,4 +438,4 @@ def test_junk_is_not_searched_byte_by_byte():
     head = encoded("MP3")[:100]
     junk = np.random.default_rng(1).integers(0, 255, 400_000, np.uint8).tobytes()
     with few_reads(2**22), pytest.raises(AudioError):
-        audio.load(io.BytesIO(head + junk), RATE)
+        decode.load(io.BytesIO(head + junk), RATE)

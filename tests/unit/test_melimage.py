@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT, SAMPLES, speechlike
-from ser_edge import audio
-from ser_edge.melimage import MelImageSpec, log_mel, mel_image, pad_window, quantize
+from ser_edge.audio import decode
+from ser_edge.mel.image import MelImageSpec, log_mel, mel_image, pad_window, quantize
 
 RATE = 16_000
 DEFAULT = MelImageSpec()
@@ -87,8 +87,8 @@ def test_real_recordings_are_within_one_grey_level_of_librosa(data):
     clips = sorted((data / "ravdess48k").rglob("*.wav"))
     assert len(clips) == 16
     for clip in clips:
-        waveform = audio.load(clip, RATE)
-        for window in audio.windows([waveform], DEFAULT.window_samples, 40_000):
+        waveform = decode.load(clip, RATE)
+        for window in decode.windows([waveform], DEFAULT.window_samples, 40_000):
             image = mel_image(window.waveform, DEFAULT)
             assert np.abs(image - reference(window.waveform, DEFAULT)).max() <= 1, clip.name
 
@@ -96,7 +96,7 @@ def test_real_recordings_are_within_one_grey_level_of_librosa(data):
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
 def test_golden_pictures_of_the_samples(sample):
     """Kept pictures hold the front end in place over versions of NumPy, soxr and this code."""
-    window = next(iter(audio.windows([audio.load(sample, RATE)], 80_000, 40_000)))
+    window = next(iter(decode.windows([decode.load(sample, RATE)], 80_000, 40_000)))
     with Image.open(ROOT / "tests" / "golden" / f"{sample.stem}.png") as picture:
         golden = np.asarray(picture).astype(int)
     assert np.abs(mel_image(window.waveform, DEFAULT) - golden).max() <= 1

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from edge_app import microphone
-from edge_app.microphone import Device, Microphone, MicrophoneError, find, microphones
-from edge_app.soundinput import Lost, Sound
+from edge_app.live import microphone
+from edge_app.live.microphone import Device, Microphone, MicrophoneError, find, microphones
+from edge_app.live.sources import Lost, Sound
 
 USB = "USB PnP Sound Device: Audio (hw:1,0)"
 USB_MOVED = "USB PnP Sound Device: Audio (hw:3,0)"

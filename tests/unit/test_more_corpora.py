@@ -174,8 +174,8 @@ def test_sounds_of_savee_by_speaker_are_found_again(tmp_path):
     import soundfile
 
     from conftest import SMALL
-    from ser_edge.dataset import load_clips, load_sounds
-    from ser_edge.rendering import read_index, render
+    from ser_edge.data.datasets import load_clips, load_sounds
+    from ser_edge.data.render import read_index, render
 
     for number, speaker in enumerate(savee.SPEAKERS[:2], 1):
         make(tmp_path / "in", f"{speaker}/a01.wav")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ser_edge import notspeech
-from ser_edge.notspeech import KINDS, Sound, make
+from ser_edge.evaluation.robustness import nonspeech
+from ser_edge.evaluation.robustness.nonspeech import KINDS, Sound, make
 
 RATE = 16_000
 
@@ -37,7 +37,7 @@ def test_eight_of_each_kind(kind):
 
 
 def test_the_kinds_come_in_order_and_the_first_stay_the_first():
-    few, more = list(notspeech.sounds(per_kind=1)), list(notspeech.sounds(per_kind=2))
+    few, more = list(nonspeech.sounds(per_kind=1)), list(nonspeech.sounds(per_kind=2))
     assert [sound.kind for sound in few] == list(KINDS)
     assert [sound.name for sound in more[::2]] == [sound.name for sound in few]
     np.testing.assert_array_equal(more[4].waveform, few[2].waveform)
@@ -116,8 +116,8 @@ def test_other_rates(rate):
     ("call", "message"),
     [
         (lambda: make("speech", 0), "kind is 'speech', allowed: silence, white noise"),
-        (lambda: next(notspeech.sounds(per_kind=0)), "per_kind is 0, allowed: 1 or more"),
-        (lambda: next(notspeech.sounds(rate=4000)), "rate is 4000, allowed: 8000 Hz or more"),
+        (lambda: next(nonspeech.sounds(per_kind=0)), "per_kind is 0, allowed: 1 or more"),
+        (lambda: next(nonspeech.sounds(rate=4000)), "rate is 4000, allowed: 8000 Hz or more"),
     ],
 )
 def test_wrong_usage(call, message):

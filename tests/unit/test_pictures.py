@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from conftest import SMALL, speechlike
-from edge_app import pictures as module
-from edge_app.pictures import pictures
-from ser_edge import audio
-from ser_edge.melimage import MelImageSpec, log_mel, mel_image
+from edge_app.inference import file_windows as module
+from edge_app.inference.file_windows import pictures
+from ser_edge.audio import decode
+from ser_edge.mel.image import MelImageSpec, log_mel, mel_image
 
 SPECS = {
     "shipped": MelImageSpec(),
@@ -33,14 +33,14 @@ def cut(sound: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
 def test_the_same_windows_and_pictures_to_the_last_bit(spec, seconds, block):
     sound = speechlike(seconds, spec.sample_rate)
     blocks = cut(sound, [block] * (sound.size // block + 1))
-    expected = list(audio.windows(blocks, spec.window_samples, spec.hop_samples))
+    expected = list(decode.windows(blocks, spec.window_samples, spec.hop_samples))
     found = list(pictures(blocks, spec))
     assert [p.start for p in found] == [w.start for w in expected]
     assert [p.end for p in found] == [w.start + w.waveform.size for w in expected]
     for picture, window in zip(found, expected, strict=True):
         np.testing.assert_array_equal(picture.image, mel_image(window.waveform, spec))
         np.testing.assert_array_equal(
-            picture.levels, audio.levels(window.waveform, spec.sample_rate)
+            picture.levels, decode.levels(window.waveform, spec.sample_rate)
         )
     whole = np.empty((spec.n_mels, 0))
     if sound.size >= spec.n_fft:

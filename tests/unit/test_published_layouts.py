@@ -11,8 +11,8 @@ import soundfile
 
 from conftest import ROOT, SMALL, speechlike
 from ser_edge.corpora import CORPORA, esd, listing, savee
+from ser_edge.data.render import read_index, render
 from ser_edge.emotions import CORPUS_EMOTIONS
-from ser_edge.rendering import read_index, render
 
 SAVEE = [f"{code}01" for code in CORPUS_EMOTIONS["savee"]]
 EMODB = [f"{s}a01{code}{v}" for s in ("03", "08") for code in "WEAFNT" for v in "ab"]

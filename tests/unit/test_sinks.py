@@ -15,9 +15,9 @@ import pytest
 
 from conftest import ROOT
 from edge_app import Event
-from edge_app.delivery import Delivery, open_sinks
-from edge_app.eventlines import LINE_FORMATS
-from edge_app.lineout import LineFile
+from edge_app.output.delivery import Delivery, open_sinks
+from edge_app.output.event_formats import LINE_FORMATS
+from edge_app.output.files import LineFile
 from events import LABELS, event, until
 
 
@@ -314,7 +314,7 @@ def run(code: str, *words: object, **options: object) -> subprocess.Popen:
     start = (
         "import resource, sys, time\n"
         f"sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests' / 'support')!r}]\n"
-        "from edge_app.delivery import Delivery, open_sinks\n"
+        "from edge_app.output.delivery import Delivery, open_sinks\n"
         "from events import LABELS, event, until\n"
     )
     return subprocess.Popen(

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from conftest import SAMPLES, SMALL, speechlike
-from edge_app.speechgate import GateSettings, Span, SpeechGate, joined, speech_of
-from ser_edge import audio, notspeech
-from ser_edge.degradation import coloured_noise
-from ser_edge.melimage import MelImageSpec, log_mel
+from edge_app.segmentation.vad import GateSettings, Span, SpeechGate, joined, speech_of
+from ser_edge.audio import decode
+from ser_edge.evaluation.robustness import nonspeech
+from ser_edge.evaluation.robustness.degradation import coloured_noise
+from ser_edge.mel.image import MelImageSpec, log_mel
 
 RATE = 16_000
 SPEC = MelImageSpec()
@@ -32,8 +33,8 @@ def hiss(seconds, decibels, colour=0.0, seed=0):
 
 @pytest.mark.parametrize("kind", STEADY)
 def test_steady_sounds_do_not_open_it(kind):
-    for number in range(0, notspeech.PER_KIND, 2):
-        assert speech_in(notspeech.make(kind, number, 0, RATE).waveform) == ()
+    for number in range(0, nonspeech.PER_KIND, 2):
+        assert speech_in(nonspeech.make(kind, number, 0, RATE).waveform) == ()
 
 
 @pytest.mark.parametrize("decibels", [-80, -50, -20, -6])
@@ -54,7 +55,7 @@ def test_nor_does_a_fan(decibels):
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
 @pytest.mark.parametrize("gain", [0.0, -30.0])
 def test_speech_is_found_where_it_is(path, gain):
-    voice = audio.load(path, RATE) * np.float32(10.0 ** (gain / 20))
+    voice = decode.load(path, RATE) * np.float32(10.0 ** (gain / 20))
     before, after = 3.0, 3.0
     sound = np.concatenate([np.zeros(round(before * RATE)), voice, np.zeros(round(after * RATE))])
     spans = speech_in(sound + hiss(sound.size / RATE, -85.0))
@@ -66,7 +67,7 @@ def test_speech_is_found_where_it_is(path, gain):
 @pytest.mark.parametrize("snr", [20, 10])
 def test_speech_is_found_in_noise(snr):
     for path in SAMPLES:
-        voice = audio.load(path, RATE)
+        voice = decode.load(path, RATE)
         level = 10 * np.log10(np.mean(np.square(voice)))
         noise = hiss(voice.size / RATE + 4, level - snr, -1.0)
         noise[2 * RATE : 2 * RATE + voice.size] += voice
@@ -80,8 +81,8 @@ def test_most_of_real_speech_is_found(ravdess):
     assert paths
     heard = total = 0.0
     for path in paths:
-        sound = audio.load(path, RATE)
-        levels = audio.levels(sound, RATE)
+        sound = decode.load(path, RATE)
+        levels = decode.levels(sound, RATE)
         loud = levels >= levels.max() - 30
         inside = np.zeros(loud.size, dtype=bool)
         for span in speech_in(sound):

@@ -14,7 +14,7 @@ import soundfile
 
 from conftest import ROOT
 from edge_app import Classifier
-from ser_edge.documents import check_document
+from ser_edge.reports.documents import check_document
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_multiply_adds_are_counted_as_by_hand(edge, models):
     import torch
     from torch import nn
 
-    from ser_edge.melimage import MelImageSpec
+    from ser_edge.mel.image import MelImageSpec
 
     class Net(nn.Module):
         def __init__(self) -> None:

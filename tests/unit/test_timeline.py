@@ -7,9 +7,16 @@ import itertools
 import numpy as np
 import pytest
 
-from edge_app.answers import SILENCE, WindowPrediction
-from edge_app.speechgate import Span
-from edge_app.timeline import CHANGE, LAG, SEGMENT, Timeline, TimelineSettings, segments_of
+from edge_app.results import SILENCE, WindowPrediction
+from edge_app.segmentation.segments import (
+    CHANGE,
+    LAG,
+    SEGMENT,
+    Timeline,
+    TimelineSettings,
+    segments_of,
+)
+from edge_app.segmentation.vad import Span
 
 LABELS = ("calm", "happy", "angry")
 

@@ -25,10 +25,10 @@ import soundfile
 
 from conftest import ROOT, SAMPLES, speechlike
 from edge_app import Classifier, Prediction
-from edge_app.ahead import Stopped
-from edge_app.answers import Segment
 from edge_app.cli import main
-from edge_app.endpoint import (
+from edge_app.language.annotations import Wording
+from edge_app.language.interpretation import Interpreter, plain_sentence, question
+from edge_app.language.llm_client import (
     KEY_VARIABLE,
     MODEL_VARIABLE,
     URL_VARIABLE,
@@ -37,10 +37,7 @@ from edge_app.endpoint import (
     endpoint_from_environment,
     read_text,
 )
-from edge_app.interpretation import Interpreter, plain_sentence, question
-from edge_app.server import words as server_words
-from edge_app.server.words import NO_TRANSCRIBER
-from edge_app.transcription import (
+from edge_app.language.transcription import (
     RATE,
     Said,
     Transcriber,
@@ -50,7 +47,10 @@ from edge_app.transcription import (
     speech_of,
     stretches,
 )
-from edge_app.words import Wording
+from edge_app.results import Segment
+from edge_app.server import annotations as server_words
+from edge_app.server.annotations import NO_TRANSCRIBER
+from edge_app.threads import Stopped
 from ser_edge.emotions import EMOTIONS
 from serving import StandInLive, serving
 from wordtools import (
@@ -784,8 +784,14 @@ def test_the_command_line_stays_light():
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout.split()
-    assert "edge_app.endpoint" in loaded
-    heavy = {"http.client", "ssl", "importlib.metadata", "openvino_genai", "edge_app.words"}
+    assert "edge_app.language.llm_client" in loaded
+    heavy = {
+        "http.client",
+        "ssl",
+        "importlib.metadata",
+        "openvino_genai",
+        "edge_app.language.annotations",
+    }
     assert not heavy & set(loaded)
 
 

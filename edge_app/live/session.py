@@ -1,0 +1,213 @@
+"""A stream of sound -> events: windows every hop, changes once they are sure, ended segments."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy.typing as npt
+
+from edge_app.classifier import Classifier
+from edge_app.live.windows import Hop, LiveMel
+from edge_app.results import SILENCE, Event, Segment, WindowPrediction
+from edge_app.segmentation.segments import Timeline, TimelineSettings, Turn
+from edge_app.segmentation.vad import GateSettings, Span, SpeechGate
+from ser_edge.mel.image import UInt8
+
+WINDOW = "window"
+
+
+def _now() -> datetime:
+    return datetime.now().astimezone()
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """How a stream is listened to.
+
+    Parameters
+    ----------
+    hop : float
+        Seconds from window to window: whole frames, at most a window (checked by :class:`Live`,
+        which knows the model's frames).
+    timeline : TimelineSettings
+        Smoothing, hysteresis, minimum duration.
+    gate : GateSettings
+        What counts as speech.
+    """
+
+    hop: float = 0.5
+    timeline: TimelineSettings = field(default_factory=TimelineSettings)
+    gate: GateSettings = field(default_factory=GateSettings)
+
+    def __post_init__(self) -> None:
+        if not self.hop > 0:
+            raise ValueError(f"hop is {self.hop:g} s, it should be above 0")
+
+
+class Live:
+    """Listens to one stream.
+
+    Time is counted in samples: it does not drift, whatever the clock does. Where nobody speaks the
+    network is not asked, which is most of the time in most rooms.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        May be shared by several streams.
+    rate : int
+        Of the samples, 8,000 to 192,000 Hz.
+    source : str
+        What the events call the stream.
+    settings : LiveSettings
+    clock : callable, optional
+        Gives the time of day, with its zone.
+
+    Attributes
+    ----------
+    image : ndarray or None
+        ``uint8 (n_mels, frames)``: mel image of the latest window; None before the first second.
+    emotion : str or None
+        What is heard now, smoothed; "silence" where nobody speaks, None where it is not sure yet.
+
+    Raises
+    ------
+    ValueError
+        A rate or hop that is not allowed.
+
+    Examples
+    --------
+    >>> live = Live(Classifier(), rate=48_000)  # doctest: +SKIP
+    >>> for event in live.feed(block):  # doctest: +SKIP
+    ...     print(event.kind, event.emotion)
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        rate: int,
+        source: str = "stream",
+        settings: LiveSettings = LiveSettings(),
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
+        self.rate, self.source, self.settings = rate, source, settings
+        self._classifier, self._clock = classifier, clock
+        spec = classifier.manifest.spec
+        self._mel = LiveMel(spec, rate, settings.hop, source)
+        self._gate = SpeechGate(spec, settings.gate)
+        self._timeline = Timeline(classifier.labels, settings.timeline)
+        self._unspoken = dict.fromkeys(classifier.labels, 1.0 / len(classifier.labels))
+        self.reset()
+
+    def __repr__(self) -> str:
+        return f"Live({self._classifier!r}, rate={self.rate}, source={self.source!r})"
+
+    @property
+    def heard(self) -> float:
+        """Seconds of sound that have come since the start or the last reset."""
+        return self._received / self.rate
+
+    @property
+    def emotion(self) -> str | None:
+        return self._timeline.emotion
+
+    def reset(self) -> None:
+        """Forget everything: time begins at 0."""
+        self._received = 0
+        self._begin()
+
+    def feed(self, samples: npt.ArrayLike) -> list[Event]:
+        """Take sound in.
+
+        Parameters
+        ----------
+        samples : array_like
+            ``(n,)``, mono, at ``rate``, of any length: floats of full scale 1.0, or integers of
+            their type's range.
+
+        Returns
+        -------
+        list of Event
+            All kinds, in the order in which they became known.
+
+        Raises
+        ------
+        AudioError
+            No numbers, not one-dimensional, NaN or infinite: nothing of it is taken in.
+        DeviceError
+            The device failed. What came before the failure is lost; feeding may go on.
+        """
+        sound = self._mel.checked(samples)
+        self._received += sound.size
+        return [event for hop in self._mel.take(sound) for event in self._hop(hop)]
+
+    def finish(self) -> list[Event]:
+        """The stream ends or is interrupted: close the open segment.
+
+        What is fed afterwards is a new stream whose time goes on, as after a microphone was lost.
+        """
+        events = [event for hop in self._mel.finish() for event in self._hop(hop)]
+        end = self.heard
+        turns = self._timeline.feed(None, self._moved(self._gate.finish(end - self._base)))
+        turns += self._timeline.finish(end)
+        events += self._events(turns)
+        self._begin()
+        return events
+
+    def _begin(self) -> None:
+        self._base = self.heard
+        self.image: UInt8 | None = None
+        self._speech: deque[Span] = deque()
+        self._mel.reset()
+        self._gate.reset()
+        self._timeline.reset(self._base)
+
+    def _hop(self, hop: Hop) -> Iterator[Event]:
+        rate = self._mel.spec.sample_rate
+        start, end = self._base + hop.start / rate, self._base + hop.end / rate
+        speech = self._moved(self._gate.feed(hop.frames))
+        self._speech.extend(speech)
+        while self._speech and self._speech[0].end < start:
+            self._speech.popleft()
+        window = None
+        if hop.image is not None:
+            self.image = hop.image
+            window = self._window(hop.image, start, end)
+            yield self._event(WINDOW, window)
+        yield from self._events(self._timeline.feed(window, speech, self._base + self._gate.until))
+
+    def _window(self, image: UInt8, start: float, end: float) -> WindowPrediction:
+        spoken = sum(span.end - max(span.start, start) for span in self._speech)
+        if self._gate.speaking:
+            spoken += end - (self._base + self._gate.until)
+        if spoken < self.settings.timeline.min_speech:
+            return WindowPrediction(
+                start, end, SILENCE, 1.0 / len(self._unspoken), dict(self._unspoken)
+            )
+        (answer,) = self._classifier.predict_images([image])
+        scores = dict(zip(self._classifier.labels, answer.scores, strict=True))
+        return WindowPrediction(start, end, answer.emotion, answer.confidence, scores)
+
+    def _moved(self, spans: tuple[Span, ...]) -> list[Span]:
+        return [Span(self._base + span.start, self._base + span.end) for span in spans]
+
+    def _events(self, turns: list[Turn]) -> list[Event]:
+        return [self._event(turn.kind, turn.segment) for turn in turns]
+
+    def _event(self, kind: str, part: WindowPrediction | Segment) -> Event:
+        # Sound that came after the part's end is later than it.
+        time = self._clock() - timedelta(seconds=self.heard - part.end)
+        return Event(
+            kind=kind,
+            start=part.start,
+            end=part.end,
+            time=time.isoformat(timespec="milliseconds"),
+            emotion=part.emotion,
+            confidence=part.confidence,
+            scores=part.scores,
+            source=self.source,
+            device=self._classifier.device,
+            model=self._classifier.manifest.name,
+        )

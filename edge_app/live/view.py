@@ -1,0 +1,152 @@
+"""What ``edge-app listen`` shows in a terminal: scores as bars, emotion, level, segments."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final, TextIO
+
+from edge_app.live.session import WINDOW, Live
+from edge_app.live.sources import InputStatus
+from edge_app.results import SILENCE, Event
+from edge_app.segmentation.segments import SEGMENT
+from ser_edge.emotions import UNKNOWN
+
+_SHOWN_SEGMENTS: Final = 6
+_LEAST_BAR, _MOST_BAR = 8, 40
+_LEVEL_DB: Final = 70.0  # the meter goes from -70 dB to full scale
+_HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
+_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+_CLEAR_DOWN: Final = "\x1b[J"
+_UP: Final = "\x1b[{}F"
+
+
+class LiveView:
+    """Draws over itself, twice a second. Only for terminals; close it, else the cursor is gone.
+
+    Parameters
+    ----------
+    out : text stream
+        The terminal.
+    labels : sequence of str
+    title : str
+        Model and device.
+    status : callable
+        Says how the source is.
+    environment : mapping
+        ``NO_COLOR`` in it turns bold and dim off (no-color.org).
+    """
+
+    def __init__(
+        self,
+        out: TextIO,
+        labels: tuple[str, ...],
+        title: str,
+        status: Callable[[], InputStatus],
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._out, self._labels, self._title = out, labels, title
+        self._colour = not environment.get("NO_COLOR")
+        self._window: Event | None = None
+        self._segments: deque[Event] = deque(maxlen=_SHOWN_SEGMENTS)
+        self._count = 0
+        self._level = -_LEVEL_DB
+        self._emotion: str | None = None
+        self._heard = 0.0
+        self._drawn = 0
+        self._status = status
+        out.write(_HIDE)
+        self._draw()
+
+    def heard(self, live: Live, level: float) -> None:
+        """A block of sound came."""
+        self._level, self._emotion, self._heard = level, live.emotion, live.heard
+
+    def event(self, event: Event) -> None:
+        """Something was heard: a window redraws."""
+        if event.kind == SEGMENT and event.emotion != SILENCE:
+            self._segments.append(event)
+            self._count += 1
+        if event.kind == WINDOW:
+            self._window = event
+            self._draw()
+
+    def say(self, message: str) -> None:
+        """A line that stays, above the view."""
+        self._erase()
+        self._out.write(f"{message}\n")
+        self._draw()
+
+    def close(self) -> None:
+        """Leave the last picture, give the cursor back."""
+        self._draw()
+        self._out.write(_SHOW)
+        self._out.flush()
+
+    def lines(self, width: int) -> list[str]:
+        """What is drawn, at most ``width`` columns wide."""
+        wide = max(map(len, (*self._labels, UNKNOWN)))
+        bar = max(_LEAST_BAR, min(_MOST_BAR, width - wide - 10))
+        silent = self._window is None or self._window.emotion == SILENCE
+        scores = {} if silent or self._window is None else self._window.scores
+        best = max(scores, key=lambda label: scores[label]) if scores else None
+        rows = [self._dim(f"{self._title}, {self._state()}"[:width]), ""]
+        for label in self._labels:
+            score = scores.get(label, 0.0)
+            text = f"{label:<{wide}}  {_bar(score, bar)} {score:4.0%}"[:width]
+            rows.append(self._bold(text) if label == best else text)
+        share = max(0.0, min(1.0, 1.0 + self._level / _LEVEL_DB))
+        rows += [f"{'level':<{wide}}  {_bar(share, bar)} {self._level:4.0f} dB"[:width], ""]
+        now = "waiting for sound" if self._window is None else self._emotion or "listening"
+        rows.append(self._bold(f"{clock_of(self._heard)}  {now}"[:width]))
+        if self._segments:
+            rows += ["", self._dim(f"segments so far: {self._count}"[:width])]
+            rows += [
+                f"{clock_of(one.start)} - {clock_of(one.end)}  {one.emotion:<{wide}} "
+                f"{one.confidence:4.0%}"[:width]
+                for one in self._segments
+            ]
+        return rows
+
+    def _state(self) -> str:
+        status = self._status()
+        parts = [status.source, status.state]
+        if status.overruns:
+            parts.append(f"{status.overruns} overruns")
+        if status.dropped:
+            parts.append(f"{status.dropped:.1f} s dropped")
+        return ", ".join(parts)
+
+    def _draw(self) -> None:
+        columns, rows = shutil.get_terminal_size()
+        lines = self.lines(max(20, columns - 1))[: max(1, rows - 1)]
+        self._erase()
+        self._out.write("".join(f"{line}\n" for line in lines))
+        self._out.flush()
+        self._drawn = len(lines)
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self._out.write(_UP.format(self._drawn) + _CLEAR_DOWN)
+        self._drawn = 0
+
+    def _bold(self, text: str) -> str:
+        return f"{_BOLD}{text}{_PLAIN}" if self._colour else text
+
+    def _dim(self, text: str) -> str:
+        return f"{_DIM}{text}{_PLAIN}" if self._colour else text
+
+
+def clock_of(seconds: float) -> str:
+    """Seconds as 1:02:03.4."""
+    tenths = round(10 * seconds)
+    hours, rest = divmod(tenths, 36_000)
+    minutes, rest = divmod(rest, 600)
+    return f"{hours}:{minutes:02d}:{rest / 10:04.1f}"
+
+
+def _bar(share: float, width: int) -> str:
+    filled = round(share * width)
+    return "#" * filled + "." * (width - filled)

@@ -1,0 +1,159 @@
+"""One model on all corpora at hand, as a Markdown table that is kept in a document."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ser_edge.emotions import EMOTIONS
+from ser_edge.evaluation.crosscorpus import Crossing
+from ser_edge.runs.inference import METRICS, WEIGHTS
+
+TABLE: Final = "crosscorpus"
+
+NOTE: Final = (
+    "UAR (shared): the highest score among the emotions that the corpus has; UAR (eight): among\n"
+    "all eight, as the edge app answers: an emotion that the corpus has not is wrong. Chance is\n"
+    "the UAR of guessing, commonest the accuracy of always answering the most common emotion."
+)
+
+_FEW: Final = 30
+"""Recalls on fewer clips are put in parentheses."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A corpus: ``recall`` is by emotion, of the shared labels; ``clips`` as well."""
+
+    corpus: str
+    speakers: int
+    clips: dict[str, int]
+    uar: float
+    uar_of_eight: float
+    accuracy: float
+    recall: dict[str, float]
+
+
+def markdown(model: Path, crossings: Sequence[Crossing]) -> str:
+    """The figures of one model folder on every rendering, its own folds in the first row.
+
+    Parameters
+    ----------
+    model : Path
+        As ``scripts/package_model.py`` writes it.
+    crossings : sequence of Crossing
+        Of that model.
+
+    Raises
+    ------
+    ValueError
+        ``metrics.json`` is no model's, or a crossing is another model's.
+    """
+    strangers = [c.trained.folder for c in crossings if c.trained.folder != model]
+    if strangers:
+        raise ValueError(f"{strangers[0]}: the table is one model's, of {model}")
+    metrics = _metrics(model)
+    rows = [_own(metrics), *map(_row, crossings)]
+    return "\n".join([*_about(model, metrics), "", *_table(rows), "", NOTE, "", *_recalls(rows)])
+
+
+def check_model(model: Path) -> None:
+    """Refuse what is no model folder, before minutes go by.
+
+    Raises
+    ------
+    ValueError
+        As :func:`markdown`.
+    """
+    if not (model / WEIGHTS).is_file():
+        raise ValueError(f"{model}: the table is of a model folder: no {WEIGHTS} in it")
+    _metrics(model)
+
+
+def _about(model: Path, metrics: dict[str, Any]) -> Iterator[str]:
+    voices = sorted(set((metrics.get("gate") or {}).get("speech", ())) - set(metrics["corpora"]))
+    gate = f", its gate on {', '.join(voices)} too, without labels" if voices else ""
+    yield (
+        f"`{model.name}`, trained on {', '.join(metrics['corpora'])}{gate}. The row of "
+        f"{metrics['corpora'][0]} is the mean of its folds: networks of the same recipe that never "
+        "heard the tested speakers."
+    )
+
+
+def _table(rows: Sequence[_Row]) -> Iterator[str]:
+    yield (
+        "| corpus | clips | speakers | emotions | chance | UAR (shared) | UAR (eight) | accuracy "
+        "(shared) | commonest |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for row in rows:
+        clips = sum(row.clips.values())
+        yield (
+            f"| {row.corpus} | {clips:,} | {row.speakers} | {len(row.clips)} "
+            f"| {1 / len(row.clips):.3f} | **{row.uar:.3f}** | {row.uar_of_eight:.3f} "
+            f"| {row.accuracy:.3f} | {max(row.clips.values()) / clips:.3f} |"
+        )
+
+
+def _recalls(rows: Sequence[_Row]) -> Iterator[str]:
+    yield f"Recall by emotion, of the shared ones; in parentheses on fewer than {_FEW} clips:"
+    yield ""
+    yield "| corpus | " + " | ".join(EMOTIONS) + " |"
+    yield "|---" * (len(EMOTIONS) + 1) + "|"
+    for row in rows:
+        yield (
+            f"| {row.corpus} | " + " | ".join(_recall(row, emotion) for emotion in EMOTIONS) + " |"
+        )
+
+
+def _recall(row: _Row, emotion: str) -> str:
+    clips = row.clips.get(emotion, 0)
+    if not clips:
+        return "-"
+    said = f"{row.recall[emotion]:.2f}"
+    return said if clips >= _FEW else f"({said}, {clips})"
+
+
+def _row(crossing: Crossing) -> _Row:
+    clips = Counter(p.emotion for p in crossing.predictions)
+    return _Row(
+        ", ".join(crossing.corpora),
+        crossing.speakers,
+        {emotion: clips[emotion] for emotion in crossing.labels},
+        crossing.shared.uar,
+        crossing.of_all.uar,
+        crossing.shared.accuracy,
+        dict(crossing.shared.recall),
+    )
+
+
+def _own(metrics: dict[str, Any]) -> _Row:
+    pooled = metrics["pooled_test"]
+    speakers = {s for fold in metrics["folds"].values() for s in fold["speakers"]["test"]}
+    mean = metrics["summary"]["uar_mean"]
+    return _Row(
+        f"{metrics['corpora'][0]}, by folds",
+        len(speakers),
+        {e: sum(row) for e, row in zip(EMOTIONS, pooled["confusion"], strict=True) if sum(row)},
+        mean,
+        mean,
+        pooled["accuracy"],
+        pooled["recall"],
+    )
+
+
+def _metrics(model: Path) -> dict[str, Any]:
+    path = model / METRICS
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        for key in ("corpora", "pooled_test", "folds", "summary"):
+            found[key]
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not as scripts/package_model.py writes it: {error}") from None
+    return found

@@ -1,0 +1,257 @@
+"""Recordings without labels: what a model hears in a folder of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from ser_edge.audio.decode import AudioError, files_below, sound_suffixes
+from ser_edge.emotions import UNKNOWN
+from ser_edge.files import write_whole
+from ser_edge.manifest import Manifest
+from ser_edge.provenance import provenance
+
+ANSWERS: Final = "answers.jsonl"
+SUMMARY: Final = "summary.json"
+REPORT: Final = "report.html"
+
+
+class WindowAnswer(Protocol):
+    """A window of an answer, as the edge app gives it: ``start`` and ``end`` in seconds."""
+
+    @property
+    def start(self) -> float: ...
+    @property
+    def end(self) -> float: ...
+    @property
+    def emotion(self) -> str: ...
+    @property
+    def scores(self) -> Mapping[str, float]: ...
+
+
+class Answer(Protocol):
+    """The answer for one sound, as the edge app gives it: ``duration`` in seconds."""
+
+    @property
+    def emotion(self) -> str: ...
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def scores(self) -> Mapping[str, float]: ...
+    @property
+    def duration(self) -> float: ...
+    @property
+    def windows(self) -> Sequence[WindowAnswer]: ...
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+class Listener(Protocol):
+    """Something that answers for sound files: the edge app's ``Classifier``."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+    @property
+    def device(self) -> str: ...
+    def predict(self, sound: str) -> Answer: ...
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One file, by its path below the folder, and its answer."""
+
+    file: str
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """One file, by its path below the folder, and why it has no answer."""
+
+    file: str
+    cause: str
+
+
+@dataclass(frozen=True)
+class Share:
+    """How often an emotion, or "unknown", was answered.
+
+    ``of_clips`` and ``of_time`` (each clip weighted by its duration) are 0 to 1;
+    ``mean_confidence`` is None where it never was.
+    """
+
+    emotion: str
+    clips: int
+    of_clips: float
+    of_time: float
+    mean_confidence: float | None
+
+
+@dataclass(frozen=True)
+class Listening:
+    """All answers for a folder."""
+
+    folder: str
+    manifest: Manifest
+    device: str
+    heard: tuple[Heard, ...]
+    unreadable: tuple[Unreadable, ...]
+    provenance: Mapping[str, str]
+
+    @property
+    def seconds(self) -> float:
+        """Duration of all that was heard."""
+        return float(sum(heard.answer.duration for heard in self.heard))
+
+    @property
+    def mean_confidence(self) -> float | None:
+        """Of all clips; None where nothing was heard."""
+        return _mean([heard.answer.confidence for heard in self.heard])
+
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """A share for every label in its order, "unknown" last."""
+        result = []
+        for emotion in (*self.manifest.labels, UNKNOWN):
+            answers = [h.answer for h in self.heard if h.answer.emotion == emotion]
+            result.append(
+                Share(
+                    emotion,
+                    len(answers),
+                    len(answers) / max(1, len(self.heard)),
+                    float(sum(a.duration for a in answers)) / (self.seconds or 1.0),
+                    _mean([answer.confidence for answer in answers]),
+                )
+            )
+        return tuple(result)
+
+    @property
+    def unknown(self) -> Share:
+        return self.shares[-1]
+
+
+def listen(folder: Path, listener: Listener, *, progress: bool = True) -> Listening:
+    """Every sound below a folder through a model.
+
+    Parameters
+    ----------
+    folder : Path
+        Searched through; hidden files are passed over.
+    listener : Listener
+        The edge app's ``Classifier``.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Listening
+        Files that cannot be read, or that the device fails on, are in ``unreadable``.
+
+    Raises
+    ------
+    ValueError
+        There is no such folder, or no sound in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: there is no such folder")
+    suffixes = sound_suffixes()
+    paths = list(files_below(folder, suffixes))
+    if not paths:
+        raise ValueError(f"{folder}: no sound in it; looked for {', '.join(sorted(suffixes))}")
+    heard, unreadable = [], []
+    for path in tqdm(paths, unit="file", desc="listening", disable=not progress):
+        file = _printable(path.relative_to(folder))
+        try:
+            heard.append(Heard(file, listener.predict(str(path))))
+        except AudioError as error:
+            unreadable.append(Unreadable(file, error.cause))
+        except RuntimeError as error:  # of the device
+            unreadable.append(Unreadable(file, str(error)))
+    name = _printable(Path(folder.resolve().name))
+    return Listening(
+        name, listener.manifest, listener.device, tuple(heard), tuple(unreadable), provenance()
+    )
+
+
+def summary(listening: Listening) -> dict[str, Any]:
+    """The summary as plain values, ready for JSON."""
+    calibration = listening.manifest.calibration
+    return {
+        "folder": listening.folder,
+        "model": listening.manifest.name,
+        "precision": listening.manifest.precision,
+        "device": listening.device,
+        "temperature": calibration.temperature,
+        "threshold": calibration.threshold,
+        "files": len(listening.heard),
+        "seconds": round(listening.seconds, 3),
+        "windows": sum(len(heard.answer.windows) for heard in listening.heard),
+        "unknown_rate": round(listening.unknown.of_clips, 4),
+        "unknown_rate_by_time": round(listening.unknown.of_time, 4),
+        "mean_confidence": _rounded(listening.mean_confidence),
+        "shares": {
+            share.emotion: {
+                "files": share.clips,
+                "of_files": round(share.of_clips, 4),
+                "of_time": round(share.of_time, 4),
+                "mean_confidence": _rounded(share.mean_confidence),
+            }
+            for share in listening.shares
+        },
+        "unreadable": {item.file: item.cause for item in listening.unreadable},
+        "provenance": dict(listening.provenance),
+    }
+
+
+def write(listening: Listening, out: Path) -> None:
+    """Write ``answers.jsonl``, an answer or ``{"file", "error"}`` a line, and ``summary.json``."""
+    lines: list[dict[str, Any]] = [
+        {**heard.answer.to_dict(), "file": heard.file} for heard in listening.heard
+    ]
+    lines += [{"file": item.file, "error": item.cause} for item in listening.unreadable]
+    lines.sort(key=lambda line: str(line["file"]))
+    write_whole(out / ANSWERS, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
+    write_whole(out / SUMMARY, json.dumps(summary(listening), indent=2, allow_nan=False) + "\n")
+
+
+def table(listening: Listening) -> str:
+    """The summary as text for a terminal."""
+    lines = [
+        f"{len(listening.heard)} files, {listening.seconds / 60:.1f} min, heard by "
+        f"{listening.manifest.name} {listening.manifest.precision} on {listening.device}",
+        f"{'':<10} {'files':>6} {'share':>7} {'of time':>8} {'confidence':>11}",
+    ]
+    for share in listening.shares:
+        lines.append(
+            f"{share.emotion:<10} {share.clips:>6} {share.of_clips:>7.1%} {share.of_time:>8.1%} "
+            f"{percent(share.mean_confidence):>11}"
+        )
+    lines.append(
+        f"unknown: {listening.unknown.of_clips:.1%} of the files; "
+        f"mean confidence {percent(listening.mean_confidence)}"
+    )
+    return "\n".join(lines)
+
+
+def percent(share: float | None) -> str:
+    """``0.5`` -> ``50%``, None -> ``-``."""
+    return "-" if share is None else f"{share:.0%}"
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
+
+
+def _printable(path: Path) -> str:
+    """A path as text that can be written as UTF-8, whatever bytes the name holds."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")

@@ -1,0 +1,243 @@
+"""``models/<name>/``: the weights that ship, beside all the figures of their recipe."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ser_edge.config.recipe import Recipe
+from ser_edge.data.splits import RANDOM, SPEAKERS
+from ser_edge.decision import Calibration
+from ser_edge.emotions import EMOTIONS
+from ser_edge.files import whole_file, write_whole
+from ser_edge.metrics import classification
+from ser_edge.metrics.calibration import fit_calibration
+from ser_edge.metrics.classification import ClipPrediction, read_predictions
+from ser_edge.provenance import provenance
+from ser_edge.runs.inference import CONFIG, METRICS, PREDICTIONS, WEIGHTS
+
+FIGURES: Final = "figures.md"
+
+_REFITTED: Final = (
+    "Each run was trained on all actors but its test actors and those of fold 6. The validation "
+    "clips of `predictions.csv`, which temperature and threshold come from, are those of an "
+    "earlier run of the same recipe that had not heard them.",
+    "",
+)
+
+
+def package(
+    final: Path, folds: Sequence[Path], out: Path, calibration: Calibration | None = None
+) -> dict[str, Any]:
+    """Put a final run and the fold runs of its recipe together as a model.
+
+    The weights are the final run's. Figures, temperature and threshold come from the fold runs, on
+    actors that those never trained on: the calibration from their validation actors, the figures
+    from their test actors.
+
+    Parameters
+    ----------
+    final : Path
+        Run trained with ``--fold all``.
+    folds : sequence of Path
+        Runs with ``--fold N``, of the same recipe but for the seed.
+    out : Path
+        ``models/<name>``, and so the model is called; gets weights, recipe, predictions,
+        ``metrics.json`` and ``figures.md``; a model card ``README.md`` in it is left alone.
+    calibration : Calibration, optional
+        To be used instead, where the validation clips are too few to fit one.
+
+    Returns
+    -------
+    dict
+        What went into ``metrics.json``.
+
+    Raises
+    ------
+    ValueError
+        A run is missing or unfinished, the recipes differ, or a fold is given twice.
+    """
+    if not folds:
+        raise ValueError("no fold run: figures and calibration come from them")
+    recipe, metrics = _read_run(final)
+    recipe = replace(recipe, name=out.name)
+    if metrics["fold"] != "all":
+        raise ValueError(f"{final}: trained for fold {metrics['fold']}, not with --fold all")
+    runs = [(folder, *_read_run(folder)) for folder in folds]
+    for folder, other, _ in runs:
+        different = recipe.differences(replace(other, name=out.name))
+        if different:
+            raise ValueError(f"{folder}: its recipe has other {', '.join(different)} than {final}")
+    kinds = {found["fold"] for _, _, found in runs}
+    refits = {found.get("refit_of") is not None for _, _, found in runs}
+    if len(refits) > 1:
+        raise ValueError("some of the fold runs are refits, others not: give all of one kind")
+    if len(kinds & {RANDOM, SPEAKERS}) and len(kinds) > 1:
+        raise ValueError(f"folds {', '.join(sorted(kinds))}: their figures do not mean the same")
+    by_fold: dict[str, dict[str, Any]] = {}
+    predictions: list[ClipPrediction] = []
+    for folder, other, found in runs:
+        key = f"fold {found['fold']}, seed {other.seed}"
+        if key in by_fold or found["fold"] == "all":
+            raise ValueError(f"{folder}: {key} is given twice, or is no fold")
+        predictions += read_predictions(folder / PREDICTIONS)
+        by_fold[key] = {
+            "figures": found["figures"]["test"],
+            "speakers": found["speakers"],
+            "refit_of": found.get("refit_of"),
+            "provenance": found["provenance"],
+        }
+    if calibration is None:
+        calibration = fit_calibration([p for p in predictions if p.part == "validation"])
+    tested = [p for p in predictions if p.part == "test"]
+    uars = [entry["figures"]["uar"] for entry in by_fold.values()]
+    result = {
+        "summary": {
+            "uar_mean": round(float(np.mean(uars)), 4),
+            "uar_sd": round(float(np.std(uars, ddof=1)), 4) if len(uars) > 1 else 0.0,
+            "uar_by_run": dict(zip(by_fold, uars, strict=True)),
+            "measured_on": _measured_on(kinds),
+            "refitted": refits == {True},
+        },
+        "calibration": {
+            "temperature": calibration.temperature,
+            "threshold": calibration.threshold,
+        },
+        "corpora": metrics["corpora"],
+        "teachers": metrics.get("teachers", []),
+        "gate": metrics.get("gate"),
+        "inherited_speakers": metrics.get("inherited_speakers", []),
+        "parameters": metrics["parameters"],
+        "training_clips": metrics["training_clips"],
+        "speakers": metrics["speakers"],
+        "pooled_test": classification.figures(tested, calibration.temperature),
+        "pooled_test_by_labels": classification.by_labels(
+            classification.group_figures(tested, calibration.temperature)
+        ),
+        "folds": by_fold,
+        "provenance": {"weights": metrics["provenance"], "package": provenance()},
+    }
+    with whole_file(out / WEIGHTS) as temporary:
+        shutil.copyfile(final / WEIGHTS, temporary)
+    write_whole(out / CONFIG, recipe.to_yaml())
+    write_whole(out / PREDICTIONS, classification.predictions_csv(predictions))
+    write_whole(out / METRICS, json.dumps(result, indent=2) + "\n")
+    write_whole(out / FIGURES, figures_markdown(recipe.name, result))
+    return result
+
+
+def figures_markdown(name: str, metrics: dict[str, Any]) -> str:
+    """The figures of ``metrics.json`` as tables for people."""
+    summary, pooled = metrics["summary"], metrics["pooled_test"]
+    lines = [
+        f"# Figures of `{name}`",
+        "",
+        f"Measured on {summary['measured_on']}; one answer a clip; trained on "
+        f"{', '.join(metrics['corpora'])}. The weights are those of the last epoch, chosen before. "
+        "Made by `scripts/package_model.py`; recompute them from `predictions.csv`.",
+        "",
+        *(_REFITTED if summary["refitted"] else ()),
+        *_gate_lines(metrics["gate"]),
+        f"**Mean UAR {summary['uar_mean']:.3f}, SD {summary['uar_sd']:.3f} over "
+        f"{len(metrics['folds'])} runs.**",
+        "",
+        "| run | tested speakers | clips | UAR | accuracy | macro F1 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for key, entry in metrics["folds"].items():
+        found = entry["figures"]
+        actors = ", ".join(speaker.split("-")[-1] for speaker in entry["speakers"]["test"])
+        lines.append(
+            f"| {key} | {actors} | {found['clips']} | {found['uar']:.3f} | "
+            f"{found['accuracy']:.3f} | {found['macro_f1']:.3f} |"
+        )
+    lines += [
+        "",
+        f"All {pooled['clips']} test clips together: UAR {pooled['uar']:.3f}, accuracy "
+        f"{pooled['accuracy']:.3f}, macro F1 {pooled['macro_f1']:.3f}; with the shipped "
+        f"temperature ECE {pooled['ece']:.3f} ({classification.ECE_BINS} bins), "
+        f"NLL {pooled['nll']:.3f}.",
+        "",
+        "| recall of | |",
+        "|---|---|",
+        *(f"| {emotion} | {recall:.3f} |" for emotion, recall in pooled["recall"].items()),
+        "",
+        "| UAR of | |",
+        "|---|---|",
+        *(f"| {sex} voices | {value:.3f} |" for sex, value in pooled["uar_by_sex"].items()),
+        *(
+            f"| {intensity} intensity | {value:.3f} |"
+            for intensity, value in pooled["uar_by_intensity"].items()
+        ),
+        "",
+        "Confusion, rows the truth:",
+        "",
+        "| | " + " | ".join(EMOTIONS) + " |",
+        "|---" * (len(EMOTIONS) + 1) + "|",
+        *(
+            f"| **{emotion}** | " + " | ".join(map(str, row)) + " |"
+            for emotion, row in zip(EMOTIONS, pooled["confusion"], strict=True)
+        ),
+        "",
+        *_labels_table(metrics),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _gate_lines(gate: dict[str, Any] | None) -> list[str]:
+    if not gate or not gate["sounds"]:
+        return []
+    return [
+        f"The gate was fitted to {gate['sounds']} sounds that are no speech and to speech of "
+        f"{', '.join(gate['speech'])}, without labels.",
+        "",
+    ]
+
+
+def _labels_table(metrics: dict[str, Any]) -> list[str]:
+    pooled = metrics["pooled_test"]
+    lines = [
+        "Coarser labels (`edge-app predict --labels`), summed from the eight scores at the shipped "
+        "temperature, without threshold, on all test clips together. Chance is the UAR of "
+        "guessing, commonest the accuracy of always answering the most common group. Without "
+        "other: its clips are left out and its score is not looked at, as in published figures.",
+        "",
+        "| labels | UAR | chance | accuracy | commonest | UAR without other |",
+        "|---|---|---|---|---|---|",
+        f"| the eight | {pooled['uar']:.3f} | {1 / len(EMOTIONS):.3f} | {pooled['accuracy']:.3f} "
+        f"| {max(map(sum, pooled['confusion'])) / pooled['clips']:.3f} | - |",
+    ]
+    for name, found in metrics["pooled_test_by_labels"].items():
+        without = found["uar_without_other"]
+        lines.append(
+            f"| `{name}`: {', '.join(found['groups'])} | {found['uar']:.3f} | "
+            f"{found['chance']:.3f} | {found['accuracy']:.3f} | {found['commonest']:.3f} | "
+            f"{'-' if without is None else format(without, '.3f')} |"
+        )
+    return lines
+
+
+def _measured_on(kinds: set[str]) -> str:
+    """In words, what the figures of runs for these folds were measured on."""
+    if kinds == {RANDOM}:
+        return "clips held out at random, of the speakers that were trained on: LEAKY"
+    if kinds == {SPEAKERS}:
+        return "speakers held out at random, never heard in training"
+    return "RAVDESS speech, test actors of EmoBox folds, never heard in training"
+
+
+def _read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
+    try:
+        metrics = json.loads((folder / METRICS).read_text())
+    except OSError:
+        raise ValueError(f"{folder}: no finished run lies there ({METRICS} is missing)") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{folder / METRICS}: {error}") from None
+    return Recipe.read(folder / CONFIG), metrics

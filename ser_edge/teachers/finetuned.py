@@ -1,0 +1,124 @@
+"""A fine-tuned network as teacher: soft targets of clips, for a network of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ser_edge.config.hardware import Hardware
+from ser_edge.config.ssl import SpeechRecipe
+from ser_edge.metrics import classification
+from ser_edge.metrics.classification import ClipPrediction
+from ser_edge.provenance import provenance
+from ser_edge.runs.inference import CONFIG, METRICS, clip_predictions
+from ser_edge.runs.lineage import heritage_of_run
+from ser_edge.runs.record import read_run
+from ser_edge.teachers.frozen import check_name, taught_clips
+from ser_edge.training.fit import Sources
+from ser_edge.training.setup import corpora_of
+from ser_edge.training.soft_targets import write_soft_targets
+from ser_edge.training.ssl_fit import finetune, speech_ear
+
+
+def teach_tuned(
+    run: Path,
+    images: Path,
+    sounds: Sequence[Path],
+    out: Path,
+    fold: str,
+    *,
+    also: Sequence[Path] = (),
+    parts: int = 1,
+    hardware: Hardware | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Write soft targets for the training clips of a fold.
+
+    With one part, the run itself says what it hears in them. It has learnt them, so that it says
+    little more than their labels, softened. With several, so many further networks are fine-tuned
+    by the run's recipe, each without a group of the training speakers, of whom it then speaks;
+    they lie in ``RUN/parts-N/part-K``, and where that was broken off it goes on.
+
+    Parameters
+    ----------
+    run : Path
+        A finished run of :func:`ser_edge.training.ssl_fit.finetune`.
+    images, sounds, out, fold, also
+        As :func:`ser_edge.teachers.frozen.teach` takes them.
+    parts : int
+        Groups of speakers, each left out once; 1: nobody is.
+    hardware : Hardware, optional
+    progress : bool
+        Show bars.
+
+    Returns
+    -------
+    dict
+        The record; its ``figures`` are those of the targets themselves.
+
+    Raises
+    ------
+    ValueError
+        The run is none of that fold, the file, rendering or recordings are not what is needed, or
+        there are too few speakers for so many parts.
+    """
+    check_name(out)
+    if parts < 1:
+        raise ValueError(f"parts is {parts}, allowed: 1 or more")
+    origin = provenance()
+    recipe = SpeechRecipe.read(run / CONFIG)
+    read_run(run, fold)
+    spec, clips = taught_clips(images, fold, recipe.seed, also)
+    if spec != recipe.image:
+        raise ValueError(f"{images}: rendered as {spec}, {run} wants {recipe.image}")
+    names = sorted({clip.speaker for clip in clips})
+    if parts > len(names):
+        raise ValueError(f"parts is {parts}, there are {len(names)} training speakers")
+    if parts == 1:
+        networks = {run: frozenset(names)}
+    else:
+        below = run / f"parts-{parts}"
+        networks = {below / f"part-{k + 1}": frozenset(names[k::parts]) for k in range(parts)}
+        for folder, without in networks.items():
+            if not (folder / METRICS).is_file():
+                finetune(
+                    Sources(images, also=also, sounds=sounds),
+                    folder,
+                    recipe,
+                    fold,
+                    without=without,
+                    hardware=hardware,
+                    resume=True,
+                    progress=progress,
+                )
+    heritages = [heritage_of_run(folder) for folder in networks]
+    said: dict[tuple[str, str], ClipPrediction] = {}
+    for (folder, spoken_of), heritage in zip(networks.items(), heritages, strict=True):
+        heard = sorted(heritage.speakers & spoken_of)
+        if heard and parts > 1:
+            raise ValueError(f"{folder}: it heard {heard[0]}, of whom it is to teach; remove it")
+        group = [clip for clip in clips if clip.speaker in spoken_of]
+        logits = speech_ear(folder, sounds, progress=progress).logits(group)
+        for prediction in clip_predictions(logits, group, "train", fold):
+            said[prediction.corpus, prediction.utterance] = prediction
+    predictions = [said[clip.rows[0].corpus, clip.utterance] for clip in clips]
+    record = {
+        "teacher": {
+            "run": heritage_of_run(run).name,
+            "bundle": recipe.bundle,
+            "parts": parts,
+            "networks": [heritage.name for heritage in heritages],
+        },
+        "fold": fold,
+        "seed": recipe.seed,
+        "clips": len(clips),
+        "corpora": sorted(set(corpora_of(clips)).union(*(h.corpora for h in heritages))),
+        "speakers": {"train": sorted(set(names).union(*(h.speakers for h in heritages)))},
+        "figures": classification.figures(predictions),
+        "provenance": origin,
+    }
+    write_soft_targets(out, clips, torch.tensor([p.logits for p in predictions]), record)
+    return record

@@ -1,0 +1,161 @@
+"""A network pretrained on speech and a linear head -> soft targets of the training clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ser_edge.data.datasets import Clip, load_clips, load_sounds
+from ser_edge.data.render import read_index, read_rows
+from ser_edge.data.splits import apart_from, divide
+from ser_edge.mel.image import MelImageSpec
+from ser_edge.metrics import classification
+from ser_edge.nets.linear_head import cross_fitted
+from ser_edge.nets.ssl_bundles import MEAN, Bundle, clip_features, load_bundle
+from ser_edge.provenance import provenance
+from ser_edge.runs.inference import clip_predictions
+from ser_edge.training.soft_targets import write_soft_targets
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """How the head is made.
+
+    ``layer`` is a number from 1 up or ``mean``; ``parts`` the groups of speakers, each left out
+    once; ``seed`` that of a division at random, which must be the pupil's.
+    """
+
+    layer: str = MEAN
+    l2: float = 0.01
+    parts: int = 10
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name, ok, allowed in (
+            ("l2", self.l2 > 0, "above 0"),
+            ("parts", self.parts >= 2, "2 or more"),
+        ):
+            if not ok:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, allowed: {allowed}")
+
+
+def teach(
+    bundle: Bundle,
+    name: str,
+    images: Path,
+    sounds: Sequence[Path],
+    out: Path,
+    fold: str,
+    *,
+    also: Sequence[Path] = (),
+    options: HeadOptions | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Write soft targets for the training clips of a fold.
+
+    Nobody who is scored in the fold is heard, and no clip's targets come from a head that has heard
+    its speaker.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    name : str
+        Its name, for the record.
+    images : Path
+        What ``scripts/render.py`` wrote: says which clips there are.
+    sounds : sequence of Path
+        Folders with the recordings.
+    out : Path
+        A CSV file; its record is written beside it, as JSON.
+    fold : str
+        One of :data:`ser_edge.data.splits.FOLDS`.
+    also : sequence of Path
+        Further renderings that will be trained on.
+    options : HeadOptions, optional
+    device : str
+        Where the network computes.
+    progress : bool
+        Show bars.
+
+    Returns
+    -------
+    dict
+        The record; its ``figures`` are those of the targets themselves, on unheard speakers.
+
+    Raises
+    ------
+    ValueError
+        The name of the file, the rendering, the recordings or the weights are not what is needed.
+    """
+    options = options or HeadOptions()
+    check_name(out)
+    origin = provenance()
+    spec, clips = taught_clips(images, fold, options.seed, also)
+    speakers = [clip.speaker for clip in clips]
+    net = load_bundle(bundle, name)
+    heard_sounds = load_sounds(sounds, clips, spec, progress=progress)
+    features = clip_features(
+        net,
+        bundle.sample_rate,
+        heard_sounds,
+        spec.sample_rate,
+        options.layer,
+        device=device,
+        progress=progress,
+    )
+    labels = torch.tensor([clip.emotion for clip in clips])
+    logits = cross_fitted(features, labels, speakers, options.l2, options.parts)
+    windows = torch.repeat_interleave(logits, torch.tensor([len(c.rows) for c in clips]), dim=0)
+    predictions = clip_predictions(windows.numpy(), clips, "train", fold)
+    record = {
+        "teacher": {
+            "bundle": name,
+            "layer": options.layer,
+            "l2": options.l2,
+            "parts": min(options.parts, len(set(speakers))),
+            "features": features.shape[1],
+        },
+        "fold": fold,
+        "seed": options.seed,
+        "clips": len(clips),
+        "corpora": sorted({clip.rows[0].corpus for clip in clips}),
+        "speakers": {"train": sorted(set(speakers))},
+        "figures": classification.figures(predictions),
+        "provenance": origin,
+    }
+    write_soft_targets(out, clips, logits, record)
+    return record
+
+
+def taught_clips(
+    images: Path, fold: str, seed: int, also: Sequence[Path]
+) -> tuple[MelImageSpec, list[Clip]]:
+    """The clips that a pupil of a fold may be trained on, song too, and the specification.
+
+    Raises
+    ------
+    ValueError
+        A rendering is none, or of another specification than the first.
+    """
+    spec, rows = read_index(images)
+    division = divide(rows, fold, seed)
+    heard = [(images, division.train)]
+    heard += [(extra, tuple(apart_from(read_rows(extra, spec), division))) for extra in also]
+    return spec, [clip for folder, rows in heard for clip in load_clips(folder, rows, spec)]
+
+
+def check_name(out: Path) -> None:
+    """See to it that a file of soft targets may be called so.
+
+    Raises
+    ------
+    ValueError
+        It may not.
+    """
+    if out.suffix != ".csv":
+        raise ValueError(f"{out}: soft targets are written to a file that ends in .csv")
