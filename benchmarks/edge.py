@@ -213,15 +213,16 @@ def make_models(name: str, folder: Path) -> Models:
         import openvino
 
     from edge_app.inference.model_store import find_model
-    from ser_edge.export import convert
+    from ser_edge.export.onnx import to_onnx
+    from ser_edge.export.openvino import to_openvino
     from ser_edge.manifest import FP16, INT8, RT_INFO_KEY
     from ser_edge.runs.inference import load_net
 
     found = find_model(name, FP16)
     recipe, net = load_net(ROOT / "models" / name)
     onnx = folder / f"{name}.onnx"
-    convert.to_onnx(net, recipe.image.shape, onnx)
-    model = convert.to_openvino(onnx)
+    to_onnx(net, recipe.image.shape, onnx)
+    model = to_openvino(onnx)
     manifest = replace(found.manifest, precision="FP32", bin_sha256="", xml_sha256="")
     for key, value in manifest.to_rt_info().items():
         model.set_rt_info(value, [RT_INFO_KEY, key])
@@ -301,7 +302,7 @@ def _onnx(models: Models, threads: int, draw: Draw) -> Hear:
     import onnxruntime
 
     from ser_edge.decision import decide
-    from ser_edge.export.convert import INPUT
+    from ser_edge.export.onnx import INPUT
 
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads

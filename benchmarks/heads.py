@@ -30,8 +30,10 @@ from ser_edge.audio import decode
 from ser_edge.config.recipe import Recipe
 from ser_edge.decision import Calibration
 from ser_edge.experiments.plan import read_experiments
-from ser_edge.export import convert
-from ser_edge.export.quantize import layers
+from ser_edge.export.layers import layers
+from ser_edge.export.onnx import to_onnx
+from ser_edge.export.openvino import check_old_runtime, save_ir, to_openvino
+from ser_edge.export.quantize import quantize
 from ser_edge.files import write_whole
 from ser_edge.manifest import FP16, INT8, Manifest
 from ser_edge.mel.image import MelImageSpec, UInt8
@@ -81,8 +83,8 @@ def measure(recipe: Recipe, seconds: float) -> Mapping[str, Any]:
     ms: dict[str, float | None] = {}
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "net.onnx"
-        convert.to_onnx(net, recipe.image.shape, onnx)
-        plain = convert.to_openvino(onnx)
+        to_onnx(net, recipe.image.shape, onnx)
+        plain = to_openvino(onnx)
         multiply_adds = sum(layer.multiply_adds for layer in layers(plain, plain))
         for precision, model in ((FP16, plain), (INT8, None)):
             ms[precision] = None
@@ -97,8 +99,8 @@ def measure(recipe: Recipe, seconds: float) -> Mapping[str, Any]:
                 precision=precision,
             )
             xml = Path(folder) / precision / "net.xml"
-            convert.save_ir(model or convert.quantize(plain, images), xml, manifest)
-            convert.check_old_runtime(xml)
+            save_ir(model or quantize(plain, images), xml, manifest)
+            check_old_runtime(xml)
             ear = Classifier(str(xml), threads=1)
             ms[precision] = round(measure_network(ear, images[0], seconds).median, 3)
     parameters = sum(p.numel() for p in net.parameters())

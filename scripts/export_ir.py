@@ -53,10 +53,11 @@ def main() -> int:
     )
     options = parser.parse_args()
 
-    from ser_edge.export.convert import ExportDriftError, export
+    from ser_edge.export.pipeline import export_model
+    from ser_edge.export.verify import ExportDriftError
 
     try:
-        export(
+        export_model(
             options.models / options.name,
             options.images,
             options.ir,

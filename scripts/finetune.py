@@ -74,7 +74,7 @@ def main() -> int:
         parser.error(f"{options.data}: no labelled recording in it")
 
     from ser_edge.evaluation.finetune import fine_tune, fine_tuning_recipe
-    from ser_edge.export.convert import ExportDriftError  # torch takes seconds to import
+    from ser_edge.export.verify import ExportDriftError  # torch takes seconds to import
 
     try:
         base = fine_tuning_recipe(recipe.Recipe.read(options.start / "config.yaml"), options.name)

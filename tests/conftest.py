@@ -202,17 +202,18 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from ser_edge.config.recipe import Recipe
     from ser_edge.decision import Calibration
-    from ser_edge.export import convert
+    from ser_edge.export.onnx import to_onnx
+    from ser_edge.export.openvino import save_ir, to_openvino
     from ser_edge.manifest import Manifest
     from ser_edge.nets import build_net
 
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("small-ir")
     net = build_net(Recipe(width=0.25, dropout=0.0, freq_mask=2, image=SMALL)).eval()
-    convert.to_onnx(net, SMALL.shape, folder / "small.onnx")
+    to_onnx(net, SMALL.shape, folder / "small.onnx")
     manifest = Manifest("small", SMALL, Calibration(), corpora=("none",), weights_sha256="0" * 64)
-    model = convert.to_openvino(folder / "small.onnx")
-    return convert.save_ir(model, folder / "small" / "FP16" / "small.xml", manifest)
+    model = to_openvino(folder / "small.onnx")
+    return save_ir(model, folder / "small" / "FP16" / "small.xml", manifest)
 
 
 def speechlike(seconds: float, rate: int, seed: int = 0) -> np.ndarray:

@@ -153,15 +153,17 @@ def _exported(run: Run, recipe: Recipe, images: Path, precision: str) -> Path:
     if xml.is_file() and digest in xml.read_text():
         return xml
 
-    from ser_edge.export import convert  # ONNX and its kind are needed here alone
+    from ser_edge.export.onnx import to_onnx
+    from ser_edge.export.openvino import save_ir, to_openvino
+    from ser_edge.export.quantize import quantize
 
     (xml.parent / PREDICTIONS).unlink(missing_ok=True)
     _, net = load_net(run.folder)
     onnx = xml.parent / f".{recipe.name}.onnx"
     onnx.parent.mkdir(parents=True, exist_ok=True)
     try:
-        convert.to_onnx(net, recipe.image.shape, onnx)
-        model = convert.to_openvino(onnx)
+        to_onnx(net, recipe.image.shape, onnx)
+        model = to_openvino(onnx)
         if precision == INT8:
             # Of training actors alone, as in the export of a model that ships.
             speakers = set(run.speakers["train"])
@@ -171,7 +173,7 @@ def _exported(run: Run, recipe: Recipe, images: Path, precision: str) -> Path:
                 if row.speaker in speakers and row.channel == "speech"
             ]
             clips = load_clips(images, rows, recipe.image)
-            model = convert.quantize(model, [image for clip in clips for image in clip.images])
+            model = quantize(model, [image for clip in clips for image in clip.images])
         # Its temperature is 1 and its threshold 0: then the logits can be had from its scores, and
         # the calibration of all folds is put on them afterwards.
         manifest = Manifest(
@@ -182,7 +184,7 @@ def _exported(run: Run, recipe: Recipe, images: Path, precision: str) -> Path:
             weights_sha256=digest,
             precision=precision,
         )
-        return convert.save_ir(model, xml, manifest)
+        return save_ir(model, xml, manifest)
     finally:
         onnx.unlink(missing_ok=True)
 

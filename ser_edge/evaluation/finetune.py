@@ -16,8 +16,8 @@ from ser_edge.data.datasets import load_clips
 from ser_edge.data.render import read_rows, render
 from ser_edge.data.splits import ALL, RANDOM, SPEAKERS, divide
 from ser_edge.decision import Calibration
-from ser_edge.export.convert import export
 from ser_edge.export.package import package
+from ser_edge.export.pipeline import export_model
 from ser_edge.metrics import classification
 from ser_edge.metrics.classification import read_predictions
 from ser_edge.runs.inference import (
@@ -121,7 +121,7 @@ def fine_tune(
     ValueError
         Too few recordings, or the model and the recipe do not fit.
     ExportDriftError
-        As :func:`ser_edge.export.convert.export`.
+        As :func:`ser_edge.export.pipeline.export_model`.
     """
     images, spec = work / "images", recipe.image
     report = render(scan.utterances, images, spec, progress=bars)
@@ -162,7 +162,7 @@ def fine_tune(
             f"of {start.name} are kept"
         )
     package(final, [check], models / recipe.name, calibration)
-    export(models / recipe.name, images, ir, progress=progress)
+    export_model(models / recipe.name, images, ir, progress=progress)
     return FineTuned(
         models / recipe.name,
         ir / recipe.name,

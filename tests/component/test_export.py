@@ -20,9 +20,11 @@ from ser_edge.config.hardware import Hardware
 from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
 from ser_edge.data.render import render
-from ser_edge.export import convert
-from ser_edge.export.convert import ExportDriftError
+from ser_edge.export import pipeline
+from ser_edge.export.openvino import check_old_runtime
 from ser_edge.export.package import package
+from ser_edge.export.pipeline import _replace_folder, export_model
+from ser_edge.export.verify import ExportDriftError, Step, check_uar, compare
 from ser_edge.manifest import seal_of, sealed
 from ser_edge.training import fit as training
 
@@ -112,9 +114,9 @@ def test_drift_exits_1_says_where_and_leaves_the_old_ir(workplace, tmp_path, mon
     def other(xml, clips):
         return np.random.default_rng(0).standard_normal((len(clips), 8))
 
-    monkeypatch.setattr(convert, "_run_ir", other)
+    monkeypatch.setattr(pipeline, "run_ir", other)
     with pytest.raises(ExportDriftError, match=r"IR FP16 beside ONNX.*Farthest off: 03-01-0\d"):
-        convert.export(
+        export_model(
             workplace / "models" / "tiny", workplace / "images", tmp_path, progress=lambda _: None
         )
     assert old.read_text() == "the old one"
@@ -126,8 +128,8 @@ def test_the_script_reports_drift(workplace, tmp_path):
     """The script itself, with a network whose answers are made to differ by a hair's breadth."""
     code = (
         "import sys, runpy\n"
-        "from ser_edge.export import convert\n"
-        "convert.SAME_LABEL_SHARE = 1.01\n"
+        "from ser_edge.export import verify\n"
+        "verify.SAME_LABEL_SHARE = 1.01\n"
         "sys.argv = ['export_ir.py', *sys.argv[1:]]\n"
         f"runpy.run_path({str(ROOT / 'scripts' / 'export_ir.py')!r}, run_name='__main__')"
     )
@@ -150,25 +152,25 @@ def test_the_old_ir_comes_back_if_the_new_one_cannot_be_put_in_place(tmp_path):
     (target / "old").touch()
     (tmp_path / "work").mkdir()
     with pytest.raises(OSError, match="missing"):
-        convert._replace_folder(tmp_path / "work" / "missing", target)
+        _replace_folder(tmp_path / "work" / "missing", target)
     assert (target / "old").exists()
 
 
-def step(name: str, labels: list[int], uar: float) -> convert.Step:
-    return convert.Step(name, np.eye(8)[labels] * 1.0, uar)
+def step(name: str, labels: list[int], uar: float) -> Step:
+    return Step(name, np.eye(8)[labels] * 1.0, uar)
 
 
 @pytest.mark.parametrize(("uar", "drifts"), [(0.60, False), (0.591, False), (0.589, True)])
 def test_int8_may_lose_one_point_of_uar(workplace, uar, drifts):
     before, after = step("IR FP16", [0, 1], 0.6), step("IR INT8", [0, 2], uar)
     clips = clips_of(workplace)[:2]
-    comparison = convert.compare(before, after)
+    comparison = compare(before, after)
     assert comparison.same_label == 0.5
     if drifts:
         with pytest.raises(ExportDriftError, match=r"at most 0\.0100 may be lost"):
-            convert._check_uar(comparison, before, after, clips)
+            check_uar(comparison, before, after, clips)
     else:
-        convert._check_uar(comparison, before, after, clips)
+        check_uar(comparison, before, after, clips)
 
 
 def clips_of(workplace: Path):
@@ -213,7 +215,7 @@ def test_folds_of_another_recipe_are_refused(workplace, tmp_path):
 
 @pytest.mark.parametrize("xml", SHIPPED, ids=("FP16", "INT8"))
 def test_shipped_irs_are_fit_for_the_old_runtime(xml):
-    convert.check_old_runtime(xml)
+    check_old_runtime(xml)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +231,7 @@ def test_newer_opsets_and_dynamic_shapes_are_found(small_model, tmp_path, before
     path = tmp_path / "a.xml"
     path.write_text(text.replace(before, after))
     with pytest.raises(ExportDriftError, match=message):
-        convert.check_old_runtime(path)
+        check_old_runtime(path)
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,11 @@ from ser_edge.corpora import CORPORA
 from ser_edge.data.render import render
 from ser_edge.data.splits import EMOBOX_TEST_ACTORS
 from ser_edge.experiments import plan
-from ser_edge.export import convert
+from ser_edge.export.onnx import to_onnx
+from ser_edge.export.openvino import check_old_runtime, to_openvino
 from ser_edge.export.package import package
+from ser_edge.export.pipeline import LAYERS, export_model
+from ser_edge.export.verify import ExportDriftError
 from ser_edge.nets import NETS, build_net
 from ser_edge.nets.heads import ATTENTION_HEADS, _MultiHead
 from ser_edge.runs.inference import load_net
@@ -92,7 +95,7 @@ def ir(request: pytest.FixtureRequest, images: Path, tmp_path_factory) -> Path:
     )
     lines: list[str] = []
     # A network of one epoch knows nothing, so INT8 may lose what it likes: parity is tested below.
-    convert.export(
+    export_model(
         folder / "models" / net, images, folder / "ir", int8="plain", max_drop=1.0,
         progress=lines.append,
     )  # fmt: skip
@@ -135,7 +138,7 @@ def test_recurrent_layers_are_sequences_and_int8_is_told(ir):
     assert text.count('type="LSTMSequence"') == ("lstm" in ir.name)
     assert text.count('type="GRUSequence"') == ("gru" in ir.name)
     assert "ScaledDotProductAttention" not in text
-    table = (ir / "INT8" / convert.LAYERS).read_text()
+    table = (ir / "INT8" / LAYERS).read_text()
     assert table.count("| LSTMSequence |") == ("lstm" in ir.name)
     rows = [line for line in table.splitlines() if "Sequence |" in line]
     # An LSTM in INT8 is another thing to the old runtime than to today's; NNCF leaves a GRU alone.
@@ -230,10 +233,10 @@ def test_a_dimension_other_than_the_batch_is_found(tmp_path):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return image.flatten()[image.flatten() > 100].sum() + image.mean(dim=(2, 3))
 
-    convert.to_onnx(Points(), SMALL.shape, tmp_path / "net.onnx")
-    openvino.save_model(convert.to_openvino(tmp_path / "net.onnx"), tmp_path / "net.xml")
-    with pytest.raises(convert.ExportDriftError, match=r"has the shape \S+ for one picture"):
-        convert.check_old_runtime(tmp_path / "net.xml")
+    to_onnx(Points(), SMALL.shape, tmp_path / "net.onnx")
+    openvino.save_model(to_openvino(tmp_path / "net.onnx"), tmp_path / "net.xml")
+    with pytest.raises(ExportDriftError, match=r"has the shape \S+ for one image"):
+        check_old_runtime(tmp_path / "net.xml")
 
 
 @pytest.mark.system

@@ -17,7 +17,8 @@ from ser_edge.corpora import CORPORA
 from ser_edge.data.datasets import load_clips
 from ser_edge.data.render import read_index, render
 from ser_edge.decision import Calibration
-from ser_edge.export import convert
+from ser_edge.export.onnx import to_onnx
+from ser_edge.export.openvino import check_old_runtime, save_ir, to_openvino
 from ser_edge.manifest import Manifest
 from ser_edge.mel.image import MelImageSpec
 from ser_edge.nets import build_net, zoo_names
@@ -63,11 +64,11 @@ def test_from_training_to_a_running_ir(name, images, tmp_path):
     )
     kept, net = load_net(tmp_path / "run")
     assert kept == recipe
-    convert.to_onnx(net, SMALL.shape, tmp_path / "net.onnx")
+    to_onnx(net, SMALL.shape, tmp_path / "net.onnx")
     manifest = Manifest(name, SMALL, Calibration(), corpora=("none",), weights_sha256="0" * 64)
-    model = convert.to_openvino(tmp_path / "net.onnx")
-    xml = convert.save_ir(model, tmp_path / name / "FP16" / f"{name}.xml", manifest)
-    convert.check_old_runtime(xml)  # the Neural Compute Stick's runtime reads it too
+    model = to_openvino(tmp_path / "net.onnx")
+    xml = save_ir(model, tmp_path / name / "FP16" / f"{name}.xml", manifest)
+    check_old_runtime(xml)  # the Neural Compute Stick's runtime reads it too
     running = Network(ModelFiles(xml, manifest), "CPU", None)
     clips = load_clips(images, read_index(images)[1], SMALL)
     expected = window_logits(net, clips)

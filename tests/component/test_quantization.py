@@ -20,9 +20,13 @@ from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
 from ser_edge.data.datasets import Clip, load_clips
 from ser_edge.data.render import read_index, render
-from ser_edge.export import convert, quantize
-from ser_edge.export.convert import ExportDriftError
-from ser_edge.export.quantize import Layer
+from ser_edge.export import pipeline
+from ser_edge.export.layers import Layer, layers, layers_markdown
+from ser_edge.export.onnx import to_onnx
+from ser_edge.export.openvino import check_old_runtime, to_openvino
+from ser_edge.export.pipeline import export_model, score_step
+from ser_edge.export.quantize import INT8_MODES, loss, quantize
+from ser_edge.export.verify import UAR_LOSS, ExportDriftError
 
 ACTORS = (1, 2, 4, 9)
 OUTLIER = "/net/second/Conv/WithoutBiases"
@@ -145,9 +149,9 @@ def run(
     recipe, net = Recipe(name="tiny", image=SMALL), make_net(clips, outlier=outlier, logit=logit)
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convert, "load_net", lambda folder: (recipe, net))
+        patch.setattr(pipeline, "load_net", lambda folder: (recipe, net))
         try:
-            convert.export(
+            export_model(
                 place / "models" / "tiny", place / "images", out, progress=lines.append, **options
             )
         except (ExportDriftError, ValueError) as error:
@@ -185,9 +189,9 @@ def test_its_ir_is_what_the_edge_reads_and_the_table_tells(controlled):
 
     xml = controlled.folder / "tiny" / "INT8" / "tiny.xml"
     assert read_manifest(xml).precision == "INT8"
-    convert.check_old_runtime(xml)
+    check_old_runtime(xml)
     model = openvino.Core().read_model(xml)
-    found = quantize.layers(model, model)
+    found = layers(model, model)
     # Alone, the IR tells what is FP but no longer why.
     assert {(layer.name, layer.why) for layer in found if not layer.int8} == {
         (OUTLIER, "not quantised by NNCF")
@@ -225,7 +229,7 @@ def test_an_int8_ir_without_int8_is_none_and_no_test_speaker_chooses(
         calls.append((len(images), {clip.speaker for clip in chosen_by}, max_drop, temperature))
         return model
 
-    monkeypatch.setattr(convert, "quantize_with_accuracy_control", give_up)
+    monkeypatch.setattr(pipeline, "quantize_with_accuracy_control", give_up)
     done = run(place, clips, tmp_path, outlier=3000)
     assert calls == [(6, {"ravdess-01", "ravdess-02", "ravdess-04"}, 0.01, 1.0)]
     assert "5 stayed FP, put back by accuracy control" in done.lines[-1]
@@ -236,7 +240,7 @@ def test_an_int8_ir_without_int8_is_none_and_no_test_speaker_chooses(
 def test_what_a_test_speaker_suffers_is_drift_but_no_reason_to_choose(
     place, clips, tmp_path, monkeypatch
 ):
-    scored = convert._scored
+    scored = score_step
 
     def spoilt(name, logits, clips):
         if name == "IR INT8":
@@ -244,7 +248,7 @@ def test_what_a_test_speaker_suffers_is_drift_but_no_reason_to_choose(
             logits = np.where(np.array(test)[:, None], -logits, logits)
         return scored(name, logits, clips)
 
-    monkeypatch.setattr(convert, "_scored", spoilt)
+    monkeypatch.setattr(pipeline, "score_step", spoilt)
     done = run(place, clips, tmp_path)
     assert isinstance(done.error, ExportDriftError)
     assert not any("accuracy control" in line for line in done.lines)
@@ -265,13 +269,13 @@ def test_options_that_are_not_allowed(place, clips, tmp_path, options, message):
 @pytest.mark.parametrize(
     ("words", "options"),
     [
-        ([], {"int8": "auto", "max_drop": convert.UAR_LOSS}),
+        ([], {"int8": "auto", "max_drop": UAR_LOSS}),
         (["--int8", "plain", "--max-drop", "0.02"], {"int8": "plain", "max_drop": 0.02}),
     ],
 )
 def test_the_script_passes_its_options_on(monkeypatch, words, options):
     passed = []
-    monkeypatch.setattr(convert, "export", lambda *_, **found: passed.append(found))
+    monkeypatch.setattr(pipeline, "export_model", lambda *_, **found: passed.append(found))
     monkeypatch.setattr(sys, "argv", ["export_ir.py", "tiny", *words])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / "scripts" / "export_ir.py"), run_name="__main__")
@@ -284,7 +288,7 @@ def test_the_script_knows_every_way_to_int8(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         runpy.run_path(str(ROOT / "scripts" / "export_ir.py"), run_name="__main__")
     message = capsys.readouterr().err
-    assert all(mode in message for mode in quantize.INT8_MODES)
+    assert all(mode in message for mode in INT8_MODES)
 
 
 SURE, LESS_SURE, WRONG = [4.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.1, 0.0]
@@ -302,7 +306,7 @@ SURE, LESS_SURE, WRONG = [4.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.1, 0.0]
 )
 def test_the_loss_is_the_greater_of_uar_and_score(before, after, lost):
     truth = np.zeros(2, dtype=np.int64)
-    found = quantize.loss(np.array(before), np.array(after), truth)
+    found = loss(np.array(before), np.array(after), truth)
     assert found == pytest.approx(lost, abs=1e-3)
 
 
@@ -310,7 +314,7 @@ def test_the_loss_counts_every_emotion_alike():
     before = np.array([SURE, SURE, SURE, [0.0, 4.0, 0.0]])
     after = np.array([SURE, SURE, SURE, [4.0, 0.0, 0.0]])
     truth = np.array([0, 0, 0, 1])
-    assert quantize.loss(before, after, truth) == pytest.approx(0.5, abs=0.02)
+    assert loss(before, after, truth) == pytest.approx(0.5, abs=0.02)
 
 
 class Kinds(nn.Module):
@@ -332,9 +336,9 @@ class Kinds(nn.Module):
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::torch.jit.TracerWarning")
 def test_kinds_parameters_and_multiply_adds(tmp_path):
-    convert.to_onnx(Kinds().eval(), (16, 32), tmp_path / "kinds.onnx")
-    model = convert.to_openvino(tmp_path / "kinds.onnx")
-    found = quantize.layers(model, model)
+    to_onnx(Kinds().eval(), (16, 32), tmp_path / "kinds.onnx")
+    model = to_openvino(tmp_path / "kinds.onnx")
+    found = layers(model, model)
     assert [(layer.kind, layer.parameters, layer.multiply_adds) for layer in found] == [
         ("Convolution", 36, 9 * 4 * 8 * 16),
         ("GroupConvolution", 36, 9 * 4 * 8 * 16),
@@ -344,8 +348,8 @@ def test_kinds_parameters_and_multiply_adds(tmp_path):
     ]
     assert {(layer.int8, layer.why) for layer in found} == {(False, "not quantised by NNCF")}
     images = list(np.random.default_rng(0).integers(0, 256, (4, 16, 32), dtype=np.uint8))
-    plain = quantize.quantize(model, images)
-    by_kind = {layer.kind: layer for layer in quantize.layers(plain, plain)}
+    plain = quantize(model, images)
+    by_kind = {layer.kind: layer for layer in layers(plain, plain)}
     assert by_kind["Convolution"].int8
     assert by_kind["GroupConvolution"].int8
     assert by_kind["ConvolutionBackpropData"].parameters == 32
@@ -359,7 +363,7 @@ def test_the_table_and_its_first_line():
         Layer("/c", "Add", (4, 8, 16), 0, 0, False, "put back by accuracy control"),
         Layer("/d", "MatMul", (8,), 32, 0, False, "not quantised by NNCF"),
     ]
-    text = quantize.layers_markdown("tiny", found)
+    text = layers_markdown("tiny", found)
     assert text.startswith("# Layers of `tiny` in INT8\n")
     assert (
         "1 of 4 layers INT8, 75.0% of the multiply-adds; 1 stayed FP, not quantised by NNCF: /d; "

@@ -34,7 +34,7 @@ from ser_edge.evaluation.robustness.measure import (
     try_model,
 )
 from ser_edge.evaluation.robustness.nonspeech import KINDS
-from ser_edge.export import convert
+from ser_edge.export.openvino import save_ir, to_openvino
 from ser_edge.manifest import Manifest
 from ser_edge.metrics import classification
 from ser_edge.metrics.calibration import fit_calibration
@@ -97,8 +97,8 @@ def kept_runs(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Pa
         (run / "weights.safetensors").write_bytes(weights)
         digest = hashlib.sha256(weights).hexdigest()
         manifest = Manifest("small", SMALL, Calibration(), corpora=("none",), weights_sha256=digest)
-        model = convert.to_openvino(small_model.parents[2] / "small.onnx")
-        convert.save_ir(model, run / "edge" / "FP16" / "small.xml", manifest)
+        model = to_openvino(small_model.parents[2] / "small.onnx")
+        save_ir(model, run / "edge" / "FP16" / "small.xml", manifest)
         (run / "predictions.csv").write_text(predictions_csv(made))
         (run / "metrics.json").write_text(
             json.dumps(

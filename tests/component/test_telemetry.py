@@ -24,14 +24,16 @@ LEFT = "print(*(name for name in sys.modules if name.startswith('openvino_teleme
     "code",
     [
         "from edge_app.inference import devices; devices.runtime_version(); devices.new_core()",
-        "from ser_edge.export import convert, quantize\n"
+        "from ser_edge.export.onnx import to_onnx\n"
+        "from ser_edge.export.openvino import to_openvino\n"
+        "from ser_edge.export.quantize import quantize\n"
         "import numpy as np, torch\n"
         "from pathlib import Path\n"
         "net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(),\n"
         "                          torch.nn.Linear(4 * 14 * 14, 8)).eval()\n"
-        "convert.to_onnx(net, (16, 16), Path('net.onnx'))\n"
-        "model = convert.to_openvino(Path('net.onnx'))\n"
-        "quantize.quantize(model, [np.zeros((16, 16), np.uint8)] * 3)",
+        "to_onnx(net, (16, 16), Path('net.onnx'))\n"
+        "model = to_openvino(Path('net.onnx'))\n"
+        "quantize(model, [np.zeros((16, 16), np.uint8)] * 3)",
     ],
     ids=["run", "convert and quantize"],
 )

@@ -36,7 +36,8 @@ from ser_edge.data.datasets import (
 from ser_edge.data.render import read_index, render
 from ser_edge.decision import Calibration
 from ser_edge.emotions import EMOTIONS
-from ser_edge.export import convert
+from ser_edge.export.onnx import to_onnx
+from ser_edge.export.openvino import check_old_runtime, save_ir, to_openvino
 from ser_edge.manifest import Manifest
 from ser_edge.mel.image import band_edges
 from ser_edge.nets import NETS, build_net
@@ -812,11 +813,11 @@ def test_every_form_of_the_network_becomes_an_ir_that_the_old_runtime_reads(chan
     with torch.no_grad():
         logits = net(pictures)
     assert torch.isfinite(logits).all()
-    convert.to_onnx(net, SMALL.shape, tmp_path / "net.onnx")
+    to_onnx(net, SMALL.shape, tmp_path / "net.onnx")
     manifest = Manifest("net", SMALL, Calibration(), corpora=("none",), weights_sha256="0" * 64)
-    model = convert.to_openvino(tmp_path / "net.onnx")
-    xml = convert.save_ir(model, tmp_path / "net" / "FP16" / "net.xml", manifest)
-    convert.check_old_runtime(xml)
+    model = to_openvino(tmp_path / "net.onnx")
+    xml = save_ir(model, tmp_path / "net" / "FP16" / "net.xml", manifest)
+    check_old_runtime(xml)
     network = Network(ModelFiles(xml, manifest), "CPU", None)
     for picture, expected in zip(pictures.byte().numpy(), logits.numpy(), strict=True):
         np.testing.assert_allclose(network.logits(picture), expected, atol=0.05)
