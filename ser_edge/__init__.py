@@ -1,3 +1,3 @@
-"""ser-edge: speech emotion recognition from mel images, from corpus to edge."""
+"""ser-edge: speech emotion recognition from mel images, from training to the edge."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

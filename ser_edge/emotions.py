@@ -1,7 +1,7 @@
 """The eight RAVDESS emotions in their order, and every corpus's names for them.
 
 The order is that of the RAVDESS file names (01 = neutral ... 08 = surprised) and of the network's
-logits. A corpus adapter looks its own codes up here, so there is one table for all of them.
+logits. Corpora look up their codes here.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ from ser_edge.decision import Decision
 from ser_edge.emotions import EMOTIONS, UNKNOWN
 
 OTHER: Final = "other"
-"""Group of the emotions that a published set of classes has no place for."""
+"""Group of the emotions that a published set of classes lacks."""
 
 RESERVED: Final = (
     UNKNOWN, "file", "emotion", "confidence", "duration", "device", "model", "profile", "error",
 )  # fmt: skip
-"""Names that answers use for something else, be it as a column of CSV."""
+"""Names that answers use as keys or CSV columns."""
 
 _FILE_BYTES: Final = 100_000  # a sound given by mistake is not read to its end
 _EXAMPLE: Final = "negative: sad angry fearful disgust"
@@ -66,7 +66,7 @@ def _check_whole(what: str, groups: Sequence[Group]) -> None:
     if missing:
         raise ValueError(f"{what}: in no group: {', '.join(missing)}")
     if len(groups) < 2:
-        raise ValueError(f"{what}: one group alone leaves nothing to tell apart")
+        raise ValueError(f"{what}: one group alone leaves nothing to classify")
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ class Grouping:
         Decision
             ``scores`` are the sums, in the order of :attr:`names`, and ``confidence`` the highest
             of them. "unknown" stays "unknown": the threshold was fitted on the highest of the
-            eight scores, and a sum is always higher. So whether a clip is unknown does not hang on
-            the grouping, and silence stays unknown where the groups are of unequal size.
+            eight scores, and a sum is always higher. So whether a clip is unknown does not depend
+            on the grouping, and silence stays unknown where the groups are of unequal size.
 
         Raises
         ------
@@ -247,9 +247,9 @@ def parse_grouping(text: str, name: str) -> Grouping:
     text : str
         A line a group: its name, a colon, its emotions with spaces or commas between. Every one of
         the eight emotions stands in exactly one line. Empty lines and what follows ``#`` are
-        passed over.
+        ignored.
     name : str
-        What messages call it.
+        Name used in error messages.
 
     Returns
     -------
@@ -263,13 +263,13 @@ def parse_grouping(text: str, name: str) -> Grouping:
     """
     groups: list[Group] = []
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.split("#")[0].strip()
-        if not words:
+        content = line.split("#")[0].strip()
+        if not content:
             continue
         try:
-            label, colon, emotions = words.partition(":")
+            label, colon, emotions = content.partition(":")
             if not colon:
-                raise ValueError(f"{words[:60]!r} should be like {_EXAMPLE!r}")
+                raise ValueError(f"{content[:60]!r} should be like {_EXAMPLE!r}")
             found = tuple(emotions.replace(",", " ").lower().split())
             group = Group(label.strip(), found)
             _check(group, groups)

@@ -1,4 +1,4 @@
-"""What a model says of itself; it travels inside the IR, so that the edge guesses nothing."""
+"""A model's description, stored inside the IR: labels, specification, calibration, hashes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ INT8: Final = "INT8"
 PRECISIONS: Final = (FP16, INT8)
 """Kinds of IR, by the names of their folders."""
 
-_SEAL: Final = re.compile(rb'<xml_sha256 value="([0-9a-f]{64})"')
-_NO_SEAL: Final = b"0" * 64
+_HASH: Final = re.compile(rb'<xml_sha256 value="([0-9a-f]{64})"')
+_NO_HASH: Final = b"0" * 64
 
 _REQUIRED: Final = (
     "name",
@@ -37,14 +37,14 @@ _REQUIRED: Final = (
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything the edge must know about a network.
+    """Everything that the edge app needs to know about a network.
 
     Parameters
     ----------
     name : str
         The model's name.
     spec : MelImageSpec
-        The picture it was trained on.
+        Specification of the mel images it was trained on.
     calibration : Calibration
         Temperature and threshold.
     labels : tuple of str
@@ -60,7 +60,7 @@ class Manifest:
     bin_sha256 : str
         Of the IR's ``.bin``; empty where it is not checked.
     xml_sha256 : str
-        Of the IR's ``.xml`` (:func:`seal_of`); empty where it is not checked.
+        Of the IR's ``.xml`` (:func:`xml_hash`); empty where it is not checked.
     licence : str
         Of the weights.
     metrics : mapping
@@ -141,21 +141,21 @@ class Manifest:
         )
 
 
-def seal_of(xml: bytes) -> str:
-    """SHA-256 of an IR's ``.xml``: zeros in place of the seal itself, line ends as LF.
+def xml_hash(xml: bytes) -> str:
+    """SHA-256 of an IR's ``.xml``: zeros in place of the hash itself, line ends as LF.
 
     A flipped bit in the ``.bin`` shows in its hash; one in the ``.xml`` can turn a stride or an
-    offset into another, and OpenVINO computes something else without a word.
+    offset into another, and OpenVINO computes something else without a warning.
     """
     xml = xml.replace(b"\r\n", b"\n")  # what Git may make of it on Windows
-    found = _SEAL.search(xml)
+    found = _HASH.search(xml)
     if found:
-        xml = xml[: found.start(1)] + _NO_SEAL + xml[found.end(1) :]
+        xml = xml[: found.start(1)] + _NO_HASH + xml[found.end(1) :]
     return hashlib.sha256(xml).hexdigest()
 
 
-def sealed(xml: bytes) -> bytes:
-    """The same ``.xml`` with its seal in the manifest.
+def with_xml_hash(xml: bytes) -> bytes:
+    """The same ``.xml`` with its own SHA-256 in the manifest.
 
     Raises
     ------
@@ -165,9 +165,9 @@ def sealed(xml: bytes) -> bytes:
     begin = f"<{RT_INFO_KEY}>".encode()
     if begin not in xml:
         raise ValueError(f"it has no {RT_INFO_KEY}")
-    empty = b'<xml_sha256 value="' + _NO_SEAL + b'"'
+    empty = b'<xml_sha256 value="' + _NO_HASH + b'"'
     if re.search(rb"<xml_sha256 [^>]*/>", xml):
         xml = re.sub(rb"<xml_sha256 [^>]*/>", lambda _: empty + b" />", xml)
     else:
         xml = xml.replace(begin, begin + b"\n\t\t\t" + empty + b" />", 1)
-    return xml.replace(empty, empty.replace(_NO_SEAL, seal_of(xml).encode()))
+    return xml.replace(empty, empty.replace(_NO_HASH, xml_hash(xml).encode()))

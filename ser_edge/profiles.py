@@ -1,9 +1,9 @@
-"""A person's profile: what a model says of a voice on average, and how that is taken back.
+"""A person's profile: a model's bias for one voice, and its correction.
 
-A model leans, for each voice, towards some of the emotions: one person sounds sad to it whatever
-they say. The mean of the logits over clips in which the person speaks *with all emotions in about
-equal parts* shows that lean, no labels needed, and a part of it is taken off the logits of later
-clips. It is the correction of class priors (Saerens et al. 2002, doi 10.1162/089976602753284446)
+A model is biased, for each voice, towards some emotions: one person gets high scores for sad
+whatever they say. The mean of the logits over clips in which the person speaks *with all emotions
+in about equal parts* estimates that bias without labels, and a part of it is subtracted from the
+logits of later clips. It is the correction of class priors (Saerens et al. 2002, doi 10.1162/089976602753284446)
 with the person's mean log score as the prior, made smaller where there are few clips and bounded,
 so that clips which hold but one emotion do little harm.
 """
@@ -23,7 +23,7 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 
 SHRINKAGE: Final = 8.0
-"""Of n clips' lean, n / (n + 8) is taken back: half of it with 8 clips, 0.79 with 30."""
+"""Of the bias over n clips, n / (n + 8) is subtracted: half of it with 8 clips, 0.79 with 30."""
 
 BOUND: Final = 1.0
 """Nats: before they are made to sum to 1, no score is multiplied or divided by more than e."""
@@ -39,11 +39,11 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)
 _DEVICES: Final = {"con", "prn", "aux", "nul"} | {
     f"{d}{n}" for d in ("com", "lpt") for n in range(10)
 }
-"""Names that Windows keeps for devices."""
+"""Names that Windows reserves for devices."""
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError unless a profile can be called so: its name becomes that of a file."""
+    """Raise ValueError unless a profile may have this name, which becomes that of a file."""
     if len(name) > MAX_NAME or not _NAME.fullmatch(name) or name.lower() in _DEVICES:
         raise ValueError(
             f"a profile's name is {name[: MAX_NAME + 20]!r}, allowed: up to {MAX_NAME} of "
@@ -70,24 +70,24 @@ def correction(
     temperature : float
         Of the model.
     shrinkage : float
-        Clips at which half of the lean is taken back; 0 takes back all of it.
+        Number of clips at which half of the bias is subtracted; 0 subtracts all of it.
     bound : float
         Nats, of the correction of each class.
 
     Returns
     -------
     ndarray
-        ``float64 (classes,)``, from ``-bound`` to ``bound``; positive where the model says too
-        little.
+        ``float64 (classes,)``, from ``-bound`` to ``bound``; positive where the model
+        scores too low.
     """
-    lean = np.asarray(logits, dtype=np.float64) / temperature
-    lean = lean - lean.mean()
-    return np.asarray(np.clip(-lean * clips / (clips + shrinkage), -bound, bound))
+    bias = np.asarray(logits, dtype=np.float64) / temperature
+    bias = bias - bias.mean()
+    return np.asarray(np.clip(-bias * clips / (clips + shrinkage), -bound, bound))
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What is kept of a person's voice. No sound can be made of it, but it is personal data.
+    """What is stored of a person's voice. No sound can be made from it, but it is personal data.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class Profile:
     temperature : float
         Of that model; 0.01 to 100.
     clips : int
-        How many were heard; silent ones do not count.
+        How many contain speech; silent ones do not count.
     mean_logits : tuple of float
         Mean of the clips' logits, before temperature.
 
@@ -165,7 +165,7 @@ class Profile:
         return correction(self.mean_logits, self.clips, self.temperature)
 
     def apply(self, logits: npt.ArrayLike) -> Float64:
-        """Logits of clips or windows, before temperature -> the same with the lean taken back.
+        """Logits of clips or windows, before temperature to corrected logits.
 
         Parameters
         ----------

@@ -12,7 +12,7 @@ _PACKAGE: Final = "openvino_telemetry"
 
 @contextmanager
 def without_telemetry() -> Iterator[None]:
-    """Import OpenVINO, NNCF or what imports them in this block, and they report to nobody.
+    """Import OpenVINO, NNCF or what imports them in this block, and they send nothing.
 
     Where openvino-telemetry is installed, as pip does, they send their makers an event at each
     import, conversion and quantisation. Whoever uses this program was not asked. Besides, the event

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ser_edge.manifest import PRECISIONS, RT_INFO_KEY, Manifest, seal_of
+from ser_edge.manifest import PRECISIONS, RT_INFO_KEY, Manifest, xml_hash
 
 DEFAULT_MODEL: Final = "compact"
 
@@ -121,7 +121,7 @@ def read_manifest(xml: Path) -> Manifest:
         raise ModelError(f"{weights}: {error.strerror or error}") from None
     if manifest.bin_sha256 and digest != manifest.bin_sha256:
         raise ModelError(f"{weights}: it is damaged or belongs to another {xml.name}")
-    if manifest.xml_sha256 and seal_of(content) != manifest.xml_sha256:
+    if manifest.xml_sha256 and xml_hash(content) != manifest.xml_sha256:
         raise ModelError(f"{xml}: it is damaged, or was changed after it was written")
     return manifest
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ser_edge.export.verify import ExportDriftError
 from ser_edge.files import write_whole
-from ser_edge.manifest import RT_INFO_KEY, Manifest, sealed
+from ser_edge.manifest import RT_INFO_KEY, Manifest, with_xml_hash
 from ser_edge.metrics.classification import Float64
 from ser_edge.telemetry import without_telemetry
 
@@ -42,7 +42,7 @@ def save_ir(model: Any, xml: Path, manifest: Manifest) -> Path:
     openvino.save_model(model, xml, compress_to_fp16=True)
     if hashlib.sha256(xml.with_suffix(".bin").read_bytes()).hexdigest() != digest:
         raise ExportDriftError(f"{xml}: its weights changed between two writings")
-    write_whole(xml, sealed(xml.read_bytes()))
+    write_whole(xml, with_xml_hash(xml.read_bytes()))
     return xml
 
 

@@ -25,7 +25,7 @@ from ser_edge.export.openvino import check_old_runtime
 from ser_edge.export.package import package
 from ser_edge.export.pipeline import _replace_folder, export_model
 from ser_edge.export.verify import ExportDriftError, Step, check_uar, compare
-from ser_edge.manifest import seal_of, sealed
+from ser_edge.manifest import with_xml_hash, xml_hash
 from ser_edge.training import fit as training
 
 SHIPPED = [
@@ -307,13 +307,13 @@ def test_line_ends_that_git_has_changed_are_no_damage(small_model, tmp_path):
 
 def test_a_seal_can_be_put_on_again(small_model):
     good = small_model.read_bytes()
-    assert sealed(good) == good
-    seal = seal_of(good).encode()
+    assert with_xml_hash(good) == good
+    seal = xml_hash(good).encode()
     assert seal in good
-    assert seal_of(good.replace(seal, b"0" * 64)).encode() == seal
-    assert sealed(re.sub(rb"\s*<xml_sha256 [^>]*/>", b"", good)).count(b"<xml_sha256 ") == 1
+    assert xml_hash(good.replace(seal, b"0" * 64)).encode() == seal
+    assert with_xml_hash(re.sub(rb"\s*<xml_sha256 [^>]*/>", b"", good)).count(b"<xml_sha256 ") == 1
     with pytest.raises(ValueError, match="it has no model_info"):
-        sealed(b"<net />")
+        with_xml_hash(b"<net />")
 
 
 @pytest.mark.parametrize("xml", SHIPPED, ids=lambda path: path.parent.name)
