@@ -3,9 +3,9 @@
 A model is biased, for each voice, towards some emotions: one person gets high scores for sad
 whatever they say. The mean of the logits over clips in which the person speaks *with all emotions
 in about equal parts* estimates that bias without labels, and a part of it is subtracted from the
-logits of later clips. It is the correction of class priors (Saerens et al. 2002, doi 10.1162/089976602753284446)
-with the person's mean log score as the prior, made smaller where there are few clips and bounded,
-so that clips which hold but one emotion do little harm.
+logits of later clips. It is the correction of class priors (Saerens et al. 2002, doi
+10.1162/089976602753284446) with the person's mean log score as the prior, made smaller where there
+are few clips and bounded, so that clips which hold but one emotion do little harm.
 """
 
 from __future__ import annotations
