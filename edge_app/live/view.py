@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, TextIO
 
+from edge_app.formatting import bar, clock
 from edge_app.live.session import WINDOW, Live
 from edge_app.live.sources import InputStatus
 from edge_app.results import SILENCE, Event
@@ -88,23 +89,23 @@ class LiveView:
     def lines(self, width: int) -> list[str]:
         """What is drawn, at most ``width`` columns wide."""
         wide = max(map(len, (*self._labels, UNKNOWN)))
-        bar = max(_LEAST_BAR, min(_MOST_BAR, width - wide - 10))
+        bar_width = max(_LEAST_BAR, min(_MOST_BAR, width - wide - 10))
         silent = self._window is None or self._window.emotion == SILENCE
         scores = {} if silent or self._window is None else self._window.scores
         best = max(scores, key=lambda label: scores[label]) if scores else None
         rows = [self._dim(f"{self._title}, {self._state()}"[:width]), ""]
         for label in self._labels:
             score = scores.get(label, 0.0)
-            text = f"{label:<{wide}}  {_bar(score, bar)} {score:4.0%}"[:width]
+            text = f"{label:<{wide}}  {bar(score, bar_width)} {score:4.0%}"[:width]
             rows.append(self._bold(text) if label == best else text)
         share = max(0.0, min(1.0, 1.0 + self._level / _LEVEL_DB))
-        rows += [f"{'level':<{wide}}  {_bar(share, bar)} {self._level:4.0f} dB"[:width], ""]
+        rows += [f"{'level':<{wide}}  {bar(share, bar_width)} {self._level:4.0f} dB"[:width], ""]
         now = "waiting for sound" if self._window is None else self._emotion or "listening"
-        rows.append(self._bold(f"{clock_of(self._heard)}  {now}"[:width]))
+        rows.append(self._bold(f"{clock(self._heard)}  {now}"[:width]))
         if self._segments:
             rows += ["", self._dim(f"segments so far: {self._count}"[:width])]
             rows += [
-                f"{clock_of(one.start)} - {clock_of(one.end)}  {one.emotion:<{wide}} "
+                f"{clock(one.start)} - {clock(one.end)}  {one.emotion:<{wide}} "
                 f"{one.confidence:4.0%}"[:width]
                 for one in self._segments
             ]
@@ -137,16 +138,3 @@ class LiveView:
 
     def _dim(self, text: str) -> str:
         return f"{_DIM}{text}{_PLAIN}" if self._colour else text
-
-
-def clock_of(seconds: float) -> str:
-    """Seconds as 1:02:03.4."""
-    tenths = round(10 * seconds)
-    hours, rest = divmod(tenths, 36_000)
-    minutes, rest = divmod(rest, 600)
-    return f"{hours}:{minutes:02d}:{rest / 10:04.1f}"
-
-
-def _bar(share: float, width: int) -> str:
-    filled = round(share * width)
-    return "#" * filled + "." * (width - filled)

@@ -1,4 +1,4 @@
-"""The routes."""
+"""The application and its routes."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from starlette.exceptions import HTTPException
 from edge_app.classifier import Classifier
 from edge_app.inference.model_store import model_names
 from edge_app.inference.runtime import DeviceError
-from edge_app.language.annotations import Missing, Words
+from edge_app.language.annotations import Annotations, Missing
 from edge_app.language.interpretation import Interpreter
 from edge_app.language.transcription import Transcriber
 from edge_app.results import Prediction
 from edge_app.server import schemas
-from edge_app.server.access import Guard
-from edge_app.server.admission import Gate, Place
-from edge_app.server.annotations import WordService
+from edge_app.server.access import AccessMiddleware
+from edge_app.server.admission import AdmissionControl, Slot
+from edge_app.server.annotations import AnnotationService
 from edge_app.server.assets import Asset, read_assets
 from edge_app.server.errors import (
     AsgiApp,
     ClientGoneError,
     ErrorResponse,
     Receive,
-    RefusedError,
+    RejectedError,
     Scope,
     Send,
 )
 from edge_app.server.inference import Engine, MakeLive, make_live, stopping
-from edge_app.server.metrics import CONTENT_TYPE, Measured, Metrics
+from edge_app.server.metrics import CONTENT_TYPE, Metrics, MetricsMiddleware
 from edge_app.server.settings import ServerSettings
 from edge_app.server.streams import Streams
 from edge_app.server.uploads import Upload, read_upload
@@ -44,11 +44,11 @@ from ser_edge.audio.decode import AudioError, sound_suffixes
 from ser_edge.labels import GROUPINGS
 
 _LOG = logging.getLogger("edge_app.server")
-_CLIENT_GONE: Final = 499  # nginx' number; nobody reads it, but the metrics show it
+_CLIENT_GONE: Final = 499  # as in nginx; for the metrics alone, since no client reads it
 _ICON: Final = "icon.svg"
 
 
-class Served:
+class ServerApp:
     """A classifier with its limits, threads, streams and counters: an ASGI application.
 
     Parameters
@@ -56,11 +56,11 @@ class Served:
     classifier : Classifier
     settings : ServerSettings
     live : function
-        Makes what listens to a stream.
+        Makes the live session of a stream.
     transcriber : Transcriber, optional
-        Writes down what is said.
+        Without one, ``/process_audio`` gives no transcription.
     interpreter : Interpreter, optional
-        Says what it might mean; plain sentences unless told.
+        By default interpretations are plain sentences made from the scores.
     """
 
     def __init__(
@@ -73,9 +73,12 @@ class Served:
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.gate = Gate(settings)
-        self.words = WordService(
-            transcriber, interpreter or Interpreter(None), self.gate, settings.transcribe_seconds
+        self.admission = AdmissionControl(settings)
+        self.annotations = AnnotationService(
+            transcriber,
+            interpreter or Interpreter(None),
+            self.admission,
+            settings.transcribe_seconds,
         )
         self.engine = Engine(classifier, settings, live)
         self.streams = Streams(self.engine, settings, self.metrics)
@@ -83,42 +86,42 @@ class Served:
         self._begun = time.monotonic()
         manifest = classifier.manifest
         self.metrics.model.labels(manifest.name, classifier.device, manifest.precision).set(1)
-        self.metrics.inside.set_function(lambda: self.gate.inside)
-        self.metrics.held.set_function(lambda: self.gate.bytes)
+        self.metrics.open_requests.set_function(lambda: self.admission.open_requests)
+        self.metrics.held.set_function(lambda: self.admission.bytes)
         self.metrics.streams.set_function(lambda: self.streams.count)
         routes = _routes(self, read_assets())
         paths = frozenset(
             path for route in routes.routes if (path := getattr(route, "path", "")).count("{") == 0
         )
-        guarded: AsgiApp = Guard(routes, settings, self.metrics)
+        protected: AsgiApp = AccessMiddleware(routes, settings, self.metrics)
         self.routes = routes
-        self._app = Measured(guarded, self.metrics, paths)
+        self._app = MetricsMiddleware(protected, self.metrics, paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         await self._app(scope, receive, send)
 
     async def stop(self, seconds: float = 1.0) -> None:
-        """Take nothing on any more, and end the streams well."""
+        """Accept no more requests and end the streams."""
         self.stopping = True
         self.engine.begin_to_stop()
-        self.words.stop()
+        self.annotations.stop()
         await self.streams.stop(seconds)
         self.engine.stop()
 
     @property
     def busy(self) -> bool:
-        """Whether a thread is still at work on a sound."""
-        return self.engine.busy or self.words.busy
+        """Whether a thread is still working on a file."""
+        return self.engine.busy or self.annotations.busy
 
-    def enter(self, request: Request) -> Place:
-        """A place for a request with a sound."""
+    def admit(self, request: Request) -> Slot:
+        """A slot for a request with a file."""
         if self.stopping:
             raise stopping()
-        return self.gate.enter(request.client.host if request.client else "?")
+        return self.admission.admit(request.client.host if request.client else "?")
 
     def health(self) -> dict[str, Any]:
-        """What ``/healthz`` says."""
+        """Response of ``/healthz``."""
         return {
             "status": "ok",
             "version": __version__,
@@ -126,19 +129,19 @@ class Served:
         }
 
     def readiness(self) -> dict[str, Any]:
-        """What ``/readyz`` says."""
+        """Response of ``/readyz``."""
         failed = self.engine.device_error
         ready = not self.stopping and failed is None
         reason = "the server is stopping" if self.stopping else failed
         return {
             "ready": ready,
             **({} if ready else {"error": reason}),
-            "requests": {"open": self.gate.inside, "most": self.settings.at_once},
+            "requests": {"open": self.admission.open_requests, "most": self.settings.at_once},
             "streams": {"open": self.streams.count, "most": self.settings.streams},
         }
 
     def models(self) -> dict[str, Any]:
-        """What ``/v1/models`` says."""
+        """Response of ``/v1/models``."""
         classifier = self.engine.classifier
         manifest = classifier.manifest
         spec = manifest.spec
@@ -169,48 +172,52 @@ class Served:
                 "suffixes": sorted(sound_suffixes() | {".png"}),
             },
             "groupings": sorted(GROUPINGS),
-            "words": self.words.describe(),
+            "words": self.annotations.describe(),
             "version": __version__,
         }
 
     async def predict(self, request: Request) -> dict[str, Any]:
-        """Answer a sound."""
+        """Response of ``/v1/predict``."""
         answer, _ = await self._predict(request)
         return answer.to_dict()
 
     async def process(self, request: Request) -> dict[str, Any]:
-        """Answer a sound in a form, with words.
+        """Response of ``/process_audio``.
 
-        Its place is given back once the emotion is known: words take none from other sounds.
+        The slot is released when the emotion is known: annotations need none.
         """
         end = time.monotonic() + self.settings.answer_seconds
         answer, upload = await self._predict(request, form_only=True)
         gone = _gone(request)
-        said = await self.words.transcription(upload, answer, end - time.monotonic(), gone)
+        transcription = await self.annotations.transcription(
+            upload, answer, end - time.monotonic(), gone
+        )
         del upload
-        meant = await self.words.interpretation(answer, said, end - time.monotonic(), gone)
-        for name, field in (("transcription", said), ("interpretation", meant)):
+        interpretation = await self.annotations.interpretation(
+            answer, transcription, end - time.monotonic(), gone
+        )
+        for name, field in (("transcription", transcription), ("interpretation", interpretation)):
             outcome = "missing" if isinstance(field, Missing) else "there"
-            self.metrics.words.labels(name, outcome).inc()
-        return schemas.processed(answer, Words(said, meant))
+            self.metrics.annotations.labels(name, outcome).inc()
+        return schemas.processed(answer, Annotations(transcription, interpretation))
 
     async def _predict(
         self, request: Request, form_only: bool = False
     ) -> tuple[Prediction, Upload]:
-        with self.enter(request) as place:
-            upload = await read_upload(request, place, self.settings, form_only)
-            answer = await self.engine.predict(upload, place, _gone(request))
+        with self.admit(request) as slot:
+            upload = await read_upload(request, slot, self.settings, form_only)
+            answer = await self.engine.predict(upload, slot, _gone(request))
         self.metrics.answers.labels(answer.emotion).inc()
         self.metrics.sound.inc(answer.duration)
         return answer, upload
 
     async def image(self, request: Request, start: float) -> bytes:
         """The mel image of a window, as PNG."""
-        with self.enter(request) as place:
-            upload: Upload = await read_upload(request, place, self.settings)
+        with self.admit(request) as slot:
+            upload: Upload = await read_upload(request, slot, self.settings)
             if upload.is_picture:
-                raise RefusedError(422, f"{upload.name}: it is a picture already", "type")
-            return await self.engine.image(upload, start, place, _gone(request))
+                raise RejectedError(422, f"{upload.name}: it is already an image", "type")
+            return await self.engine.image(upload, start, slot, _gone(request))
 
 
 def create_app(
@@ -219,7 +226,7 @@ def create_app(
     live: MakeLive = make_live,
     transcriber: Transcriber | None = None,
     interpreter: Interpreter | None = None,
-) -> Served:
+) -> ServerApp:
     """A classifier -> an ASGI application, for uvicorn or any other server.
 
     Parameters
@@ -227,15 +234,15 @@ def create_app(
     classifier : Classifier
     settings : ServerSettings
     live : function
-        Makes what listens to a stream; :class:`edge_app.live.session.Live` unless told.
+        Makes the live session of a stream; default :class:`edge_app.live.session.Live`.
     transcriber, interpreter
-        As :class:`Served` takes them.
+        As for :class:`ServerApp`.
 
     Returns
     -------
-    Served
+    ServerApp
     """
-    return Served(classifier, settings, live, transcriber, interpreter)
+    return ServerApp(classifier, settings, live, transcriber, interpreter)
 
 
 def _gone(request: Request) -> Any:
@@ -246,13 +253,13 @@ def _gone(request: Request) -> Any:
     return wait
 
 
-def _routes(served: Served, assets: dict[str, Asset]) -> FastAPI:
+def _routes(server: ServerApp, assets: dict[str, Asset]) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await served.stop()
+        await server.stop()
 
-    # FastAPI's own pages of documentation load their scripts from a CDN.
+    # FastAPI's documentation pages load scripts from a CDN, so they are off.
     app = FastAPI(
         title="ser-edge",
         version=__version__,
@@ -262,86 +269,86 @@ def _routes(served: Served, assets: dict[str, Asset]) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    _add_errors(app, served)
+    _add_errors(app, server)
     _add_pages(app, assets)
 
     @app.post(
         "/process_audio",
         tags=["sounds"],
-        summary="A sound in a form -> probabilities, what is said, what it might mean",
-        description="What is missing is null, with a reason beside it. An interpretation's source "
+        summary="An audio file in a form -> probabilities, transcription, interpretation",
+        description="A missing value is null, with a reason beside it. An interpretation's source "
         "is `llm`, a language model, or `scores`, a plain sentence made from the probabilities.",
-        responses=schemas.sound_answers(schemas.json_answer(schemas.PROCESSED, "what is heard")),
+        responses=schemas.sound_answers(schemas.json_answer(schemas.PROCESSED, "the answer")),
         openapi_extra=schemas.request_body(schemas.FORM_BODY),
     )
     async def process_audio(request: Request) -> JSONResponse:
-        return JSONResponse(await served.process(request))
+        return JSONResponse(await server.process(request))
 
     @app.post(
         "/v1/predict",
         tags=["sounds"],
-        summary="A sound or a mel image -> an emotion, with scores, over time",
-        responses=schemas.sound_answers(schemas.json_answer(schemas.PREDICTION, "what is heard")),
+        summary="An audio file or mel image -> emotion and scores, over time",
+        responses=schemas.sound_answers(schemas.json_answer(schemas.PREDICTION, "the answer")),
         openapi_extra=schemas.request_body(schemas.FORM_BODY, schemas.RAW_BODY),
     )
     async def predict(request: Request) -> JSONResponse:
-        return JSONResponse(await served.predict(request))
+        return JSONResponse(await server.predict(request))
 
     @app.post(
         "/v1/image",
         tags=["sounds"],
-        summary="A sound -> the mel image of one of its windows, as the network sees it",
-        description="8-bit grey PNG, the lowest band in the first row. It may be sent to "
-        "/v1/predict in place of the sound.",
+        summary="An audio file -> the mel image of one of its windows, as the network gets it",
+        description="8-bit grey PNG, the lowest band in the first row. /v1/predict takes it in "
+        "place of an audio file.",
         response_class=Response,
         responses=schemas.sound_answers({"content": {"image/png": {}}, "description": "the image"}),
         openapi_extra=schemas.request_body(schemas.FORM_BODY, schemas.RAW_BODY),
     )
     async def image(request: Request, start: float = 0.0) -> Response:
-        return Response(await served.image(request, start), media_type="image/png")
+        return Response(await server.image(request, start), media_type="image/png")
 
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
         try:
-            await served.streams.serve(socket)
-        except RefusedError as refused:
-            served.metrics.refused.labels(refused.reason).inc()
-            await ErrorResponse.of(refused)(socket.scope, socket.receive, socket._send)
+            await server.streams.serve(socket)
+        except RejectedError as error:
+            server.metrics.rejected.labels(error.reason).inc()
+            await ErrorResponse.of(error)(socket.scope, socket.receive, socket._send)
 
     @app.get("/v1/stream", include_in_schema=False)
     async def no_stream() -> None:
-        raise RefusedError(426, "this is a WebSocket: ws://.../v1/stream?rate=16000", "type")
+        raise RejectedError(426, "this is a WebSocket: ws://.../v1/stream?rate=16000", "type")
 
-    @app.get("/v1/models", tags=["server"], summary="The model that is loaded, and the limits")
+    @app.get("/v1/models", tags=["server"], summary="The loaded model, and the limits")
     async def models() -> dict[str, Any]:
-        return served.models()
+        return server.models()
 
-    @app.get("/healthz", tags=["server"], summary="Whether the process lives")
+    @app.get("/healthz", tags=["server"], summary="Whether the process runs")
     async def healthz() -> dict[str, Any]:
-        return served.health()
+        return server.health()
 
-    @app.get("/readyz", tags=["server"], summary="Whether it takes on work; 503 if not")
+    @app.get("/readyz", tags=["server"], summary="Whether it accepts requests; 503 if not")
     async def readyz() -> JSONResponse:
-        await served.engine.check()
-        state = served.readiness()
+        await server.engine.check()
+        state = server.readiness()
         return JSONResponse(state, 200 if state["ready"] else 503)
 
-    @app.get("/metrics", tags=["server"], summary="Counters for Prometheus")
+    @app.get("/metrics", tags=["server"], summary="Metrics for Prometheus")
     async def metrics() -> Response:
-        return Response(served.metrics.text(), headers={"content-type": CONTENT_TYPE})
+        return Response(server.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     _restore_nulls(app)
     return app
 
 
 def _restore_nulls(app: FastAPI) -> None:
-    """FastAPI leaves null out of examples, where it is half of what they are there to say."""
-    described = app.openapi()
+    """Put nulls back into the examples: FastAPI leaves them out."""
+    document = app.openapi()
     for path, example in (
         ("/v1/predict", schemas.PREDICTION),
         ("/process_audio", schemas.PROCESSED),
     ):
-        answer = described["paths"][path]["post"]["responses"]["200"]
+        answer = document["paths"][path]["post"]["responses"]["200"]
         answer["content"]["application/json"]["example"] = dict(example)
 
 
@@ -368,22 +375,22 @@ def _add_pages(app: FastAPI, assets: dict[str, Asset]) -> None:
         return answer(_ICON, request)
 
 
-def _add_errors(app: FastAPI, served: Served) -> None:
-    def refuse(refused: RefusedError) -> ErrorResponse:
-        served.metrics.refused.labels(refused.reason).inc()
-        return ErrorResponse.of(refused)
+def _add_errors(app: FastAPI, server: ServerApp) -> None:
+    def reject(error: RejectedError) -> ErrorResponse:
+        server.metrics.rejected.labels(error.reason).inc()
+        return ErrorResponse.of(error)
 
-    async def refused(request: Request, error: Exception) -> Any:
-        assert isinstance(error, RefusedError)
-        return refuse(error)
+    async def rejected(request: Request, error: Exception) -> Any:
+        assert isinstance(error, RejectedError)
+        return reject(error)
 
-    async def not_sound(request: Request, error: Exception) -> Any:
-        return refuse(RefusedError(422, str(error), "sound"))
+    async def not_audio(request: Request, error: Exception) -> Any:
+        return reject(RejectedError(422, str(error), "sound"))
 
     async def device(request: Request, error: Exception) -> Any:
-        served.metrics.failures.inc()
+        server.metrics.failures.inc()
         _LOG.error("the device failed: %s", error)
-        return refuse(RefusedError(503, str(error), "device", retry_after=30))
+        return reject(RejectedError(503, str(error), "device", retry_after=30))
 
     async def gone(request: Request, error: Exception) -> Any:
         return Response(status_code=_CLIENT_GONE)
@@ -393,24 +400,24 @@ def _add_errors(app: FastAPI, served: Served) -> None:
         path, method = request.url.path, request.method
         if error.status_code == 405:
             allowed = (error.headers or {}).get("Allow") or (error.headers or {}).get("allow", "")
-            message = f"{method} is not for {path}, allowed: {allowed or 'another method'}"
+            message = f"{path} does not support {method}, allowed: {allowed or 'another method'}"
             return ErrorResponse(405, message, error.headers)
         if error.status_code == 404:
-            return ErrorResponse(404, f"there is no {path[:80]!r}; GET /openapi.json says what is")
+            return ErrorResponse(404, f"there is no {path[:80]!r}; see GET /openapi.json")
         return ErrorResponse(error.status_code, str(error.detail), error.headers)
 
     async def query(request: Request, error: Exception) -> Any:
         problems: list[dict[str, Any]] = getattr(error, "errors", list)()
-        said = "; ".join(f"{p['loc'][-1]}: {p['msg']}" for p in problems) or "wrong parameters"
-        return refuse(RefusedError(422, said, "query"))
+        message = "; ".join(f"{p['loc'][-1]}: {p['msg']}" for p in problems) or "wrong parameters"
+        return reject(RejectedError(422, message, "query"))
 
     async def fault(request: Request, error: Exception) -> Any:
-        return ErrorResponse(500, "something went wrong in the server; its log says what")
+        return ErrorResponse(500, "internal error; see the log of the server")
 
     from fastapi.exceptions import RequestValidationError
 
-    app.add_exception_handler(RefusedError, refused)
-    app.add_exception_handler(AudioError, not_sound)
+    app.add_exception_handler(RejectedError, rejected)
+    app.add_exception_handler(AudioError, not_audio)
     app.add_exception_handler(DeviceError, device)
     app.add_exception_handler(ClientGoneError, gone)
     app.add_exception_handler(HTTPException, http)

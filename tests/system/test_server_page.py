@@ -25,19 +25,14 @@ from conftest import ROOT, SAMPLES
 from edge_app import Classifier
 from edge_app.language.interpretation import Interpreter
 from edge_app.language.llm_client import Endpoint
-from edge_app.language.transcription import Said, Transcription
+from edge_app.language.transcription import Transcription, TranscriptPart
+from language_model import answers, completion, http, language_model
 from ser_edge.audio import decode
 from serving import Running, serving
-from wordtools import answers, completion, http, language_model
 
 CLIP = next(path for path in SAMPLES if path.name == "woman-soft-slow.flac")
 LONG = next(path for path in SAMPLES if path.name == "man-long.ogg")
 TOKEN = "a-token-of-20-letters"
-
-
-@pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    return Classifier()
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +169,13 @@ def test_the_mel_image_shown_is_the_networks_own_and_can_be_dropped_back(page, s
 
 
 def test_words_come_after_the_answer_and_stay_text(browser, classifier):
-    words = Transcription(
-        (Said(0.0, 2.0, "<b>Good</b> evening."), Said(65.0, 66.0, "I said it twice.")), "en", "w"
+    transcription = Transcription(
+        (
+            TranscriptPart(0.0, 2.0, "<b>Good</b> evening."),
+            TranscriptPart(65.0, 66.0, "I said it twice."),
+        ),
+        "en",
+        "w",
     )
     begun, go = threading.Event(), threading.Event()
 
@@ -185,7 +185,7 @@ def test_words_come_after_the_answer_and_stay_text(browser, classifier):
         def transcribe(self, *_: Any) -> Transcription:
             begun.set()
             assert go.wait(60)
-            return words
+            return transcription
 
     told = answers(http(completion("It is <i>calm</i>.\n\nPerhaps.")))
     with (
@@ -207,7 +207,7 @@ def test_words_come_after_the_answer_and_stay_text(browser, classifier):
         page.wait_for_selector("#spoken-card:not([aria-busy])")
         said = page.locator("#said-text p").all_text_contents()
         assert [re.sub(r"^[\d.:\s]+s?", "", line) for line in said] == [
-            part.text for part in words.parts
+            part.text for part in transcription.parts
         ]
         assert page.locator("#meant-text p").all_text_contents() == [
             "It is <i>calm</i>.", "Perhaps.",

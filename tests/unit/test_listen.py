@@ -20,8 +20,9 @@ import soundfile
 
 from conftest import ROOT, SAMPLES
 from edge_app.cli import main
+from edge_app.formatting import clock
 from edge_app.live.sources import InputStatus, Lost, PcmFormat, StandardInput, wav_format
-from edge_app.live.view import LiveView, clock_of
+from edge_app.live.view import LiveView
 from edge_app.results import Event
 from ser_edge.audio import decode
 from ser_edge.audio.decode import AudioError
@@ -368,4 +369,4 @@ def drain(descriptor, into):
     ("seconds", "shown"), [(0, "0:00:00.0"), (59.96, "0:01:00.0"), (3_723.45, "1:02:03.4")]
 )
 def test_a_clock(seconds, shown):
-    assert clock_of(seconds) == shown
+    assert clock(seconds) == shown
