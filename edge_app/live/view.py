@@ -1,4 +1,4 @@
-"""What ``edge-app listen`` shows in a terminal: scores as bars, emotion, level, segments."""
+"""Terminal view of ``edge-app listen``: scores as bars, emotion, level, segments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UP: Final = "\x1b[{}F"
 
 
 class LiveView:
-    """Draws over itself, twice a second. Only for terminals; close it, else the cursor is gone.
+    """A view that redraws itself twice a second. For terminals; :meth:`close` restores the cursor.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ class LiveView:
     title : str
         Model and device.
     status : callable
-        Says how the source is.
+        Returns the status of the source.
     environment : mapping
-        ``NO_COLOR`` in it turns bold and dim off (no-color.org).
+        ``NO_COLOR`` turns bold and dim off (no-color.org).
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class LiveView:
         self._draw()
 
     def heard(self, live: Live, level: float) -> None:
-        """A block of sound came."""
+        """Update level, emotion and time after a block of audio."""
         self._level, self._emotion, self._heard = level, live.emotion, live.heard
 
     def event(self, event: Event) -> None:
-        """Something was heard: a window redraws."""
+        """Show an event; a window redraws the view."""
         if event.kind == SEGMENT and event.emotion != SILENCE:
             self._segments.append(event)
             self._count += 1
@@ -75,19 +75,19 @@ class LiveView:
             self._draw()
 
     def say(self, message: str) -> None:
-        """A line that stays, above the view."""
+        """Print a permanent line above the view."""
         self._erase()
         self._out.write(f"{message}\n")
         self._draw()
 
     def close(self) -> None:
-        """Leave the last picture, give the cursor back."""
+        """Draw a last time and restore the cursor."""
         self._draw()
         self._out.write(_SHOW)
         self._out.flush()
 
     def lines(self, width: int) -> list[str]:
-        """What is drawn, at most ``width`` columns wide."""
+        """Lines of the view, at most ``width`` columns wide."""
         wide = max(map(len, (*self._labels, UNKNOWN)))
         bar_width = max(_LEAST_BAR, min(_MOST_BAR, width - wide - 10))
         silent = self._window is None or self._window.emotion == SILENCE

@@ -15,7 +15,7 @@ from edge_app.live.sources import InputStatus
 from edge_app.output.delivery import SinkHealth
 
 LISTENING = InputStatus("USB mic", "listening", 16_000, heard=3.5)
-LOST = InputStatus("USB mic", "lost", 16_000, heard=3.5, lost=1, error="no sound for 3 s")
+LOST = InputStatus("USB mic", "lost", 16_000, heard=3.5, lost=1, error="no audio for 3 s")
 WORKING = SinkHealth("standard output", True, 7, 0, 0, None)
 FAILING = SinkHealth("mqtt://broker:1883/kitchen", False, 7, 3, 0, "Connection refused")
 

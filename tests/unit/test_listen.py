@@ -274,7 +274,7 @@ def wait_for(done, seconds=90.0):
         (("-", "--sink", "jsonl"), b"\0" * 999, 1, "say so with --rate 16000"),
         (("-", "--rate", "100"), b"", 2, "rate is 100, allowed: 8000 to 192000 Hz"),
         (("-", "--rate", "16000", "--sink", "fax"), b"", 2, "there is no sink 'fax', allowed"),
-        (("-", "--health", "box"), b"", 2, "'box' is no address, allowed: PORT or HOST:PORT"),
+        (("-", "--health", "box"), b"", 2, "'box' is not an address, allowed: PORT or HOST:PORT"),
         (("-", "--health", "70000"), b"", 2, "port is 70000, allowed: 0 to 65535"),
         (("-", "--rate", "16000", "--health", "192.0.2.1:0"), b"", 1, "--health 192.0.2.1:0"),
         (("-", "--every", "minute"), b"", 2, "invalid choice: 'minute'"),
