@@ -83,9 +83,9 @@ def draw(explanation: Explanation) -> bytes:
     heat = view.cut(explanation.heat)
     for number, (name, colours) in enumerate(
         (
-            ("what it sees: brighter is louder", _coloured(grey)),
+            ("mel image: brighter is louder", _coloured(grey)),
             (
-                f"what speaks for {explanation.emotion}, and against it",
+                f"evidence for {explanation.emotion}, and against it",
                 _overlaid(grey, heat, view.full),
             ),
         )
@@ -129,7 +129,7 @@ def sentences(explanation: Explanation) -> tuple[str, ...]:
     emotion, view = explanation.emotion, _View(explanation)
     score = explanation.window.scores[emotion]
     found = [
-        f"Most {side} {emotion}: {view.place(spot)}. Without that alone, {emotion} would have "
+        f"Most {side} {emotion}: {view.describe(spot)}. Without that alone, {emotion} would have "
         f"{spot.score:.0%} in place of {score:.0%}."
         for side, spot in (("for", explanation.most_for), ("against", explanation.most_against))
         if spot is not None
@@ -189,7 +189,7 @@ class _View:
         low, step = self._mel()
         return float(mel_to_hz(low + (band + 0.5) * step, self.spec.mel_scale))
 
-    def place(self, spot: Spot) -> str:
+    def describe(self, spot: Spot) -> str:
         """Time and frequency range of a spot, as text."""
         start, end = (self.seconds_at(at - self.first) for at in _ends(spot.frames))
         low, high = (_hz(self.hz_at(at)) for at in _ends(spot.bands))
@@ -315,7 +315,7 @@ def _scores(pen: ImageDraw.ImageDraw, text: _Letters, explanation: Explanation, 
     """A bar for every label; the explained one in orange."""
     scores = explanation.window.scores
     top, step = _TOP + 22, min(38, 2 * _PLOT[1] // len(scores))
-    text.write((left, top - 20), "what it says", _INK, 14)
+    text.write((left, top - 20), "scores", _INK, 14)
     names, length = _BARS
     for number, (label, score) in enumerate(scores.items()):
         y = top + number * step

@@ -85,10 +85,10 @@ def test_the_answer_is_the_classifiers(server, classifier, path, way):
 
 def test_a_mel_image_from_the_server_gives_its_windows_answer(server, classifier):
     content = LONG.read_bytes()
-    picture = server.send("/v1/image?start=2.4", content)
-    assert picture.headers["content-type"] == "image/png"
+    image = server.send("/v1/image?start=2.4", content)
+    assert image.headers["content-type"] == "image/png"
     window = classifier.predict(LONG).to_dict()["windows"][1]
-    answer = server.send("/v1/predict", picture.body, "any-name.wav", "image/png").json
+    answer = server.send("/v1/predict", image.body, "any-name.wav", "image/png").json
     assert window["start"] == 2.5
     assert (answer["file"], answer["scores"]) == ("any-name.wav", window["scores"])
 

@@ -295,10 +295,10 @@ def test_a_restart_of_the_broker_loses_no_event(broker, subscriber, capfd):
     assert subscriber.on("homeassistant/device/ser_edge_home_kitchen/config")
     assert subscriber.on("home/kitchen/availability")[-1].payload == "online"
     delivery.close(10)
-    said = [line for line in capfd.readouterr().err.splitlines() if "kitchen" in line]
-    assert 2 <= len(said) <= 4  # each reason once: connection lost, refused
-    assert "retrying, up to 10000 events are kept" in said[0]
-    assert said[-1].endswith("/home/kitchen: works again")
+    lines = [line for line in capfd.readouterr().err.splitlines() if "kitchen" in line]
+    assert 2 <= len(lines) <= 4  # each reason once: connection lost, refused
+    assert "retrying, up to 10000 events are kept" in lines[0]
+    assert lines[-1].endswith("/home/kitchen: works again")
 
 
 def test_a_broker_may_start_after_the_client(broker):

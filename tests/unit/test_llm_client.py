@@ -39,9 +39,9 @@ def ask(
 
 @pytest.mark.component
 def test_a_chat_completion_is_requested():
-    said = Transcription((TranscriptPart(0.0, 2.0, "Good evening."),), "en", "w")
+    transcription = Transcription((TranscriptPart(0.0, 2.0, "Good evening."),), "en", "w")
     with language_model(GOOD) as model:
-        assert ask(model, transcription=said) == "It sounds calm, perhaps."
+        assert ask(model, transcription=transcription) == "It sounds calm, perhaps."
     (sent,) = model.received
     assert sent.startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
     assert f"authorization: bearer {KEY}".encode() in sent.lower()
@@ -84,12 +84,12 @@ def test_a_bad_response_is_one_sentence_without_secrets(name, caplog):
     behave, message = BAD[name]
     with language_model(behave) as model, pytest.raises(EndpointError) as error:
         ask(model)
-    said = str(error.value)
-    assert said.startswith("the language model: ")
-    assert message in said
-    assert "\n" not in said
+    text = str(error.value)
+    assert text.startswith("the language model: ")
+    assert message in text
+    assert "\n" not in text
     for secret in (KEY, "hidden", str(model.port)):
-        assert secret not in said + caplog.text
+        assert secret not in text + caplog.text
 
 
 @pytest.mark.component

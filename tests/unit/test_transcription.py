@@ -82,11 +82,11 @@ def test_whisper_transcribes_speech(whisper):
     transcriber = Transcriber(whisper)
     assert (transcriber.name, transcriber.device) == ("tiny-table", "CPU")
     sound = np.concatenate([tone(13.0), np.zeros(5 * RATE, np.float32), tone(2.0, 0.01)])
-    said = transcriber.transcribe([sound], [(0.0, 13.0), (18.0, 20.0)])
-    assert [part.text for part in said.parts] == [LOUD, SOFT]
-    assert [round(part.start, 1) for part in said.parts] == [0.0, 17.7]
-    assert said.text == f"{LOUD} {SOFT}"
-    assert (said.language, said.model) == ("en", "tiny-table")
+    result = transcriber.transcribe([sound], [(0.0, 13.0), (18.0, 20.0)])
+    assert [part.text for part in result.parts] == [LOUD, SOFT]
+    assert [round(part.start, 1) for part in result.parts] == [0.0, 17.7]
+    assert result.text == f"{LOUD} {SOFT}"
+    assert (result.language, result.model) == ("en", "tiny-table")
     assert transcriber.transcribe([sound], []) == Transcription((), None, "tiny-table")
     assert Transcriber(whisper, language="de").transcribe([sound], [(0, 1)]).language == "de"
 
