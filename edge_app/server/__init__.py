@@ -2,5 +2,6 @@
 
 ``errors``, ``settings`` <- ``admission`` (slots, bytes), ``metrics`` <- ``uploads`` (files in
 memory), ``inference`` (threads) <- ``streams`` (WebSocket), ``annotations`` (transcription,
-interpretation) <- ``access`` (host, origin, token), ``app`` (routes) <- ``lifecycle`` (uvicorn).
+interpretation) <- ``service`` <- ``routes``, ``access`` (host, origin, token) <- ``app`` <-
+``lifecycle`` (uvicorn).
 """

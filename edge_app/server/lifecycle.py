@@ -112,7 +112,7 @@ class EdgeServer(uvicorn.Server):
         """End the streams first, so that their open segments are sent."""
         for listener in self.servers:
             listener.close()
-        await self._app.stop(_STREAM_SECONDS)
+        await self._app.service.stop(_STREAM_SECONDS)
         await super().shutdown(sockets)
 
     def _drop_silent(self, now: float) -> None:
@@ -158,7 +158,7 @@ def run(
         threading.Thread(target=_when_started, args=(server, started), daemon=True).start()
     server.run(sockets=[listening])
     logging.shutdown()
-    if app.busy:
+    if app.service.busy:
         # A thread still works on a long file whose client is gone; Python would wait for it.
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()

@@ -369,11 +369,11 @@ def test_annotations_that_wait_do_not_block_predictions(classifier):
         thread, done = in_background(lambda: server.send("/process_audio", CLIP.read_bytes()))
         assert slow.begun.acquire(timeout=60)
         server.until_free()  # its slot is released
-        assert server.app.admission.bytes == len(CLIP.read_bytes())  # but its bytes are counted
+        assert server.app.service.admission.bytes == len(CLIP.read_bytes())  # still counted
         assert server.send("/v1/predict", CLIP.read_bytes()).status == 200
         slow.go.set()
         assert model.asked.acquire(timeout=60)  # now it waits for the language model
-        assert server.app.admission.bytes == 0
+        assert server.app.service.admission.bytes == 0
         assert server.send("/v1/predict", CLIP.read_bytes()).status == 200
         assert not done
         model.close()  # closes the connection
@@ -391,7 +391,7 @@ def test_one_file_is_transcribed_at_a_time_and_few_wait(classifier, monkeypatch)
             for _ in range(2)
         ]
         assert slow.begun.acquire(timeout=60)
-        while server.app.annotations._transcriptions < 2:
+        while server.app.service.annotations._transcriptions < 2:
             threading.Event().wait(0.01)
         answer = server.send("/process_audio", CLIP.read_bytes()).json
         assert answer["Transcription Reason"].startswith("2 files wait for a transcription")
@@ -439,7 +439,7 @@ def test_a_client_that_disconnects_stops_whisper(classifier):
             )
             assert slow.begun.acquire(timeout=60)
         assert slow.stopped.acquire(timeout=60)
-        while server.app.admission.bytes:
+        while server.app.service.admission.bytes:
             threading.Event().wait(0.01)
 
 
@@ -454,7 +454,7 @@ def test_a_stopping_server_answers_without_annotations(classifier, where):
             assert begun.acquire(timeout=60)
         # The server has stopped, although Whisper has not.
         thread.join(60)
-        assert server.app.busy is (where == "transcription")
+        assert server.app.service.busy is (where == "transcription")
         slow.go.set()
     answer = done[0].json
     field = "Transcription" if where == "transcription" else "LLM Interpretation"

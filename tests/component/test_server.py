@@ -325,7 +325,7 @@ def test_too_many_requests_of_one_client_are_rejected_with_retry_after(classifie
         raw_request(server, POST, WAVE, "Content-Length: 1000") as first,
     ):
         first.sendall(b"x")
-        while not server.app.admission.open_requests:
+        while not server.app.service.admission.open_requests:
             threading.Event().wait(0.01)
         answer = server.send("/v1/predict", CLIP.read_bytes())
         assert (answer.status, answer.headers["retry-after"]) == (429, "1")
@@ -337,12 +337,12 @@ def test_all_slots_taken_is_503_and_slots_are_released(classifier):
     with serving(classifier, at_once=1) as server:
         with raw_request(server, POST, WAVE, "Content-Length: 1000") as first:
             first.sendall(b"x")
-            while not server.app.admission.open_requests:
+            while not server.app.service.admission.open_requests:
                 threading.Event().wait(0.01)
             answer = server.send("/v1/predict", CLIP.read_bytes())
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         server.until_free()  # the first client has disconnected
-        assert server.app.admission.bytes == 0
+        assert server.app.service.admission.bytes == 0
         assert server.send("/v1/predict", CLIP.read_bytes()).status == 200
 
 
@@ -352,7 +352,7 @@ def test_the_memory_limit_is_shared(classifier):
         raw_request(server, POST, WAVE, "Content-Length: 900000") as first,
     ):
         first.sendall(b"x" * 800_000)
-        while server.app.admission.bytes < 800_000:
+        while server.app.service.admission.bytes < 800_000:
             threading.Event().wait(0.01)
         answer = server.send("/v1/predict", wav(20))
         assert answer.status == 503
@@ -365,7 +365,7 @@ def test_an_answer_that_takes_too_long_is_abandoned():
         answer = server.send("/v1/predict", CLIP.read_bytes())
         assert answer.status == 503
         assert "longer than 0.3 s" in answer.json["error"]
-        assert server.app.admission.open_requests == 1  # held by the thread
+        assert server.app.service.admission.open_requests == 1  # held by the thread
         slow.go.set()
         server.until_free()
 
@@ -414,7 +414,7 @@ def test_readyz_retries_a_failed_device(classifier, monkeypatch):
     monkeypatch.setattr(inference, "_CHECK_SECONDS", 0.0)
     with serving(classifier) as server:
         monkeypatch.setattr(classifier.network, "logits", logits)
-        server.app.engine.device_error = "GPU failed: it was reset"
+        server.app.service.engine.device_error = "GPU failed: it was reset"
         assert server.get("/readyz").status == 503
         working.set()
         assert server.get("/readyz").status == 200
@@ -429,7 +429,7 @@ def test_an_internal_error_shows_no_details(classifier, monkeypatch, caplog):
         answer = server.send("/v1/predict", CLIP.read_bytes())
         assert answer.status == 500
         assert "secret" not in answer.json["error"]
-        assert server.app.admission.open_requests == 0
+        assert server.app.service.admission.open_requests == 0
 
 
 # -------------------------------------------------------------------------------- access control
