@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from conftest import ROOT, SAMPLES, speechlike
+from conftest import ROOT, speechlike
 from edge_app import Classifier
 from edge_app.cli import main
 from edge_app.language.annotations import IS_MEL_IMAGE, Annotator
@@ -34,12 +34,10 @@ from edge_app.language.transcription import (
 from edge_app.server import annotations as server_annotations
 from edge_app.server.annotations import NO_TRANSCRIBER
 from edge_app.threads import Stopped
+from events import until
 from language_model import BAD, GOOD, KEY, SLOW, answers, completion, hangs, http, language_model
-from serving import StandInLive, form, serving
+from serving import CLIP, LONG, StandInLive, form, serving
 from whisper_model import LOUD, SOFT
-
-CLIP = next(path for path in SAMPLES if path.name == "man-even.wav")
-LONG = next(path for path in SAMPLES if path.name == "man-long.ogg")
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -391,8 +389,7 @@ def test_one_file_is_transcribed_at_a_time_and_few_wait(classifier, monkeypatch)
             for _ in range(2)
         ]
         assert slow.begun.acquire(timeout=60)
-        while server.app.service.annotations._transcriptions < 2:
-            threading.Event().wait(0.01)
+        until(lambda: server.app.service.annotations._transcriptions == 2)
         answer = server.send("/process_audio", CLIP.read_bytes()).json
         assert answer["Transcription Reason"].startswith("2 files wait for a transcription")
         assert not slow.begun.acquire(timeout=0.1)
@@ -439,8 +436,7 @@ def test_a_client_that_disconnects_stops_whisper(classifier):
             )
             assert slow.begun.acquire(timeout=60)
         assert slow.stopped.acquire(timeout=60)
-        while server.app.service.admission.bytes:
-            threading.Event().wait(0.01)
+        until(lambda: server.app.service.admission.bytes == 0)
 
 
 @pytest.mark.parametrize("where", ["transcription", "interpretation"])

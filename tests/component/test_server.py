@@ -14,7 +14,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,17 +23,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from conftest import ROOT, SAMPLES, speechlike
+from conftest import ROOT, speechlike
 from edge_app import Classifier, DeviceError, Prediction
 from edge_app.cli import main
 from edge_app.server import errors, inference, schemas
 from edge_app.server.admission import safe_name
 from edge_app.server.settings import ServerSettings, is_loopback
-from serving import Running, StandInLive, form, serving
+from events import until
+from serving import CLIP, LONG, Running, StandInLive, form, serving
 
 TOKEN = "a-token-of-20-letters"
-CLIP = next(path for path in SAMPLES if path.name == "man-even.wav")
-LONG = next(path for path in SAMPLES if path.name == "man-long.ogg")
 
 
 @pytest.fixture(scope="module")
@@ -325,8 +323,7 @@ def test_too_many_requests_of_one_client_are_rejected_with_retry_after(classifie
         raw_request(server, POST, WAVE, "Content-Length: 1000") as first,
     ):
         first.sendall(b"x")
-        while not server.app.service.admission.open_requests:
-            threading.Event().wait(0.01)
+        until(lambda: server.app.service.admission.open_requests)
         answer = server.send("/v1/predict", CLIP.read_bytes())
         assert (answer.status, answer.headers["retry-after"]) == (429, "1")
         assert "1 requests" in answer.json["error"]
@@ -337,8 +334,7 @@ def test_all_slots_taken_is_503_and_slots_are_released(classifier):
     with serving(classifier, at_once=1) as server:
         with raw_request(server, POST, WAVE, "Content-Length: 1000") as first:
             first.sendall(b"x")
-            while not server.app.service.admission.open_requests:
-                threading.Event().wait(0.01)
+            until(lambda: server.app.service.admission.open_requests)
             answer = server.send("/v1/predict", CLIP.read_bytes())
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         server.until_free()  # the first client has disconnected
@@ -352,8 +348,7 @@ def test_the_memory_limit_is_shared(classifier):
         raw_request(server, POST, WAVE, "Content-Length: 900000") as first,
     ):
         first.sendall(b"x" * 800_000)
-        while server.app.service.admission.bytes < 800_000:
-            threading.Event().wait(0.01)
+        until(lambda: server.app.service.admission.bytes >= 800_000)
         answer = server.send("/v1/predict", wav(20))
         assert answer.status == 503
         assert "hold" in answer.json["error"]
@@ -681,8 +676,7 @@ def test_a_disconnected_stream_is_released(classifier):
             socket_.send(pcm(0.5))
             socket_.recv(timeout=60)
             socket_.socket.shutdown(socket.SHUT_RDWR)
-        while server.get("/readyz").json["streams"]["open"]:
-            threading.Event().wait(0.02)
+        until(lambda: not server.get("/readyz").json["streams"]["open"])
 
 
 def test_a_failed_device_is_reported_to_the_stream(classifier):
@@ -851,28 +845,18 @@ def test_without_the_extra_the_error_names_it():
 
 
 @pytest.mark.system
-def test_https_with_a_certificate(tmp_path: Path):
-    import shutil
+def test_https_with_a_certificate(certificate):
     import ssl
     import urllib.request
 
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl to make a certificate with")
-    certificate, key = tmp_path / "box.pem", tmp_path / "box.key"
-    subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out",
-         certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    arguments = ("--port", "0", "--certificate", str(certificate), "--key", str(key))
+    pem, key = certificate
+    arguments = ("--port", "0", "--certificate", str(pem), "--key", str(key))
     with command(*arguments) as process:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().split()[0]
             assert url.startswith("https://")
-            trust = ssl.create_default_context(cafile=str(certificate))
+            trust = ssl.create_default_context(cafile=str(pem))
             with urllib.request.urlopen(f"{url}healthz", context=trust, timeout=60) as answer:
                 assert json.load(answer)["status"] == "ok"
             process.send_signal(signal.SIGTERM)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from conftest import SAMPLES
 from edge_app import Classifier, Event
 from edge_app.language.interpretation import Interpreter
 from edge_app.server.app import ServerApp, create_app
@@ -20,6 +21,9 @@ from edge_app.server.inference import LiveLike
 from edge_app.server.lifecycle import EdgeServer, bind
 from edge_app.server.settings import ServerSettings
 from ser_edge.mel.image import UInt8
+
+CLIP = next(path for path in SAMPLES if path.name == "man-even.wav")
+LONG = next(path for path in SAMPLES if path.name == "man-long.ogg")
 
 
 @dataclass(frozen=True)

@@ -400,30 +400,11 @@ def test_a_wrong_password_is_reported_without_showing_it(protected_broker, capfd
     assert "guessed" not in capfd.readouterr().err
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory) -> Path:
-    """``ca.pem``, and ``server.pem`` with key for 127.0.0.1 that this authority signed."""
-    tool = shutil.which("openssl")
-    if tool is None:
-        pytest.skip("there is no openssl")
-    folder = tmp_path_factory.mktemp("certificates")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    new = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-    for arguments in (
-        f"{new} -x509 -days 2 -subj /CN=test -keyout ca.key -out ca.pem",
-        f"{new} -subj /CN=127.0.0.1 -keyout server.key -out server.csr",
-        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
-        "-extfile names -out server.pem",
-    ):
-        subprocess.run([tool, *arguments.split()], cwd=folder, check=True, capture_output=True)
-    return folder
-
-
-def test_tls_trusts_only_the_given_authority(certificates, start_broker):
-    folder = certificates
-    broker = start_broker(f"{ALLOWED}certfile {folder}/server.pem\nkeyfile {folder}/server.key\n")
+def test_tls_trusts_only_the_given_authority(certificate, start_broker):
+    pem, key = certificate
+    broker = start_broker(f"{ALLOWED}certfile {pem}\nkeyfile {key}\n")
     spec = address(broker).replace("mqtt:", "mqtts:")
-    trusting = open_sinks([f"{spec}?ca={folder}/ca.pem"], LABELS)
+    trusting = open_sinks([f"{spec}?ca={pem}"], LABELS)
     trusting.event(event())
     until(lambda: trusting.health()[0].written == 1)
     trusting.close(10)
@@ -435,7 +416,7 @@ def test_tls_trusts_only_the_given_authority(certificates, start_broker):
             assert line
         careful.kill()
     with pytest.raises(ValueError, match="ca, cert or key"):
-        open_sinks([f"{spec}?ca={folder}/names"], LABELS)
+        open_sinks([f"{spec}?ca={key}"], LABELS)
 
 
 # --------------------------------------------------------------------------------------- addresses

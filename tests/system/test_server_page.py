@@ -21,17 +21,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from conftest import ROOT, SAMPLES
+from conftest import ROOT
 from edge_app import Classifier
 from edge_app.language.interpretation import Interpreter
 from edge_app.language.llm_client import Endpoint
 from edge_app.language.transcription import Transcription, TranscriptPart
 from language_model import answers, completion, http, language_model
 from ser_edge.audio import decode
-from serving import Running, serving
+from serving import CLIP, LONG, Running, serving
 
-CLIP = next(path for path in SAMPLES if path.name == "woman-soft-slow.flac")
-LONG = next(path for path in SAMPLES if path.name == "man-long.ogg")
 TOKEN = "a-token-of-20-letters"
 
 
