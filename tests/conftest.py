@@ -34,6 +34,8 @@ import pytest
 
 from ser_edge.mel.image import MelImageSpec
 
+pytest_plugins = ["app_fixtures"]
+
 ROOT = Path(__file__).resolve().parent.parent
 HEAD_IRS = sorted((ROOT / "ir" / "heads").glob("*/*/*.xml"))
 SAMPLES = sorted(path for path in (ROOT / "samples").iterdir() if path.is_file())

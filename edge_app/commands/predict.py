@@ -26,12 +26,12 @@ from edge_app.commands.options import (
 )
 from edge_app.commands.progress import Bar
 from edge_app.inputs import PICTURE_SUFFIXES, STANDARD_INPUT, expand, source_of
-from edge_app.output.answer_formats import ONE_SOUND, SINKS, Sink
+from edge_app.output.formats import FORMATS, AnswerWriter
 from edge_app.results import Prediction
 from ser_edge.audio import decode
 
 if TYPE_CHECKING:
-    from edge_app.language.annotations import Wording, Words
+    from edge_app.language.annotations import Annotations, Annotator
 
 _DESCRIPTION: Final = """\
 Say which emotion is heard in sounds. One answer a sound; a sound that fails gives an error line
@@ -80,35 +80,37 @@ def add(commands: Commands) -> None:
         help="also say what it might mean: by the language model of --interpret-seconds, else in "
         "a plain sentence made from the scores",
     )
-    command.add_argument("--format", choices=tuple(SINKS), default="table", help="(default: table)")
+    command.add_argument(
+        "--format", choices=tuple(FORMATS), default="table", help="(default: table)"
+    )
     command.set_defaults(run=_run, command=command)
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.format in ONE_SOUND and len(list(islice(expand(options.paths), 2))) > 1:
+    form = FORMATS[options.format]
+    if form.single_file and len(list(islice(expand(options.paths), 2))) > 1:
         wrong_usage(options, f"--format {options.format} is for one sound: it names no files")
-    if options.format in ONE_SOUND and (options.transcribe or options.interpret):
+    if form.single_file and (options.transcribe or options.interpret):
         wrong_usage(options, f"--format {options.format} has no place for words")
     classifier = make_classifier(options)
-    wording = _wording(options)
-    sink = SINKS[options.format](
-        sys.stdout, classifier.labels, () if wording is None else wording.fields
-    )
-    return _predict_all(classifier, options.paths, sink, wording)
+    annotator = _annotator(options)
+    fields = () if annotator is None else annotator.fields
+    writer = AnswerWriter(sys.stdout, form(classifier.labels, fields))
+    return _predict_all(classifier, options.paths, writer, annotator)
 
 
-def _wording(options: argparse.Namespace) -> Wording | None:
+def _annotator(options: argparse.Namespace) -> Annotator | None:
     transcriber = make_transcriber(options, options.threads)
     interpreter = make_interpreter(options) if options.interpret else None
     if transcriber is None and interpreter is None:
         return None
-    from edge_app.language.annotations import Wording
+    from edge_app.language.annotations import Annotator
 
-    return Wording(transcriber, interpreter)
+    return Annotator(transcriber, interpreter)
 
 
 def _predict_all(
-    classifier: Classifier, paths: Sequence[str], sink: Sink, wording: Wording | None
+    classifier: Classifier, paths: Sequence[str], writer: AnswerWriter, annotator: Annotator | None
 ) -> int:
     status = EXIT_OK
     twice: dict[str, BinaryIO] = {}  # standard input, where it is needed once more for the words
@@ -122,16 +124,16 @@ def _predict_all(
         found = source_of(name)
         if isinstance(found, str):
             return bar.open(found)
-        if wording is not None:
+        if annotator is not None:
             found = held.enter_context(decode.opened(found, decode.source_name(found)))
             twice[name] = found
         return found
 
-    def told(name: str, answer: Prediction) -> Words | None:
-        if wording is None:
+    def annotated(name: str, answer: Prediction) -> Annotations | None:
+        if annotator is None:
             return None
         is_picture = Path(name).suffix.lower() in PICTURE_SUFFIXES
-        return wording.of(answer, twice.get(name, name), is_picture)
+        return annotator.annotate(answer, twice.get(name, name), is_picture)
 
     # A thread that waits for standard input could not be told to stop.
     workers = 0 if STANDARD_INPUT in paths else None
@@ -148,8 +150,8 @@ def _predict_all(
             if isinstance(answer, Prediction):
                 if name in twice:  # it was heard from a copy
                     answer = replace(answer, file=decode.source_name(sys.stdin.buffer))
-                sink.answer(answer, told(name, answer))
+                writer.answer(answer, annotated(name, answer))
             else:
-                sink.error(name, str(answer))
+                writer.error(name, str(answer))
                 status = EXIT_FAILED
     return status

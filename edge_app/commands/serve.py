@@ -155,7 +155,7 @@ def _run(options: argparse.Namespace) -> int:
                 asked = interpreter.endpoint
                 print(
                     f"scores, timeline and words of POST /process_audio go to {asked.model!r} at "
-                    f"{asked.place}, sounds do not",
+                    f"{asked.origin}, sounds do not",
                     flush=True,
                 )
             if options.open:

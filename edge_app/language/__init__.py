@@ -1,5 +1,5 @@
-"""What is said and what it might mean: transcription, language models, annotations.
+"""Transcription, interpretation by language models, and annotations beside an answer.
 
-Optional; nothing leaves this machine unless an endpoint is configured.
+Optional; nothing is sent elsewhere unless an endpoint is configured.
 It imports inference and what is below.
 """

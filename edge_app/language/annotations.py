@@ -1,6 +1,6 @@
-"""What may stand beside an emotion where it is asked for: what is said, and what it might mean.
+"""Annotations beside an answer: what is said in a file (transcription), what it might mean.
 
-Neither is part of a prediction, and none of it can fail one: what is missing has a reason.
+They are optional and never make a prediction fail: an annotation that is missing has a reason.
 """
 
 from __future__ import annotations
@@ -19,61 +19,61 @@ from edge_app.language.transcription import (
     Transcriber,
     Transcription,
     TranscriptionError,
-    speech_of,
+    speech_spans,
 )
 from edge_app.results import Prediction
 from edge_app.threads import in_background
 from ser_edge.audio import decode
 
-A_PICTURE: Final = "a mel image holds no words"
+IS_MEL_IMAGE: Final = "a mel image cannot be transcribed"
 
-_LAST_SECONDS: Final = 5.0  # for Whisper to see that it is to stop
+_CANCEL_SECONDS: Final = 5.0  # for Whisper to stop after it was cancelled
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Why something is not there, in one sentence."""
+    """Why an annotation is missing, in one sentence."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Words:
-    """What is said in a sound and what it might mean; None where that was not asked for."""
+class Annotations:
+    """Transcription and interpretation of one file; None where not requested."""
 
     transcription: Transcription | Missing | None = None
     interpretation: Interpretation | Missing | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON: of what was asked for."""
-        told: dict[str, Any] = {}
+        """Plain values, ready for JSON; only keys of what was requested."""
+        values: dict[str, Any] = {}
         if isinstance(self.transcription, Transcription):
-            told["transcription"] = self.transcription.text
-            told["transcription_parts"] = [part.to_dict() for part in self.transcription.parts]
-            told["transcription_reason"] = None
+            values["transcription"] = self.transcription.text
+            values["transcription_parts"] = [part.to_dict() for part in self.transcription.parts]
+            values["transcription_reason"] = None
         elif self.transcription is not None:
-            told["transcription"] = told["transcription_parts"] = None
-            told["transcription_reason"] = self.transcription.reason
+            values["transcription"] = values["transcription_parts"] = None
+            values["transcription_reason"] = self.transcription.reason
         if isinstance(self.interpretation, Interpretation):
-            plain = self.interpretation.source == FROM_SCORES
-            told["interpretation"] = self.interpretation.text
-            told["interpretation_source"] = self.interpretation.source
-            told["interpretation_reason"] = NO_MODEL if plain else None
+            from_scores = self.interpretation.source == FROM_SCORES
+            values["interpretation"] = self.interpretation.text
+            values["interpretation_source"] = self.interpretation.source
+            values["interpretation_reason"] = NO_MODEL if from_scores else None
         elif self.interpretation is not None:
-            told["interpretation"] = told["interpretation_source"] = None
-            told["interpretation_reason"] = self.interpretation.reason
-        return told
+            values["interpretation"] = values["interpretation_source"] = None
+            values["interpretation_reason"] = self.interpretation.reason
+        return values
 
 
-class Wording:
-    """Makes the words of one sound after the other, for the command line.
+class Annotator:
+    """Annotates one file after the other, for the command line.
 
     Parameters
     ----------
     transcriber : Transcriber or None
-        None: what is said is not asked for.
+        None: no transcription is requested.
     interpreter : Interpreter or None
-        None: what it might mean is not asked for.
+        None: no interpretation is requested.
     """
 
     def __init__(self, transcriber: Transcriber | None, interpreter: Interpreter | None) -> None:
@@ -82,51 +82,54 @@ class Wording:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Keys that :meth:`Words.to_dict` has for each sound, and that are one text each."""
-        nothing = Missing("")
-        asked = Words(
-            None if self._transcriber is None else nothing,
-            None if self._interpreter is None else nothing,
+        """Keys of :meth:`Annotations.to_dict` whose value is a string or None."""
+        requested = Annotations(
+            None if self._transcriber is None else Missing(""),
+            None if self._interpreter is None else Missing(""),
         )
-        return tuple(key for key in asked.to_dict() if key != "transcription_parts")
+        return tuple(key for key in requested.to_dict() if key != "transcription_parts")
 
-    def of(self, prediction: Prediction, source: decode.Source, is_picture: bool) -> Words:
-        """The words of a sound that was heard.
+    def annotate(
+        self, prediction: Prediction, source: decode.Source, is_image: bool
+    ) -> Annotations:
+        """Annotations of a file that was classified.
 
         Parameters
         ----------
         prediction : Prediction
         source : path or binary file object
-            The sound, to be decoded once more; a file object from its start.
-        is_picture : bool
-            It is a mel image.
+            The file, which is decoded again; a file object from its start.
+        is_image : bool
+            The file is a mel image.
         """
-        said = None if self._transcriber is None else self._said(prediction, source, is_picture)
-        meant: Interpretation | Missing | None = None
+        transcription: Transcription | Missing | None = None
+        if self._transcriber is not None:
+            transcription = self._transcribe(self._transcriber, prediction, source, is_image)
+        interpretation: Interpretation | Missing | None = None
         if self._interpreter is not None:
-            words = said if isinstance(said, Transcription) else None
+            text = transcription if isinstance(transcription, Transcription) else None
             try:
-                meant = self._interpreter.interpret(prediction, words)
+                interpretation = self._interpreter.interpret(prediction, text)
             except EndpointError as error:
-                meant = Missing(str(error))
-        return Words(said, meant)
+                interpretation = Missing(str(error))
+        return Annotations(transcription, interpretation)
 
-    def _said(
-        self, prediction: Prediction, source: decode.Source, is_picture: bool
+    @staticmethod
+    def _transcribe(
+        transcriber: Transcriber, prediction: Prediction, source: decode.Source, is_image: bool
     ) -> Transcription | Missing:
-        assert self._transcriber is not None
-        if is_picture:
-            return Missing(A_PICTURE)
-        transcriber, stop = self._transcriber, threading.Event()
-        # In a thread, since a signal (Ctrl-C) has to wait for Whisper where it runs.
-        said = in_background(lambda: transcribe(transcriber, prediction, source, stop), "whisper")
+        if is_image:
+            return Missing(IS_MEL_IMAGE)
+        stop = threading.Event()
+        # In a thread: the main thread must be free to handle Ctrl-C while Whisper runs.
+        result = in_background(lambda: transcribe(transcriber, prediction, source, stop), "whisper")
         try:
-            return said.result()
+            return result.result()
         except (TranscriptionError, decode.AudioError) as error:
             return Missing(str(error))
         finally:
             stop.set()
-            wait([said], _LAST_SECONDS)
+            wait([result], _CANCEL_SECONDS)
 
 
 def transcribe(
@@ -135,15 +138,15 @@ def transcribe(
     source: decode.Source,
     stop: threading.Event,
 ) -> Transcription:
-    """What is said in a sound that was heard; it is decoded once more, as far as somebody speaks.
+    """Transcription of a file that was classified; it is decoded again, up to the last speech.
 
     Raises
     ------
     TranscriptionError, AudioError
-        It cannot be had.
+        Whisper or the decoder failed.
     Stopped
         ``stop`` was set.
     """
     blocks = cast("Generator[decode.Float32, None, None]", decode.read_blocks(source, RATE))
     with closing(blocks):  # it may not be read to its end
-        return transcriber.transcribe(blocks, speech_of(prediction), stop)
+        return transcriber.transcribe(blocks, speech_spans(prediction), stop)

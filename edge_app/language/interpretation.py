@@ -1,7 +1,7 @@
-"""What it all might mean: a language model's sentences, or plain ones made from the scores.
+"""Interpretation of an answer: by a language model, or as a plain sentence from the scores.
 
-A model is asked where the environment names one (:mod:`edge_app.language.llm_client`). It gets
-:func:`question`: scores, timeline and words, as text. No sound, no name of a file or a person.
+A model is asked if the environment names one (:mod:`edge_app.language.llm_client`). It is sent
+:func:`prompt`: scores, timeline and transcription, as text. No audio, no name of a file or person.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import TimeoutError as NotYetError  # another one before Python 3.11
+from concurrent.futures import (
+    TimeoutError as NotYetError,
+)  # before 3.11 not the built-in
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,11 +30,11 @@ NO_MODEL: Final = "no language model is set (docs/words.md): the sentence is mad
 
 _LOG: Final = logging.getLogger("edge_app")
 
-_MOST_PARTS: Final = 40  # of a timeline that is sent, or of words
-_MOST_TEXT: Final = 6000  # characters of words that are sent
-_MOST_TOLD: Final = 5  # parts of a timeline in a plain sentence
-_PATIENCE: Final = 2  # times in a row that nobody answers before it is let alone
-_REST_SECONDS: Final = 30.0
+_MAX_PARTS: Final = 40  # of a timeline or transcription that is sent
+_MAX_CHARACTERS: Final = 6000  # of a transcription that is sent
+_MAX_SEGMENTS: Final = 5  # of a timeline in a plain sentence
+_MAX_FAILURES: Final = 2  # connections in a row that fail or time out before a pause
+_PAUSE_SECONDS: Final = 30.0
 
 _TASK: Final = """\
 You are given what a small program made of a recording of a voice, as JSON. It guesses emotions \
@@ -47,21 +49,21 @@ no judgement of the person and no advice. Answer with the sentences alone."""
 
 @dataclass(frozen=True)
 class Interpretation:
-    """What it might mean.
+    """What an answer might mean.
 
     Parameters
     ----------
     text : str
     source : {"llm", "scores"}
-        A language model's, or a plain sentence made from the scores.
+        Written by a language model, or a plain sentence made from the scores.
     """
 
     text: str
     source: str
 
 
-def question(prediction: Prediction, transcription: Transcription | None) -> list[dict[str, str]]:
-    """What a language model is told: all that ever leaves for it."""
+def prompt(prediction: Prediction, transcription: Transcription | None) -> list[dict[str, str]]:
+    """The messages for a language model; nothing else is ever sent to it."""
     facts: dict[str, Any] = {
         "emotion": prediction.emotion,
         "scores": {label: round(score, 3) for label, score in prediction.scores.items()},
@@ -73,50 +75,50 @@ def question(prediction: Prediction, transcription: Transcription | None) -> lis
                 "emotion": part.emotion,
                 "score": round(part.confidence, 2),
             }
-            for part in prediction.segments[:_MOST_PARTS]
+            for part in prediction.segments[:_MAX_PARTS]
         ],
-        "words": None if transcription is None else _words(transcription),
+        "words": None if transcription is None else _transcript(transcription),
     }
-    if len(prediction.segments) > _MOST_PARTS:
-        facts["timeline_left_out"] = len(prediction.segments) - _MOST_PARTS
+    if len(prediction.segments) > _MAX_PARTS:
+        facts["timeline_left_out"] = len(prediction.segments) - _MAX_PARTS
     return [
         {"role": "system", "content": _TASK},
         {"role": "user", "content": json.dumps(facts, ensure_ascii=False)},
     ]
 
 
-def plain_sentence(prediction: Prediction) -> str:
-    """What the scores say, in words; it begins with where it comes from."""
+def describe_scores(prediction: Prediction) -> str:
+    """The scores and the timeline as plain sentences that begin with their source."""
     ranked = sorted(prediction.scores.items(), key=lambda item: -item[1])
     best, *others = [f"{label} ({score:.0%})" for label, score in ranked[:3]]
-    if ranked[0][1] - ranked[-1][1] < 1e-6:  # silence says nothing: all are equal
-        return "From the scores alone: there is no voice to hear anything in."
+    if ranked[0][1] - ranked[-1][1] < 1e-6:  # silence: all scores are equal
+        return "From the scores alone: there is no voice in the recording."
     then = " and ".join(others)
     if prediction.emotion == UNKNOWN:
-        told = f"From the scores alone: no emotion stands out; the nearest are {best}, {then}."
+        text = f"From the scores alone: no emotion stands out; the nearest are {best}, {then}."
     else:
-        told = f"From the scores alone: the voice sounds most like {best}, then {then}."
+        text = f"From the scores alone: the voice sounds most like {best}, then {then}."
     parts = prediction.segments
     if len(parts) > 1:
         listed = ", ".join(
-            f"{part.emotion} from {clock(part.start)}" for part in parts[:_MOST_TOLD]
+            f"{part.emotion} from {clock(part.start)}" for part in parts[:_MAX_SEGMENTS]
         )
-        more = len(parts) - _MOST_TOLD
-        told += f" Over time: {listed}{f', and {more} more' if more > 0 else ''}."
-    return told
+        more = len(parts) - _MAX_SEGMENTS
+        text += f" Over time: {listed}{f', and {more} more' if more > 0 else ''}."
+    return text
 
 
 class Interpreter:
-    """Asks a language model, or makes a plain sentence where there is none. Any thread may ask.
+    """Asks a language model, or makes a plain sentence if there is none. Thread-safe.
 
-    One that nobody answers at is let alone for half a minute, so that not each of many sounds waits
-    for it in vain.
+    After two attempts without an answer, no request is sent for 30 seconds: otherwise each file
+    of a batch would wait until the timeout.
 
     Parameters
     ----------
     endpoint : Endpoint or None
     clock : callable
-        Seconds.
+        Monotonic time in seconds.
     """
 
     def __init__(
@@ -125,74 +127,74 @@ class Interpreter:
         self.endpoint = endpoint
         self._clock = clock
         self._lock = threading.Lock()
-        self._in_vain = 0
-        self._rest_until = 0.0
+        self._failures = 0
+        self._paused_until = 0.0
 
     @property
     def source(self) -> str:
-        """Whose sentences these are."""
+        """Source of the interpretations: ``llm`` or ``scores``."""
         return FROM_SCORES if self.endpoint is None else FROM_MODEL
 
     def interpret(
         self, prediction: Prediction, transcription: Transcription | None
     ) -> Interpretation:
-        """Ask and wait.
+        """Interpret an answer; waits for the language model.
 
         Raises
         ------
         EndpointError
-            There is an endpoint, and it gave nothing that can be used.
+            The language model gave no usable answer.
         """
         if self.endpoint is None:
-            return Interpretation(plain_sentence(prediction), FROM_SCORES)
+            return Interpretation(describe_scores(prediction), FROM_SCORES)
         exchange = self.start(self.endpoint, prediction, transcription)
         try:
             text = exchange.text.result(self.endpoint.seconds)
         except NotYetError:
-            error = self.endpoint.too_slow()
-            self.note(error)
+            error = self.endpoint.timeout_error()
+            self.record(error)
             raise error from None
         except EndpointError as error:
-            self.note(error)
+            self.record(error)
             raise
         finally:
             exchange.end()
-        self.note(None)
+        self.record(None)
         return Interpretation(text, FROM_MODEL)
 
     def start(
         self, endpoint: Endpoint, prediction: Prediction, transcription: Transcription | None
     ) -> Exchange:
-        """Ask and do not wait; what comes of it is for :meth:`note`.
+        """Send the request without waiting; report its outcome with :meth:`record`.
 
         Raises
         ------
         EndpointError
-            It is let alone.
+            Requests are paused after failures.
         """
         with self._lock:
-            left = self._rest_until - self._clock()
+            left = self._paused_until - self._clock()
         if left > 0:
-            raise EndpointError(f"it did not answer; it is asked again in {left:.0f} s")
-        return endpoint.start(question(prediction, transcription))
+            raise EndpointError(f"it did not answer; the next request is in {left:.0f} s")
+        return endpoint.start(prompt(prediction, transcription))
 
-    def note(self, error: EndpointError | None) -> None:
-        """What came of an exchange."""
+    def record(self, error: EndpointError | None) -> None:
+        """Record the outcome of an exchange; None for success."""
         with self._lock:
-            before = self._in_vain
-            self._in_vain = self._in_vain + 1 if error is not None and error.away else 0
-            if self._in_vain >= _PATIENCE:
-                self._rest_until = self._clock() + _REST_SECONDS
+            before = self._failures
+            self._failures = self._failures + 1 if error is not None and error.unreachable else 0
+            if self._failures >= _MAX_FAILURES:
+                self._paused_until = self._clock() + _PAUSE_SECONDS
         if error is not None and before == 0:
             _LOG.warning("%s", error)
 
 
-def _words(transcription: Transcription) -> Sequence[dict[str, Any]]:
-    left = _MOST_TEXT
-    told = []
-    for part in transcription.parts[:_MOST_PARTS]:
+def _transcript(transcription: Transcription) -> Sequence[dict[str, Any]]:
+    left = _MAX_CHARACTERS
+    parts = []
+    for part in transcription.parts[:_MAX_PARTS]:
         if left <= 0:
             break
-        told.append({**part.to_dict(), "text": part.text[:left]})
+        parts.append({**part.to_dict(), "text": part.text[:left]})
         left -= len(part.text)
-    return told
+    return parts

@@ -1,8 +1,8 @@
-"""What is said: Whisper through openvino-genai, from a folder on this machine.
+"""Speech to text: Whisper through openvino-genai, from a local folder.
 
-Needs the extra ``transcribe``. A sound goes to Whisper in pieces, cut where nobody speaks: it was
-made for 30 seconds and invents words where there is only silence. Every piece can be given up
-between two words, and memory does not grow with the length of the sound.
+Needs the extra ``transcribe``. Whisper is given chunks that are cut in pauses: it takes at most 30
+seconds, and hallucinates text in silence. A chunk can be cancelled between two tokens, and memory
+does not grow with the length of the recording.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ser_edge.audio.decode import LEVEL_SECONDS, Float32, levels
 from ser_edge.telemetry import without_telemetry
 
 RATE: Final = 16_000
-"""Hz that Whisper hears."""
+"""Sample rate of Whisper in Hz."""
 
 _LOG: Final = logging.getLogger("edge_app")
 
@@ -45,21 +45,21 @@ _FILES: Final = (
     "generation_config.json",
     "preprocessor_config.json",
 )
-_MOST_SECONDS: Final = 28.0  # of a piece; Whisper's window is 30
-_CUT_SECONDS: Final = 8.0  # without a pause it is cut where these last are quietest
-_ENOUGH_SECONDS: Final = 12.0  # a piece this long ends at the next pause
+_MAX_SECONDS: Final = 28.0  # of a chunk; Whisper's window is 30
+_CUT_SECONDS: Final = 8.0  # without a pause, the cut is at the quietest point of the last seconds
+_ENOUGH_SECONDS: Final = 12.0  # a chunk this long ends at the next pause
 _MARGIN_SECONDS: Final = 0.3  # kept before and after speech
-_LEAST_SECONDS: Final = 0.2  # what is shorter is no word
-_MOST_TOKENS: Final = 224  # of a piece: half of Whisper's context, which its own code allows, too
+_MIN_SECONDS: Final = 0.2  # a shorter chunk holds no word
+_MAX_TOKENS: Final = 224  # of a chunk: half of Whisper's context, as in its reference code
 
 
 class TranscriptionError(RuntimeError):
-    """Whisper failed on a sound."""
+    """Whisper failed on a recording."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """A piece of what is said: ``start`` and ``end`` in seconds, ``text``."""
+class TranscriptPart:
+    """The text of one chunk: ``start`` and ``end`` in seconds, ``text``."""
 
     start: float
     end: float
@@ -72,30 +72,30 @@ class Said:
 
 @dataclass(frozen=True)
 class Transcription:
-    """What is said in a sound.
+    """What is said in a recording.
 
     Parameters
     ----------
-    parts : tuple of Said
-        In their order; none where nobody speaks.
+    parts : tuple of TranscriptPart
+        In order of time; empty where nobody speaks.
     language : str or None
-        Code such as ``en``, as the model took it for the first piece; None where it does not say.
+        Code such as ``en`` that the model detected in the first chunk; None if it does not say.
     model : str
-        Name of its folder.
+        Name of the model's folder.
     """
 
-    parts: tuple[Said, ...]
+    parts: tuple[TranscriptPart, ...]
     language: str | None
     model: str
 
     @property
     def text(self) -> str:
-        """All of it; empty where nobody speaks."""
+        """The whole text; empty where nobody speaks."""
         return " ".join(part.text for part in self.parts)
 
 
 class Transcriber:
-    """Writes down what is said. Make one and keep it; it hears one sound at a time.
+    """A loaded Whisper model. Keep it: loading is slow. It transcribes one recording at a time.
 
     Parameters
     ----------
@@ -104,26 +104,26 @@ class Transcriber:
     device : str
         OpenVINO's name of a device.
     language : str, optional
-        Code such as ``en``. Without one, the model finds out for each piece.
+        Code such as ``en``. Without one, the model detects it in each chunk.
     fallback : str, optional
-        Device that is taken where ``device`` cannot run it.
+        Device that is used if ``device`` cannot run the model.
     threads : int, optional
-        Of the CPU, at most.
+        Maximum number of CPU threads.
 
     Attributes
     ----------
     name : str
-        Of the folder.
+        Name of the folder.
     device : str
-        That runs it.
+        Device that runs the model.
 
     Raises
     ------
     ValueError
-        The extra is missing or of another release than OpenVINO, the folder is no such model, it
-        does not know the language.
+        The extra is missing or does not match OpenVINO's release, the folder holds no Whisper
+        model, or the model does not support the language.
     DeviceError
-        No device runs it.
+        No device can run the model.
     """
 
     def __init__(
@@ -151,48 +151,48 @@ class Transcriber:
         speech: Iterable[tuple[float, float]],
         stop: threading.Event | None = None,
     ) -> Transcription:
-        """What is said in a sound.
+        """Transcribe the speech of a recording.
 
         Parameters
         ----------
         blocks : iterable of ndarray
-            ``float32 (n,)`` at :data:`RATE`: :func:`ser_edge.audio.decode.read_blocks` gives them.
+            ``float32 (n,)`` at :data:`RATE`, as from :func:`ser_edge.audio.decode.read_blocks`.
         speech : iterable of (float, float)
-            From when to when somebody speaks, in seconds, in order; :func:`speech_of` knows.
+            Start and end of speech in seconds, in order; see :func:`speech_spans`.
         stop : Event, optional
-            Once it is set, it ends after the next word.
+            Cancels the transcription after the next token.
 
         Raises
         ------
         TranscriptionError
             The device or the model failed.
         Stopped
-            It was told to stop.
+            ``stop`` was set.
         """
         stop = threading.Event() if stop is None else stop
         parts = []
         language = None
         with self._lock:
-            for start, sound in pieces(blocks, speech):
+            for start, samples in chunks(blocks, speech):
                 if stop.is_set():
                     raise Stopped
-                text, spoken = self._hear(sound, stop)
-                language = language or spoken
+                text, detected = self._generate(samples, stop)
+                language = language or detected
                 if text:
-                    parts.append(Said(start, start + sound.size / RATE, text))
+                    parts.append(TranscriptPart(start, start + samples.size / RATE, text))
         return Transcription(tuple(parts), language, self.name)
 
-    def _hear(self, sound: Float32, stop: threading.Event) -> tuple[str, str | None]:
+    def _generate(self, samples: Float32, stop: threading.Event) -> tuple[str, str | None]:
         with without_telemetry():
             from openvino_genai import StreamingStatus
 
-        def go_on(_: str) -> Any:
+        def check_stop(_: str) -> Any:
             return StreamingStatus.CANCEL if stop.is_set() else StreamingStatus.RUNNING
 
         try:
-            # A list: openvino-genai takes an array number by number, and nothing else runs.
+            # A list: openvino-genai converts an array item by item, while it holds the GIL.
             answer = self._pipeline.generate(
-                sound.tolist(), max_new_tokens=_MOST_TOKENS, streamer=go_on, **self._options
+                samples.tolist(), max_new_tokens=_MAX_TOKENS, streamer=check_stop, **self._options
             )
         except RuntimeError as error:
             raise TranscriptionError(f"Whisper failed: {first_line(error)}") from None
@@ -202,23 +202,23 @@ class Transcriber:
         return " ".join(str(answer.texts[0]).split()), str(language) if language else None
 
 
-def speech_of(prediction: Prediction) -> list[tuple[float, float]]:
-    """From when to when somebody speaks in a sound, in seconds, by its segments."""
+def speech_spans(prediction: Prediction) -> list[tuple[float, float]]:
+    """Start and end of speech in seconds, in order, from the segments of an answer."""
     return [(s.start, s.end) for s in prediction.segments if s.emotion != SILENCE]
 
 
-def stretches(speech: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Speech -> what is heard at once: sentences together, pauses left out where they may be.
+def merge_spans(speech: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Spans of speech -> longer spans with a margin, short pauses included.
 
     Parameters
     ----------
     speech : iterable of (float, float)
-        Seconds, in order.
+        Start and end in seconds, in order.
 
     Returns
     -------
     list of (float, float)
-        In order, none within another. One without a pause may be longer than Whisper's window.
+        In order, disjoint. A span without a pause may be longer than Whisper's window.
     """
     wide: list[tuple[float, float]] = []
     for start, end in speech:
@@ -227,46 +227,46 @@ def stretches(speech: Iterable[tuple[float, float]]) -> list[tuple[float, float]
             wide[-1] = (wide[-1][0], max(end, wide[-1][1]))
         else:
             wide.append((start, end))
-    together: list[tuple[float, float]] = []
+    merged: list[tuple[float, float]] = []
     for start, end in wide:
-        if together:
-            begun, until = together[-1]
-            if until - begun < _ENOUGH_SECONDS and end - begun <= _MOST_SECONDS:
-                together[-1] = (begun, end)
+        if merged:
+            first, last = merged[-1]
+            if last - first < _ENOUGH_SECONDS and end - first <= _MAX_SECONDS:
+                merged[-1] = (first, end)
                 continue
-        together.append((start, end))
-    return together
+        merged.append((start, end))
+    return merged
 
 
-def pieces(
+def chunks(
     blocks: Iterable[Float32], speech: Iterable[tuple[float, float]]
 ) -> Iterator[tuple[float, Float32]]:
-    """A sound -> what Whisper is given: when it begins, in seconds, and up to 28 s of sound."""
-    reader = _Reader(blocks)
-    most = round(_MOST_SECONDS * RATE)
-    for begin, until in stretches(speech):
-        start, end = round(begin * RATE), round(until * RATE)
+    """A recording -> chunks for Whisper: start in seconds, ``float32 (n,)`` of up to 28 s."""
+    reader = _SpanReader(blocks)
+    longest = round(_MAX_SECONDS * RATE)
+    for first, last in merge_spans(speech):
+        start, end = round(first * RATE), round(last * RATE)
         while start < end:
-            sound = reader.read(start, min(end - start, most))
-            if sound.size == most < end - start:
-                sound = sound[: _quietest(sound)]
-            if sound.size >= _LEAST_SECONDS * RATE:
-                yield start / RATE, sound
-            if sound.size == 0:
+            samples = reader.read(start, min(end - start, longest))
+            if samples.size == longest < end - start:
+                samples = samples[: _quietest(samples)]
+            if samples.size >= _MIN_SECONDS * RATE:
+                yield start / RATE, samples
+            if samples.size == 0:
                 return
-            start += sound.size
+            start += samples.size
 
 
-class _Reader:
-    """Blocks one after the other -> any stretch of them, if those are asked for in order."""
+class _SpanReader:
+    """Reads spans of samples from consecutive blocks; spans must be requested in order."""
 
     def __init__(self, blocks: Iterable[Float32]) -> None:
         self._blocks = iter(blocks)
         self._held = np.empty(0, dtype=np.float32)
-        self._at = 0  # where what is held begins, in samples
+        self._at = 0  # position of the first sample held
 
     def read(self, start: int, size: int) -> Float32:
-        """Up to ``size`` samples from ``start`` on; fewer at the end of the sound."""
+        """Up to ``size`` samples from ``start`` on; fewer at the end of the recording."""
         while self._at + self._held.size < start + size:
             block = next(self._blocks, None)
             if block is None:
@@ -282,64 +282,65 @@ class _Reader:
         self._at += gone
 
 
-def _quietest(sound: Float32) -> int:
-    """Where to cut a sound that goes on: amid the quietest 50 ms of its last seconds."""
-    first = sound.size - round(_CUT_SECONDS * RATE)
+def _quietest(samples: Float32) -> int:
+    """Sample at which to cut: the middle of the quietest 50 ms of the last 8 seconds."""
+    first = samples.size - round(_CUT_SECONDS * RATE)
     step = round(LEVEL_SECONDS * RATE)
-    return int(first + (np.argmin(levels(sound[first:], RATE)) + 0.5) * step)
+    return int(first + (np.argmin(levels(samples[first:], RATE)) + 0.5) * step)
 
 
 # ------------------------------------------------------------------------------ opening a model
 
 
 def _check_release() -> None:
-    """openvino-genai crashes, or does not load, beside another release of openvino."""
+    """Both packages must be of one release: otherwise openvino-genai crashes or does not load."""
     from importlib import metadata
 
     try:
         found = metadata.version(_PACKAGE)
     except metadata.PackageNotFoundError:
         raise ValueError(
-            "writing down what is said needs the extra transcribe: "
-            "pip install 'ser-edge[transcribe]'"
+            "transcription needs the extra transcribe: pip install 'ser-edge[transcribe]'"
         ) from None
     release = ".".join(found.split(".")[:3])
     here = runtime_version()
     if release != here:
         raise ValueError(
-            f"{_PACKAGE} {release} needs openvino {release}, here is {here}: "
+            f"{_PACKAGE} {release} needs openvino {release}, but {here} is installed: "
             f"pip install {_PACKAGE}=={here}.*"
         )
 
 
 def _options(folder: Path, language: str | None) -> dict[str, Any]:
-    """What ``generate`` is told, from what the folder says of its model."""
+    """Arguments of ``generate``, checked against the model in the folder."""
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
         raise ValueError(
-            f"{str(folder)!r} is no Whisper model for OpenVINO: it has no {', '.join(missing)}; "
-            "docs/words.md says how one is made"
+            f"{str(folder)!r} is not a Whisper model for OpenVINO: {', '.join(missing)} missing; "
+            "see docs/words.md"
         )
     try:
-        said = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
-        languages = sorted(token.strip("<|>") for token in said.get("lang_to_id") or {})
+        config = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+        languages = sorted(token.strip("<|>") for token in config.get("lang_to_id") or {})
     except (OSError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{str(folder)!r}: generation_config.json cannot be read: {error}"
         ) from None
-    if not languages:  # Whisper's models for English alone
+    if not languages:  # an English-only model
         if language not in (None, "en"):
-            raise ValueError(f"language is {language!r}, {folder.name} knows English (en) alone")
+            raise ValueError(f"language is {language!r}, {folder.name} supports only English (en)")
         return {}
     if language is None:
         return {"task": "transcribe"}
     if language not in languages:
-        raise ValueError(f"language is {language!r}, {folder.name} knows: {', '.join(languages)}")
+        raise ValueError(
+            f"language is {language!r}, {folder.name} supports: {', '.join(languages)}"
+        )
     return {"task": "transcribe", "language": f"<|{language}|>"}
 
 
 def _load(folder: Path, device: str, fallback: str | None, threads: int | None) -> tuple[str, Any]:
-    """The device that runs the model, and the model."""
+    """Name of the device that runs the model, and the loaded pipeline."""
     with without_telemetry():
         from openvino_genai import WhisperPipeline
 
@@ -350,19 +351,19 @@ def _load(folder: Path, device: str, fallback: str | None, threads: int | None) 
     if cache is not None:
         settings["CACHE_DIR"] = str(cache)
     try:
-        return name, WhisperPipeline(str(folder), name, **settings, **_of_cpu(name, threads))
+        return name, WhisperPipeline(str(folder), name, **settings, **_cpu_settings(name, threads))
     except RuntimeError as error:
         failed = cannot_run(name, here, error)
         if fallback is None:
             raise failed from None
     other = check_device(fallback, here)
     try:
-        pipeline = WhisperPipeline(str(folder), other, **settings, **_of_cpu(other, threads))
+        pipeline = WhisperPipeline(str(folder), other, **settings, **_cpu_settings(other, threads))
     except RuntimeError as error:
         raise cannot_run(other, here, error) from None
     _LOG.warning("%s: %s; %s takes over", folder.name, failed, other)
     return other, pipeline
 
 
-def _of_cpu(device: str, threads: int | None) -> dict[str, Any]:
+def _cpu_settings(device: str, threads: int | None) -> dict[str, Any]:
     return {"INFERENCE_NUM_THREADS": threads} if threads and kind(device) == "CPU" else {}

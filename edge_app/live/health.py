@@ -1,7 +1,4 @@
-"""``GET /healthz`` of a program that listens: plain HTTP, no framework.
-
-It is there where FastAPI is not: ``edge-app listen`` is part of the base install.
-"""
+"""``GET /healthz`` for ``edge-app listen``: plain HTTP, since the base install has no framework."""
 
 from __future__ import annotations
 
@@ -22,24 +19,24 @@ from ser_edge import __version__
 PATH: Final = "/healthz"
 
 _LOOPBACK: Final = "127.0.0.1"
-_LOOK_SECONDS: Final = 0.1  # so soon the thread sees that it should end
-_SLOW_SECONDS: Final = 5.0  # in which a request must have come
+_POLL_SECONDS: Final = 0.1  # between checks whether the thread should end
+_REQUEST_SECONDS: Final = 5.0  # time limit for receiving a request
 
 
 @dataclass(frozen=True)
 class HealthAddress:
-    """Where it is asked for.
+    """Address of the health server.
 
     Parameters
     ----------
     host : str
     port : int
-        0 to 65535; 0 takes a free one.
+        0 to 65535; 0 selects a free port.
 
     Raises
     ------
     ValueError
-        A port that is not allowed.
+        The port is out of range.
     """
 
     host: str
@@ -51,29 +48,29 @@ class HealthAddress:
 
     @classmethod
     def parse(cls, text: str) -> HealthAddress:
-        """``8001`` is this machine's alone; ``0.0.0.0:8001`` and ``[::]:8001`` are anybody's.
+        """Parse ``PORT`` (loopback) or ``HOST:PORT``, such as ``0.0.0.0:8001`` or ``[::]:8001``.
 
         Raises
         ------
         ValueError
-            It is neither a port nor a host and a port.
+            The text is neither.
         """
         host, _, port = text.rpartition(":")
         if not (port.isascii() and port.isdigit()) or (text.startswith(":")):
-            raise ValueError(f"{text!r} is no address, allowed: PORT or HOST:PORT")
+            raise ValueError(f"{text!r} is not an address, allowed: PORT or HOST:PORT")
         return cls(host.strip("[]") or _LOOPBACK, int(port))
 
 
 @dataclass(frozen=True)
 class Health:
-    """How a program that listens does.
+    """State of a listening process.
 
     Parameters
     ----------
     source : InputStatus
     sinks : sequence of SinkHealth
     uptime : float
-        Seconds.
+        In seconds.
     """
 
     source: InputStatus
@@ -82,7 +79,7 @@ class Health:
 
     @property
     def status(self) -> str:
-        """``ok``; ``degraded`` where a sink fails; ``deaf`` where no sound comes."""
+        """``ok``; ``degraded`` if a sink fails; ``deaf`` if no audio arrives."""
         if not self.source.ok:
             return "deaf"
         return "ok" if all(sink.ok for sink in self.sinks) else "degraded"
@@ -99,23 +96,23 @@ class Health:
 
 
 class HealthServer:
-    """Answers ``GET /healthz`` in a thread of its own: 200 while it hears, 503 while it does not.
+    """Serves ``GET /healthz`` in a thread: 200 while audio arrives, 503 while it does not.
 
-    A sink that fails is told in the answer and makes it no 503: the sound is heard, its events are
-    kept, and a restart would lose them.
+    A failing sink is reported, but does not cause a 503: its events are kept in memory, and a
+    restart would lose them.
 
     Parameters
     ----------
     address : HealthAddress
     source : callable
-        Gives the state of the source.
+        Returns the status of the source.
     sinks : callable
-        Gives that of the sinks.
+        Returns the states of the sinks.
 
     Raises
     ------
     OSError
-        No such address here, or the port is taken.
+        The address does not belong to this machine, or the port is in use.
 
     Examples
     --------
@@ -135,15 +132,15 @@ class HealthServer:
         def health() -> Health:
             return Health(source(), sinks(), time.monotonic() - begun)
 
-        family, _, _, _, place = socket.getaddrinfo(
+        family, _, _, _, sockaddr = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        self._server = _Server(family, place, health)
+        self._server = _Server(family, sockaddr, health)
         port = self._server.server_address[1]
         host = f"[{address.host}]" if ":" in address.host else address.host
         self.url = f"http://{host}:{port}{PATH}"
         self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(_LOOK_SECONDS,), name="health", daemon=True
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="health", daemon=True
         )
 
     def __enter__(self) -> HealthServer:
@@ -156,40 +153,40 @@ class HealthServer:
 
 
 class _Server(ThreadingHTTPServer):
-    """Knows whom to ask."""
+    """HTTP server with access to the health."""
 
     daemon_threads = True
-    block_on_close = False  # a slow client must not hold up the end
+    block_on_close = False  # a slow client must not delay the end
 
-    def __init__(self, family: int, place: Any, health: Callable[[], Health]) -> None:
+    def __init__(self, family: int, sockaddr: Any, health: Callable[[], Health]) -> None:
         self.address_family = family
         self.health = health
-        super().__init__(place, _Handler)
+        super().__init__(sockaddr, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: a client that hangs up or is slow is no news."""
+        """Ignore errors of clients that disconnect or are slow."""
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request, one answer."""
+    """Handles one request."""
 
     server: _Server
-    timeout = _SLOW_SECONDS
+    timeout = _REQUEST_SECONDS
     server_version = "ser-edge"
     sys_version = ""
 
     def do_GET(self) -> None:
         if self.path.partition("?")[0] != PATH:
-            self._answer(HTTPStatus.NOT_FOUND, {"error": f"there is only {PATH}"})
+            self._answer(HTTPStatus.NOT_FOUND, {"error": f"the only path is {PATH}"})
             return
         health = self.server.health()
-        hears = health.status != "deaf"
-        self._answer(HTTPStatus.OK if hears else HTTPStatus.SERVICE_UNAVAILABLE, health.to_dict())
+        deaf = health.status == "deaf"
+        self._answer(HTTPStatus.SERVICE_UNAVAILABLE if deaf else HTTPStatus.OK, health.to_dict())
 
     do_HEAD = do_GET  # noqa: N815  # http.server's name
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: one line each ten seconds for months would be all that the log holds."""
+        """Log nothing: monitors ask every few seconds for months."""
 
     def _answer(self, status: HTTPStatus, values: dict[str, Any]) -> None:
         body = json.dumps(values).encode() + b"\n"

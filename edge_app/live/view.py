@@ -1,4 +1,4 @@
-"""What ``edge-app listen`` shows in a terminal: scores as bars, emotion, level, segments."""
+"""Terminal view of ``edge-app listen``: scores as bars, emotion, level, segments."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, TextIO
 
+from edge_app.formatting import bar, clock
 from edge_app.live.session import WINDOW, Live
 from edge_app.live.sources import InputStatus
 from edge_app.results import SILENCE, Event
@@ -24,7 +25,7 @@ _UP: Final = "\x1b[{}F"
 
 
 class LiveView:
-    """Draws over itself, twice a second. Only for terminals; close it, else the cursor is gone.
+    """A view that redraws itself twice a second. For terminals; :meth:`close` restores the cursor.
 
     Parameters
     ----------
@@ -34,9 +35,9 @@ class LiveView:
     title : str
         Model and device.
     status : callable
-        Says how the source is.
+        Returns the status of the source.
     environment : mapping
-        ``NO_COLOR`` in it turns bold and dim off (no-color.org).
+        ``NO_COLOR`` turns bold and dim off (no-color.org).
     """
 
     def __init__(
@@ -61,11 +62,11 @@ class LiveView:
         self._draw()
 
     def heard(self, live: Live, level: float) -> None:
-        """A block of sound came."""
+        """Update level, emotion and time after a block of audio."""
         self._level, self._emotion, self._heard = level, live.emotion, live.heard
 
     def event(self, event: Event) -> None:
-        """Something was heard: a window redraws."""
+        """Show an event; a window redraws the view."""
         if event.kind == SEGMENT and event.emotion != SILENCE:
             self._segments.append(event)
             self._count += 1
@@ -74,37 +75,37 @@ class LiveView:
             self._draw()
 
     def say(self, message: str) -> None:
-        """A line that stays, above the view."""
+        """Print a permanent line above the view."""
         self._erase()
         self._out.write(f"{message}\n")
         self._draw()
 
     def close(self) -> None:
-        """Leave the last picture, give the cursor back."""
+        """Draw a last time and restore the cursor."""
         self._draw()
         self._out.write(_SHOW)
         self._out.flush()
 
     def lines(self, width: int) -> list[str]:
-        """What is drawn, at most ``width`` columns wide."""
+        """Lines of the view, at most ``width`` columns wide."""
         wide = max(map(len, (*self._labels, UNKNOWN)))
-        bar = max(_LEAST_BAR, min(_MOST_BAR, width - wide - 10))
+        bar_width = max(_LEAST_BAR, min(_MOST_BAR, width - wide - 10))
         silent = self._window is None or self._window.emotion == SILENCE
         scores = {} if silent or self._window is None else self._window.scores
         best = max(scores, key=lambda label: scores[label]) if scores else None
         rows = [self._dim(f"{self._title}, {self._state()}"[:width]), ""]
         for label in self._labels:
             score = scores.get(label, 0.0)
-            text = f"{label:<{wide}}  {_bar(score, bar)} {score:4.0%}"[:width]
+            text = f"{label:<{wide}}  {bar(score, bar_width)} {score:4.0%}"[:width]
             rows.append(self._bold(text) if label == best else text)
         share = max(0.0, min(1.0, 1.0 + self._level / _LEVEL_DB))
-        rows += [f"{'level':<{wide}}  {_bar(share, bar)} {self._level:4.0f} dB"[:width], ""]
+        rows += [f"{'level':<{wide}}  {bar(share, bar_width)} {self._level:4.0f} dB"[:width], ""]
         now = "waiting for sound" if self._window is None else self._emotion or "listening"
-        rows.append(self._bold(f"{clock_of(self._heard)}  {now}"[:width]))
+        rows.append(self._bold(f"{clock(self._heard)}  {now}"[:width]))
         if self._segments:
             rows += ["", self._dim(f"segments so far: {self._count}"[:width])]
             rows += [
-                f"{clock_of(one.start)} - {clock_of(one.end)}  {one.emotion:<{wide}} "
+                f"{clock(one.start)} - {clock(one.end)}  {one.emotion:<{wide}} "
                 f"{one.confidence:4.0%}"[:width]
                 for one in self._segments
             ]
@@ -137,16 +138,3 @@ class LiveView:
 
     def _dim(self, text: str) -> str:
         return f"{_DIM}{text}{_PLAIN}" if self._colour else text
-
-
-def clock_of(seconds: float) -> str:
-    """Seconds as 1:02:03.4."""
-    tenths = round(10 * seconds)
-    hours, rest = divmod(tenths, 36_000)
-    minutes, rest = divmod(rest, 600)
-    return f"{hours}:{minutes:02d}:{rest / 10:04.1f}"
-
-
-def _bar(share: float, width: int) -> str:
-    filled = round(share * width)
-    return "#" * filled + "." * (width - filled)

@@ -1,5 +1,5 @@
-"""Answers and events to text, files, MQTT and pictures.
+"""Output of answers and events: formats, files, MQTT, and images of explanations.
 
-One class a format; a slow or broken sink never holds up the listener.
+One class a format; a slow or broken sink never blocks the audio loop.
 It imports language, inference and what is below.
 """

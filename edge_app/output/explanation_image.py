@@ -1,4 +1,4 @@
-"""An explanation -> one picture that people can read, with Pillow alone (from 9.1 on)."""
+"""Draws an explanation as a PNG, with Pillow (9.1 or newer)."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _FAINT: Final = (225, 228, 234)
 _GREY: Final = (140, 146, 160)
 _FOR: Final = (214, 84, 20)
 _AGAINST: Final = (24, 98, 190)
-"""Orange and blue: told apart by eyes that do not tell red from green."""
+"""Orange and blue: distinguishable with red-green colour blindness."""
 
 _STOPS: Final = ((9, 16, 40), (22, 62, 102), (34, 120, 140), (112, 186, 160), (244, 247, 220))
-"""Night blue over green to pale yellow, rising evenly in lightness."""
+"""Colour map from dark blue through green to pale yellow, with evenly rising lightness."""
 
 _PLOT: Final = (780, 230)
 _LEFT, _TOP, _GAP, _AXIS = 74, 92, 66, 22
 _BARS: Final = (96, 190)
 _MARKS_HZ: Final = (100, 200, 500, 1000, 2000, 4000, 8000, 16_000)
 _LEAST_HEAT: Final = 0.25
-"""Nats that get full colour at the least: hardly any evidence must not look like a lot of it."""
+"""Minimum of the colour scale in nats, so that weak evidence does not look strong."""
 
 _HOW_TO_READ: Final = (
     "Parts of the sound were made silent, one by",
@@ -53,10 +53,11 @@ _HOW_TO_READ: Final = (
 
 
 def draw(explanation: Explanation) -> bytes:
-    """The picture of an explanation, a PNG.
+    """An explanation -> PNG.
 
-    Left the mel image, and below it the same in grey with what spoke for the emotion in orange and
-    what spoke against it in blue. Right the scores of the window. Low sounds lie at the bottom.
+    On the left the mel image, and below it the same in grey with evidence for the emotion in
+    orange and against it in blue. On the right the scores of the window. Low frequencies are at
+    the bottom.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def draw(explanation: Explanation) -> bytes:
     Returns
     -------
     bytes
-        1242 by 714 points.
+        PNG of 1242 by 714 pixels.
     """
     from PIL import Image, ImageDraw
 
@@ -82,17 +83,17 @@ def draw(explanation: Explanation) -> bytes:
     heat = view.cut(explanation.heat)
     for number, (name, colours) in enumerate(
         (
-            ("what it sees: brighter is louder", _coloured(grey)),
+            ("mel image: brighter is louder", _coloured(grey)),
             (
-                f"what speaks for {explanation.emotion}, and against it",
+                f"evidence for {explanation.emotion}, and against it",
                 _overlaid(grey, heat, view.full),
             ),
         )
     ):
         top = _TOP + 22 + number * (_PLOT[1] + _GAP)
         text.write((_LEFT, top - 20), name, _INK, 14)
-        picture = Image.fromarray(np.flipud(colours).copy())
-        sheet.paste(picture.resize(_PLOT, Image.Resampling.BICUBIC), (_LEFT, top))
+        plot = Image.fromarray(np.flipud(colours).copy())
+        sheet.paste(plot.resize(_PLOT, Image.Resampling.BICUBIC), (_LEFT, top))
         _axes(pen, text, view, top)
     for spot, colour in ((explanation.most_for, _FOR), (explanation.most_against, _AGAINST)):
         if spot is not None:
@@ -109,35 +110,35 @@ def draw(explanation: Explanation) -> bytes:
 
 
 def title(explanation: Explanation) -> str:
-    """One sentence: what was heard where, and how surely."""
+    """One sentence: file, emotion and score, and the window if there are several."""
     answer, window = explanation.prediction, explanation.window
     best = max(window.scores, key=lambda label: window.scores[label])
-    said = f"{best} ({window.scores[best]:.0%})"
-    heard = f"not sure, most like {said}" if window.emotion == UNKNOWN else f"sounds {said}"
+    score = f"{best} ({window.scores[best]:.0%})"
+    result = f"not sure, most like {score}" if window.emotion == UNKNOWN else f"sounds {score}"
     name = _printable(Path(answer.file).name or answer.file)
     if explanation.emotion != best:
-        heard += f"; why not {explanation.emotion}?"
+        result += f"; why not {explanation.emotion}?"
     if len(answer.windows) == 1:
-        return f"{name}: {heard}"
+        return f"{name}: {result}"
     whole = f"all {answer.duration:.1f} s: {answer.emotion}"
-    return f"{name}, {window.start:.1f} to {window.end:.1f} s: {heard} ({whole})"
+    return f"{name}, {window.start:.1f} to {window.end:.1f} s: {result} ({whole})"
 
 
 def sentences(explanation: Explanation) -> tuple[str, ...]:
-    """Where the most spoke for the emotion and where against it, in words."""
+    """Sentences on the strongest evidence for the emotion, and against it."""
     emotion, view = explanation.emotion, _View(explanation)
     score = explanation.window.scores[emotion]
-    said = [
-        f"Most {side} {emotion}: {view.place(spot)}. Without that alone, {emotion} would have "
+    found = [
+        f"Most {side} {emotion}: {view.describe(spot)}. Without that alone, {emotion} would have "
         f"{spot.score:.0%} in place of {score:.0%}."
         for side, spot in (("for", explanation.most_for), ("against", explanation.most_against))
         if spot is not None
     ]
-    return tuple(said) or (f"No single part of it weighs much for or against {emotion}.",)
+    return tuple(found) or (f"No single part of it weighs much for or against {emotion}.",)
 
 
 def _hz(value: float) -> str:
-    """To two digits: nobody reads more from a patch."""
+    """Rounded to two digits, the precision of a patch."""
     if value < 10:
         return f"{value:.0f}"
     digits = 10 ** (math.floor(math.log10(value)) - 1)
@@ -145,19 +146,19 @@ def _hz(value: float) -> str:
 
 
 def _printable(name: str) -> str:
-    """A file's name may hold anything; a picture has room for one line of it."""
+    """A file name as one line of at most 48 printable characters."""
     shown = "".join(c if c.isprintable() else "?" for c in name)
     return shown if len(shown) <= 48 else f"{shown[:30]}...{shown[-15:]}"
 
 
 class _View:
-    """The part of a mel image that holds sound, and where seconds and Hz lie in it."""
+    """The part of a mel image with audio, and its coordinates in seconds and Hz."""
 
     def __init__(self, explanation: Explanation) -> None:
         self.spec: MelImageSpec = explanation.spec
         window = explanation.window
         self._start = window.start - explanation.offset
-        # A frame counts where its middle lies in the sound; a very short one still gets a width.
+        # Frames whose centre lies in the audio; a very short file still gets some width.
         first = self._column(window.start)
         last = self._column(max(window.end, window.start + 0.5))
         self.first = max(0, min(math.floor(first), self.spec.frames - 2))
@@ -165,37 +166,37 @@ class _View:
         self.full = max(float(np.abs(explanation.heat).max()), _LEAST_HEAT)
 
     def cut(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The columns that are shown."""
+        """The shown columns."""
         return values[:, self.first : self.last]
 
     def x(self, seconds: float) -> float:
-        """Points from the left of the plot."""
+        """Pixels from the left of the plot."""
         return (self._column(seconds) - self.first) * _PLOT[0] / (self.last - self.first)
 
     def y(self, hz: float) -> float:
-        """Points from the top of the plot."""
+        """Pixels from the top of the plot."""
         low, step = self._mel()
         band = (float(hz_to_mel(hz, self.spec.mel_scale)) - low) / step - 0.5
         return _PLOT[1] * (1 - band / self.spec.n_mels)
 
     def seconds_at(self, column: float) -> float:
-        """Seconds into the sound at the left edge of a column that is shown."""
+        """Time in seconds at the left edge of a shown column."""
         samples = (self.first + column - 0.5) * self.spec.hop_length + self.spec.n_fft / 2
         return max(0.0, self._start + samples / self.spec.sample_rate)
 
     def hz_at(self, band: float) -> float:
-        """Hz at the lower edge of a band."""
+        """Frequency in Hz at the lower edge of a band."""
         low, step = self._mel()
         return float(mel_to_hz(low + (band + 0.5) * step, self.spec.mel_scale))
 
-    def place(self, spot: Spot) -> str:
-        """Where a spot lies, in words."""
+    def describe(self, spot: Spot) -> str:
+        """Time and frequency range of a spot, as text."""
         start, end = (self.seconds_at(at - self.first) for at in _ends(spot.frames))
         low, high = (_hz(self.hz_at(at)) for at in _ends(spot.bands))
         return f"{start:.1f} to {end:.1f} s, {low} to {high} Hz"
 
     def box(self, spot: Spot) -> tuple[float, float, float, float]:
-        """A spot's left, top, right and bottom in points of the plot."""
+        """Left, top, right and bottom of a spot, in pixels of the plot."""
         wide, high = _PLOT[0] / (self.last - self.first), _PLOT[1] / self.spec.n_mels
         left, right = (min(max(0, at - self.first) * wide, _PLOT[0]) for at in _ends(spot.frames))
         bottom, top = (_PLOT[1] - at * high for at in _ends(spot.bands))
@@ -216,7 +217,7 @@ def _ends(part: slice) -> tuple[int, int]:
 
 
 class _Letters:
-    """Text in any Pillow: before 10.1 its own font has one size, and knows Latin-1 alone."""
+    """Draws text with any Pillow: before 10.1 its font has one size, and Latin-1 alone."""
 
     def __init__(self, pen: ImageDraw.ImageDraw) -> None:
         self._pen = pen
@@ -224,7 +225,7 @@ class _Letters:
     def write(
         self, at: tuple[float, float], text: str, colour: Colour, size: int, width: float = 1e9
     ) -> None:
-        """Put text with its top left corner at a point; what is wider than ``width`` is cut."""
+        """Draw text with its top left corner at a point, shortened to ``width`` pixels."""
         font = _font(size)
         text = self._known(text)
         while len(text) > 4 and self.width(text, size) > width:
@@ -232,7 +233,7 @@ class _Letters:
         self._pen.text(at, text, colour, font)
 
     def width(self, text: str, size: int) -> float:
-        """Points from its beginning to its end."""
+        """Width of a text in pixels."""
         return float(self._pen.textlength(self._known(text), _font(size)))
 
     @staticmethod
@@ -261,7 +262,7 @@ def _coloured(grey: Float64) -> UInt8:
 
 
 def _overlaid(grey: Float64, heat: Float64, full: float) -> UInt8:
-    """Loud is dark on paper; colour lies over it, the stronger the more the part weighs."""
+    """Grey mel image (loud is dark) under colours whose strength shows the evidence."""
     base = np.repeat((248 - 150 * grey)[..., None], 3, axis=-1)
     colour = np.where(heat[..., None] > 0, _FOR, _AGAINST)
     share = np.clip(np.abs(heat) / full, 0, 1)[..., None] ** 0.8 * 0.85
@@ -294,7 +295,7 @@ def _axes(pen: ImageDraw.ImageDraw, text: _Letters, view: _View, top: int) -> No
 def _legend(
     pen: ImageDraw.ImageDraw, text: _Letters, explanation: Explanation, view: _View, top: int
 ) -> None:
-    """What the two colours mean, from the strongest blue over none to the strongest orange."""
+    """Legend of the colours, from strongest blue to strongest orange."""
     left, right = f"against {explanation.emotion}", f"for {explanation.emotion}"
     x = _LEFT
     text.write((x, top), left, _AGAINST, 14)
@@ -311,10 +312,10 @@ def _legend(
 
 
 def _scores(pen: ImageDraw.ImageDraw, text: _Letters, explanation: Explanation, left: int) -> None:
-    """A bar for every label; the one that is explained in its colour."""
+    """A bar for every label; the explained one in orange."""
     scores = explanation.window.scores
     top, step = _TOP + 22, min(38, 2 * _PLOT[1] // len(scores))
-    text.write((left, top - 20), "what it says", _INK, 14)
+    text.write((left, top - 20), "scores", _INK, 14)
     names, length = _BARS
     for number, (label, score) in enumerate(scores.items()):
         y = top + number * step

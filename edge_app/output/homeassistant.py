@@ -1,4 +1,4 @@
-"""What Home Assistant is told over MQTT, so that the emotions turn up there by themselves.
+"""MQTT discovery messages, by which Home Assistant finds the sensors without configuration.
 
 One retained message describes a device with all its sensors ("device discovery", Home Assistant
 2024.11 or newer; https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery).
@@ -17,11 +17,11 @@ from ser_edge.emotions import UNKNOWN
 
 ONLINE: Final = "online"
 OFFLINE: Final = "offline"
-"""Home Assistant's own words for available and not."""
+"""Home Assistant's default payloads for availability."""
 
 
 def identifier(text: str) -> str:
-    """Letters, digits, ``_`` and ``-`` for any text; other ones for another text.
+    """An identifier of letters, digits, ``_`` and ``-``; different texts give different ones.
 
     >>> identifier("ser-edge/kitchen")
     'ser-edge_kitchen'
@@ -45,17 +45,17 @@ def discovery(
     Parameters
     ----------
     node : str
-        Identifies the device for good: entities that a user renamed are known by it.
+        Permanent identifier of the device; renamed entities keep it.
     name : str
-        The device's, as a user reads it.
+        Display name of the device.
     labels : sequence of str
-        The model's, in their order: a sensor each.
+        The model's, in their order; one sensor each.
     state_topic : str
-        Where the emotion is, a JSON object as :meth:`edge_app.results.Event.to_dict` gives it.
+        Topic of the emotion: JSON as from :meth:`edge_app.results.Event.to_dict`.
     scores_topic : str
-        Where confidence and scores are, such an object, too.
+        Topic of confidence and scores, in the same form.
     availability_topic : str
-        Where :data:`ONLINE` and :data:`OFFLINE` are.
+        Topic of :data:`ONLINE` and :data:`OFFLINE`.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def discovery(
         "Confidence", f"{node}_confidence", scores_topic, "value_json.confidence"
     )
     for label in labels:
-        # Labels of a user's own may hold quotes; Jinja reads strings as Python writes them.
+        # Custom labels may contain quotes; Jinja parses string literals as Python does.
         score = _percent(
             f"Score {label}",
             f"{node}_score_{identifier(label)}",
@@ -105,8 +105,8 @@ def discovery(
     }
 
 
-def nothing_yet(labels: Sequence[str]) -> dict[str, Any]:
-    """The state before anything was heard: Home Assistant shows "unknown", not yesterday's."""
+def initial_state(labels: Sequence[str]) -> dict[str, Any]:
+    """The state before the first event: Home Assistant shows "unknown", not an old state."""
     empty = dict.fromkeys(("start", "end", "time", "emotion", "confidence"))
     scores = dict.fromkeys(labels)
     return {"kind": "change", **empty, "scores": scores, "source": "", "device": "", "model": ""}
@@ -122,6 +122,6 @@ def _percent(name: str, unique_id: str, topic: str, value: str) -> dict[str, Any
         "unit_of_measurement": "%",
         "suggested_display_precision": 0,
         "state_topic": topic,
-        # "None" is Home Assistant's word for no value.
+        # Home Assistant reads "None" as no value.
         "value_template": f"{{{{ none if {value} is none else ({value} * 100) | round(1) }}}}",
     }

@@ -1,4 +1,4 @@
-"""Events -> an MQTT broker, described for Home Assistant."""
+"""Publishes events to an MQTT broker, with discovery for Home Assistant."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from threading import Condition
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from edge_app.output.homeassistant import OFFLINE, ONLINE, discovery, identifier, nothing_yet
+from edge_app.output.homeassistant import OFFLINE, ONLINE, discovery, identifier, initial_state
 from edge_app.results import Event
 
 PASSWORD_VARIABLE: Final = "SER_EDGE_MQTT_PASSWORD"
-"""Environment variable with the password of the user whom an address names."""
+"""Environment variable with the password of the user in an address."""
 
 _OPTIONS: Final = ("name", "client_id", "discovery", "password_file", "ca", "cert", "key")
 _QOS: Final = 1  # at least once: each message is acknowledged by the broker
-_KEEPALIVE: Final = 30  # seconds; a broker that fell silent is noticed after one and a half
-_RECONNECT: Final = (1, 30)  # seconds between attempts to connect, at first and at most
-_CONNECTING: Final = 0.5  # seconds that an event waits for the connection before it waits its turn
-_ACKNOWLEDGING: Final = 5.0  # seconds that the broker has for one event
-_LEAVING: Final = 0.5  # seconds that it has for the farewell
+_KEEPALIVE: Final = 30  # seconds; a silent broker is noticed after 1.5 times as long
+_RECONNECT: Final = (1, 30)  # seconds between attempts to connect: first and longest delay
+_CONNECT_SECONDS: Final = 0.5  # that an event waits for a connection before it is retried later
+_ACKNOWLEDGE_SECONDS: Final = 5.0  # for the broker to acknowledge one event
+_DISCONNECT_SECONDS: Final = 0.5  # for the broker to acknowledge "offline"
 
 
 @dataclass(frozen=True)
 class MqttAddress:
-    """Where a broker is and what we are called there.
+    """Address of a broker, with this client's topics and credentials.
 
     ``mqtt://[user[:password]@]host[:port]/prefix[?option=value&...]``, ``mqtts://`` for TLS.
-    Without a prefix it is ``ser-edge/<name of this computer>``. Options: ``name`` (of the device
-    in Home Assistant), ``client_id``, ``discovery`` (Home Assistant's prefix, ``homeassistant``,
-    or ``off``), ``password_file``, and for TLS ``ca`` (PEM of who signed the broker's certificate;
-    else the system's), ``cert`` and ``key`` (our own).
+    The default prefix is ``ser-edge/<host name>``. Options: ``name`` (of the device in Home
+    Assistant), ``client_id``, ``discovery`` (Home Assistant's prefix, default ``homeassistant``,
+    or ``off``), ``password_file``, and for TLS ``ca`` (PEM of the broker's certificate authority;
+    default: the system's), ``cert`` and ``key`` (of this client).
 
-    A password in the address can be read by everybody who may list processes. It is better kept
-    in a file (``password_file``) or in the environment (:data:`PASSWORD_VARIABLE`).
+    Everybody who may list processes can read a password in the address. A file
+    (``password_file``) or the environment (:data:`PASSWORD_VARIABLE`) is safer.
     """
 
     host: str
@@ -57,18 +57,18 @@ class MqttAddress:
 
     @property
     def shown(self) -> str:
-        """The address as it may be shown: no user, no password."""
+        """The address without user and password, for messages."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"mqtt{'s' if self.tls else ''}://{host}:{self.port}/{self.prefix}"
 
     @classmethod
     def parse(cls, text: str, environment: Mapping[str, str] = os.environ) -> MqttAddress:
-        """Read an address.
+        """Parse an address.
 
         Raises
         ------
         ValueError
-            It is none; the message holds no password.
+            The address is wrong; the message contains no password.
         """
         parts = urlsplit(text)
         tls = parts.scheme == "mqtts"
@@ -76,7 +76,7 @@ class MqttAddress:
             host, port = parts.hostname or "", parts.port
             host.encode("idna")
         except ValueError:  # UnicodeError is one
-            raise ValueError("MQTT: the host or port of the address cannot be read") from None
+            raise ValueError("MQTT: the host or port of the address is invalid") from None
         if not host:
             raise ValueError("MQTT: the address names no host: mqtt://[user@]host[:port]/prefix")
         options = _options(parts.query)
@@ -86,18 +86,18 @@ class MqttAddress:
             raise ValueError(f"MQTT: a password for {host} without a user")
         if "password_file" in options:
             if user is None or password is not None:
-                raise ValueError("MQTT: password_file goes with a user and no other password")
+                raise ValueError("MQTT: password_file needs a user and no other password")
             password = _read_password(options["password_file"])
         elif user is not None and password is None:
             password = environment.get(PASSWORD_VARIABLE)
         prefix = unquote(parts.path).strip("/") or f"ser-edge/{socket.gethostname()}"
         _check_topic("prefix", prefix)
-        announced = options.get("discovery", "homeassistant").strip("/")
-        _check_topic("discovery", announced)
+        discovery_prefix = options.get("discovery", "homeassistant").strip("/")
+        _check_topic("discovery", discovery_prefix)
         if not tls and {"ca", "cert", "key"} & set(options):
-            raise ValueError("MQTT: ca, cert and key are for mqtts://")
+            raise ValueError("MQTT: ca, cert and key need mqtts://")
         if "key" in options and "cert" not in options:
-            raise ValueError("MQTT: key goes with cert")
+            raise ValueError("MQTT: key needs cert")
         return cls(
             host,
             port or (8883 if tls else 1883),
@@ -107,7 +107,7 @@ class MqttAddress:
             password,
             options.get("name") or prefix.replace("/", " "),
             options.get("client_id") or f"ser-edge-{identifier(prefix)}",
-            None if announced == "off" else announced,
+            None if discovery_prefix == "off" else discovery_prefix,
             options.get("ca"),
             options.get("cert"),
             options.get("key"),
@@ -119,10 +119,10 @@ class Mqtt:
 
     Topics below the prefix: ``availability`` (retained, ``online`` or ``offline``, the latter also
     by last will), ``state`` (retained: the latest change of emotion), and ``window``, ``segment``
-    or ``change`` with each event that was asked for. All but the first are JSON objects.
+    or ``change`` with each requested event. All but the first are JSON objects.
 
-    One event is under way at a time, and is over when the broker has acknowledged it: so order is
-    kept, and what a broker that went away may not have got is sent again by paho when it is back.
+    One event is in flight at a time, until the broker acknowledges it. This keeps the order, and
+    paho sends unacknowledged messages again after a reconnection.
 
     Parameters
     ----------
@@ -130,12 +130,12 @@ class Mqtt:
     labels : sequence of str
         The model's, in their order.
     every : str
-        The kind of events that was asked for.
+        The requested kind of events.
 
     Raises
     ------
     ValueError
-        paho-mqtt is missing, or files for TLS cannot be used.
+        paho-mqtt is missing, or the files for TLS are unusable.
     """
 
     def __init__(self, address: MqttAddress, labels: Sequence[str], every: str) -> None:
@@ -143,68 +143,68 @@ class Mqtt:
         self._address, self._labels, self._every = address, tuple(labels), every
         self._availability = f"{address.prefix}/availability"
         self._state_topic = f"{address.prefix}/state"
-        self._state = json.dumps(nothing_yet(labels))
-        self._changed = Condition()  # guards all that follows
+        self._state = json.dumps(initial_state(labels))
+        self._changed = Condition()  # guards the attributes below
         self._connected = self._closing = False
         self._problem: str | None = "not connected yet"
         self._acknowledged: set[int] = set()
-        self._event: Event | None = None  # what is under way, and the numbers of its messages
-        self._under_way: set[int] = set()
-        self._greeting: set[int] = set()  # of those that a connection begins with; paho's thread's
+        self._event: Event | None = None  # in flight, with the ids of its messages
+        self._in_flight: set[int] = set()
+        self._announcing: set[int] = set()  # ids of announcements; used by paho's thread alone
         self._client = self._new_client()
         self._client.connect_async(address.host, address.port, keepalive=_KEEPALIVE)
         self._client.loop_start()
 
     @property
     def problem(self) -> str | None:
-        """Why there is no connection; None where there is one."""
+        """Why there is no connection; None if there is one."""
         with self._changed:
             return self._problem
 
     def event(self, event: Event) -> None:
-        """Publish an event and wait until the broker has it.
+        """Publish an event and wait until the broker acknowledges it.
 
         Raises
         ------
         OSError
-            There is no connection, or no answer. Given the same event again, it waits on and does
-            not publish it twice.
+            There is no connection or no acknowledgement. When the same event is passed again, it
+            is not published twice: this waits for the acknowledgement.
         """
         if event is not self._event:
             messages = self._messages(event)
             with self._changed:
-                if not self._changed.wait_for(lambda: self._connected, _CONNECTING):
+                if not self._changed.wait_for(lambda: self._connected, _CONNECT_SECONDS):
                     raise ConnectionError(self._problem)
                 self._acknowledged.clear()
             if event.kind == "change":
                 self._state = messages[-1][1]
-            # Not inside the lock: paho calls _on_publish while it holds locks that it takes here.
-            self._under_way = {self._publish(*message) for message in messages}
+            # Not under the lock: paho calls _on_publish while it holds locks that publish() takes.
+            self._in_flight = {self._publish(*message) for message in messages}
             self._event = event
         with self._changed:
-            # No need to hold out where the connection is gone already: it will be sent again.
+            # Without a connection there is nothing to wait for: paho sends the messages again.
             self._changed.wait_for(
-                lambda: self._under_way <= self._acknowledged or not self._connected,
-                _ACKNOWLEDGING,
+                lambda: self._in_flight <= self._acknowledged or not self._connected,
+                _ACKNOWLEDGE_SECONDS,
             )
-            if not self._under_way <= self._acknowledged:
-                raise ConnectionError(
-                    self._problem or "the broker does not acknowledge what it is sent"
-                )
+            if not self._in_flight <= self._acknowledged:
+                raise ConnectionError(self._problem or "the broker does not acknowledge messages")
             self._event = None
 
     def close(self) -> None:
-        """Say that we are gone, and go."""
+        """Publish ``offline`` and disconnect."""
         with self._changed:
             connected = self._connected
             self._closing = True
-        farewell = False
+        acknowledged = False
         if connected:
             mid = self._publish(self._availability, OFFLINE, True)
             with self._changed:
-                farewell = self._changed.wait_for(lambda: mid in self._acknowledged, _LEAVING)
+                acknowledged = self._changed.wait_for(
+                    lambda: mid in self._acknowledged, _DISCONNECT_SECONDS
+                )
         self._client.disconnect()
-        if farewell:  # else paho's thread may hang in the network; it ends with the program
+        if acknowledged:  # otherwise paho's thread may hang; it ends with the process
             self._client.loop_stop()
 
     def _messages(self, event: Event) -> list[tuple[str, str, bool]]:
@@ -217,8 +217,8 @@ class Mqtt:
             messages.append((self._state_topic, payload, True))
         return messages
 
-    def _greetings(self) -> list[tuple[str, str, bool]]:
-        """What a broker is told first; one that was started anew may have forgotten it."""
+    def _announcements(self) -> list[tuple[str, str, bool]]:
+        """Messages after each connection: a restarted broker may have lost the retained ones."""
         address, messages = self._address, []
         if address.discovery is not None:
             node = f"ser_edge_{identifier(address.prefix)}"
@@ -279,30 +279,30 @@ class Mqtt:
 
             text = paho.connack_string(reason) if isinstance(reason, int) else reason
             with self._changed:
-                self._problem = f"the broker refuses: {text}"
+                self._problem = f"the broker rejects the connection: {text}"
             return
-        # Those that were not acknowledged on the last connection are sent again by paho. Another
-        # set for each would pile up where a broker cuts the connection every time.
-        if not self._greeting:
-            self._greeting = {self._publish(*message) for message in self._greetings()}
+        # paho sends the announcements that were not acknowledged again; publishing them for each
+        # connection would pile them up if the broker closes every connection.
+        if not self._announcing:
+            self._announcing = {self._publish(*message) for message in self._announcements()}
         with self._changed:
             self._connected, self._problem = True, None
             self._changed.notify_all()
 
     def _on_connect_fail(self, *_: Any) -> None:
-        error = sys.exc_info()[1]  # paho calls this while it handles it
+        error = sys.exc_info()[1]  # paho calls this in its except block
         with self._changed:
-            self._problem = f"it cannot be reached: {error}"
+            self._problem = f"it is unreachable: {error}"
 
     def _on_disconnect(self, *_: Any) -> None:
         with self._changed:
-            if self._connected:  # else it was refused, and that says more
+            if self._connected:  # otherwise it was rejected, with a better message
                 self._connected = False
                 self._problem = None if self._closing else "the connection was lost"
             self._changed.notify_all()
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, *_: Any) -> None:
-        self._greeting.discard(mid)
+        self._announcing.discard(mid)
         with self._changed:
             self._acknowledged.add(mid)
             self._changed.notify_all()
@@ -312,11 +312,9 @@ def _options(query: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in _OPTIONS:
-            raise ValueError(
-                f"MQTT: the address has an option {key!r}, allowed: {', '.join(_OPTIONS)}"
-            )
+            raise ValueError(f"MQTT: unknown option {key!r}, allowed: {', '.join(_OPTIONS)}")
         if key in found or not value:
-            raise ValueError(f"MQTT: option {key} is empty or there twice")
+            raise ValueError(f"MQTT: option {key} is empty or given twice")
         found[key] = value
     return found
 
@@ -325,11 +323,11 @@ def _read_password(path: str) -> str:
     try:
         return Path(path).read_text().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ValueError(f"MQTT: password_file {path}: {reason}") from None
 
 
 def _check_topic(what: str, topic: str) -> None:
     bad = any(character in topic for character in "+#\0") or topic.startswith("$")
     if bad or "//" in topic or not topic or len(topic.encode()) > 1000:
-        raise ValueError(f"MQTT: {what} is {topic!r}, it must be a topic without wildcards")
+        raise ValueError(f"MQTT: {what} is {topic!r}, allowed: a topic without wildcards")

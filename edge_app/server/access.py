@@ -1,4 +1,4 @@
-"""Who may come in: by which name, from which page, with which token. And what browsers are told."""
+"""Access control by host name, origin and token; security headers for browsers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_app.server.errors import (
     ErrorResponse,
     Message,
     Receive,
-    RefusedError,
+    RejectedError,
     Scope,
     Send,
 )
@@ -22,11 +22,11 @@ from edge_app.server.settings import ServerSettings
 from edge_app.server.streams import SUBPROTOCOL
 
 TOKEN_PROTOCOL: Final = "token."
-"""A browser cannot set headers on a WebSocket: it offers the subprotocols ``ser-edge`` and
-``token.<TOKEN>``, and gets ``ser-edge``."""
+"""Browsers cannot set headers on a WebSocket: they offer the subprotocols ``ser-edge`` and
+``token.<TOKEN>``, and the server selects ``ser-edge``."""
 
 PUBLIC: Final = frozenset({"/", "/healthz", "/readyz", "/openapi.json"})
-"""What needs no token, beside the page's own files: none of it says anything secret."""
+"""Paths without secrets, which need no token; so do the page's files."""
 
 PUBLIC_FOLDER: Final = "/static/"
 
@@ -47,8 +47,8 @@ _HEADERS: Final = (
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class Guard:
-    """Refuses strange names, strange pages and wrong tokens before anything is read.
+class AccessMiddleware:
+    """Rejects unknown hosts, foreign origins and wrong tokens before the body is read.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Guard:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Pass a request on, or reject it."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -77,36 +77,36 @@ class Guard:
                 message = {**message, "headers": headers}
             await send(message)
 
-        async def noted() -> Message:
+        async def track_body() -> Message:
             message = await receive()
             if message["type"] == "http.request" and not message.get("more_body"):
                 scope[BODY_READ] = True
             return message
 
         try:
-            self._check_name(scope)
-            self._check_page(scope)
+            self._check_host(scope)
+            self._check_origin(scope)
             self._check_token(scope)
-        except RefusedError as refused:
-            self._metrics.refused.labels(refused.reason).inc()
+        except RejectedError as error:
+            self._metrics.rejected.labels(error.reason).inc()
             if scope["type"] == "websocket":
-                await receive()  # its connect
-            await ErrorResponse.of(refused)(scope, receive, with_headers)
+                await receive()  # the connect message
+            await ErrorResponse.of(error)(scope, receive, with_headers)
             return
-        await self._app(scope, noted, with_headers)
+        await self._app(scope, track_body, with_headers)
 
-    def _check_name(self, scope: Scope) -> None:
+    def _check_host(self, scope: Scope) -> None:
         hosts = _values(scope, b"host")
         name = _hostname(hosts[0]) if len(hosts) == 1 else ""
-        if not self._settings.knows(name):
-            raise RefusedError(
+        if not self._settings.accepts_host(name):
+            raise RejectedError(
                 421,
-                f"the Host header says {', '.join(hosts)[:80]!r}, which is not a name of this "
-                "server; allowed: its address, localhost, or a name given with --allow-host",
+                f"the Host header is {', '.join(hosts)[:80]!r}, not a name of this server; "
+                "allowed: its address, localhost, or a name given with --allow-host",
                 "host",
             )
 
-    def _check_page(self, scope: Scope) -> None:
+    def _check_origin(self, scope: Scope) -> None:
         if scope["type"] == "http" and scope["method"] in _SAFE_METHODS:
             return
         own = _authority(_values(scope, b"host")[0])
@@ -119,10 +119,10 @@ class Guard:
             except ValueError:
                 same = False
             if not same:
-                raise RefusedError(
+                raise RejectedError(
                     403,
-                    f"a page of {origin[:80]!r} may not use this server; allowed: its own page, or "
-                    "an origin given with --allow-origin",
+                    f"pages from {origin[:80]!r} may not use this server; allowed: its own page, "
+                    "or an origin given with --allow-origin",
                     "origin",
                 )
 
@@ -130,11 +130,11 @@ class Guard:
         token = self._settings.token
         if token is None or _is_public(scope["path"]):
             return
-        matches = [hmac.compare_digest(said.encode(), token.encode()) for said in _tokens(scope)]
+        matches = [hmac.compare_digest(sent.encode(), token.encode()) for sent in _tokens(scope)]
         if not any(matches):
-            raise RefusedError(
+            raise RejectedError(
                 401,
-                "this server needs its token: the header Authorization: Bearer TOKEN, for a "
+                "this server needs a token: the header Authorization: Bearer TOKEN, for a "
                 f"WebSocket also ?token=TOKEN or the subprotocols {SUBPROTOCOL}, "
                 f"{TOKEN_PROTOCOL}TOKEN",
                 "token",
@@ -151,7 +151,7 @@ def _values(scope: Scope, name: bytes) -> list[str]:
 
 
 def _authority(text: str) -> str:
-    """Host and port, the ports of http and https left out."""
+    """Host and port, without the default ports of http and https."""
     text = text.lower()
     for port in (":80", ":443"):
         if text.endswith(port):
@@ -167,17 +167,17 @@ def _hostname(host: str) -> str:
 
 
 def _tokens(scope: Scope) -> list[str]:
-    said = [
+    tokens = [
         value[7:].strip()
         for value in _values(scope, b"authorization")
         if value[:7].lower() == "bearer "
     ]
     if scope["type"] == "websocket":
         query = scope.get("query_string", b"").decode("latin-1")
-        said += parse_qs(query).get("token", [])
-        said += [
+        tokens += parse_qs(query).get("token", [])
+        tokens += [
             protocol.removeprefix(TOKEN_PROTOCOL)
             for protocol in scope.get("subprotocols", ())
             if protocol.startswith(TOKEN_PROTOCOL)
         ]
-    return said
+    return tokens

@@ -1,4 +1,4 @@
-"""How much is taken on at once: places for requests, bytes in memory."""
+"""Admission control: how many requests and how many bytes the server handles at the same time."""
 
 from __future__ import annotations
 
@@ -10,61 +10,69 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any, Final
 
-from edge_app.server.errors import RefusedError
+from edge_app.server.errors import RejectedError
 from edge_app.server.settings import ServerSettings
 
 _NAME_LENGTH: Final = 120
 _NO_NAME: Final = "upload"
 
 
-class Place:
-    """A request's place, and the bytes that it holds; ``with`` gives it back.
+class Slot:
+    """Permission for one request, with the bytes that it holds; a context manager releases it.
 
-    Where a thread goes on with the request's sound, it is given back when that thread is done,
-    which may be after the client has gone.
+    If a thread continues with the upload, the slot is released when that thread is done, which may
+    be after the client has disconnected.
     """
 
-    def __init__(self, gate: Gate, client: str) -> None:
-        self._gate = gate
+    def __init__(self, admission: AdmissionControl, client: str) -> None:
+        self._admission = admission
         self._client = client
         self._bytes = 0
         self._handed_over = False
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> Slot:
         return self
 
     def __exit__(self, *_: object) -> None:
         if not self._handed_over:
-            self._leave()
+            self._release()
 
-    def hold(self, size: int) -> None:
-        """Count bytes that have come in.
+    def reserve(self, size: int) -> None:
+        """Count bytes that were received.
 
         Raises
         ------
-        RefusedError
+        RejectedError
             All requests together hold too much (503).
         """
-        self._gate.take(size)
+        self._admission.reserve(size)
         self._bytes += size
 
-    def leave_after(self, work: Future[Any]) -> None:
-        """Give it back when a thread is done."""
+    def release_after(self, work: Future[Any]) -> None:
+        """Release the slot when a thread is done, in place of the context manager."""
         loop = asyncio.get_running_loop()
 
         def done(_: object) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the server has ended
-                loop.call_soon_threadsafe(self._leave)
+                loop.call_soon_threadsafe(self._release)
 
         self._handed_over = True
         work.add_done_callback(done)
 
-    def _leave(self) -> None:
-        self._gate.give_back(self._client, self._bytes)
+    def _release(self) -> None:
+        self._admission.release(self._client, self._bytes)
 
 
-class Gate:
-    """Lets in so many requests at once, and so many bytes. For one event loop, no threads."""
+class AdmissionControl:
+    """Limits open requests, in total and per client, and bytes in memory.
+
+    For one event loop; not thread-safe.
+
+    Attributes
+    ----------
+    bytes : int
+        Held by all requests together.
+    """
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
@@ -72,73 +80,73 @@ class Gate:
         self.bytes = 0
 
     @property
-    def inside(self) -> int:
-        """Requests that have a place."""
+    def open_requests(self) -> int:
+        """Requests that have a slot."""
         return sum(self._clients.values())
 
-    def enter(self, client: str) -> Place:
-        """A place for a request.
+    def admit(self, client: str) -> Slot:
+        """A slot for a request of a client (its address).
 
         Raises
         ------
-        RefusedError
-            There is none left (503), or this client has its share (429).
+        RejectedError
+            All slots are taken (503), or this client has too many (429).
         """
-        most = self._settings.at_once
-        if self.inside >= most:
-            raise RefusedError(
-                503, f"all {most} places are taken, try again in a second", "busy", retry_after=1
+        limit = self._settings.at_once
+        if self.open_requests >= limit:
+            raise RejectedError(
+                503, f"all {limit} slots are taken, try again in a second", "busy", retry_after=1
             )
         if self._clients[client] >= self._settings.per_client:
-            raise RefusedError(
+            raise RejectedError(
                 429,
-                f"your address has {self._settings.per_client} requests open, which is the most "
-                "that is allowed; wait for one to be answered",
+                f"your address has {self._settings.per_client} requests open, the maximum; wait "
+                "for an answer",
                 "client",
                 retry_after=1,
             )
         self._clients[client] += 1
-        return Place(self, client)
+        return Slot(self, client)
 
-    def take(self, size: int) -> None:
-        """Count bytes; :meth:`Place.hold` does."""
+    def reserve(self, size: int) -> None:
+        """Count bytes; for :meth:`Slot.reserve`."""
         if self.bytes + size > self._settings.held_bytes:
-            raise RefusedError(
+            raise RejectedError(
                 503,
-                f"all requests together hold {self._settings.held_bytes / 2**20:.0f} MB, which is "
-                "the most that is allowed; try again in a few seconds",
+                f"all requests together hold {self._settings.held_bytes / 2**20:.0f} MB, the "
+                "maximum; try again in a few seconds",
                 "memory",
                 retry_after=3,
             )
         self.bytes += size
 
     @contextlib.contextmanager
-    def keeping(self, size: int) -> Iterator[None]:
-        """Count bytes that are kept without a place, as long as the block runs.
+    def reserved(self, size: int) -> Iterator[None]:
+        """Count bytes that are held without a slot, for the duration of the block.
 
         Raises
         ------
-        RefusedError
-            As :meth:`Place.hold`.
+        RejectedError
+            As :meth:`Slot.reserve`.
         """
-        self.take(size)
+        self.reserve(size)
         try:
             yield
         finally:
             self.bytes -= size
 
-    def give_back(self, client: str, size: int) -> None:
-        """Undo an entry; :meth:`Place.leave` does."""
+    def release(self, client: str, size: int) -> None:
+        """Undo an admission; for :class:`Slot`."""
         self.bytes -= size
         self._clients[client] -= 1
         if self._clients[client] <= 0:
             del self._clients[client]
 
 
-def harmless_name(name: str | None) -> str:
-    """What a client calls its file -> the last part of it, without control characters.
+def safe_name(name: str | None) -> str:
+    """The file name that a client sends -> its last part, without control characters.
 
-    It is only ever said back; nothing is opened by it.
+    It only appears in answers; no file is opened by it.
     """
     last = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
     shown = "".join(c for c in last if unicodedata.category(c)[0] != "C").strip()

@@ -1,4 +1,4 @@
-"""The page's files, held in memory: they are small, and so no path of a client is opened."""
+"""Static files of the page, held in memory: no file is opened for a client's path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 _TYPES: Final[Mapping[str, str]] = {
-    # Fixed, since what mimetypes says hangs on the machine.
+    # The mimetypes module depends on the machine.
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -20,7 +20,7 @@ _TYPES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Asset:
-    """A file of the page."""
+    """A static file."""
 
     content: bytes
     media_type: str
@@ -28,7 +28,7 @@ class Asset:
 
 
 def read_assets() -> dict[str, Asset]:
-    """Name -> file."""
+    """All static files by name."""
     folder = Path(__file__).resolve().parent / "web"
     return {
         path.name: Asset(

@@ -1,4 +1,4 @@
-"""A request that is refused: its status, and one sentence that says what is allowed."""
+"""Rejected requests: a status, and one sentence that says what is allowed."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_READ: Final = "ser_edge.body_read"
-"""Key of a scope whose body has come to its end: nothing is left to wait for."""
+"""Key of a scope whose body was received completely."""
 
-_LINGER_SECONDS: Final = 10.0  # who is slow to send is slow to look
+_LINGER_SECONDS: Final = 10.0  # for clients that read late
 _LINGER_BYTES: Final = 64 * 2**20
 
 
-class RefusedError(Exception):
-    """A request that is not served.
+class RejectedError(Exception):
+    """A request that is rejected.
 
     Parameters
     ----------
     status : int
-        400 and up.
+        HTTP status, 400 or higher.
     message : str
         One sentence that names what is wrong and what is allowed.
     reason : str
-        One word for the metrics: ``size``, ``type``, ``busy``, ...
+        Label for the metrics: ``size``, ``type``, ``busy``, ...
     retry_after : int, optional
-        Seconds, where trying again helps.
+        Seconds after which a retry may succeed.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class RefusedError(Exception):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What goes with the status."""
+        """Headers that belong to the status."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
@@ -54,15 +54,15 @@ class RefusedError(Exception):
 
 
 class ClientGoneError(Exception):
-    """The client has hung up: nobody reads an answer."""
+    """The client has disconnected: no response is sent."""
 
 
 class ErrorResponse:
-    """``{"error": ...}``, sent though the client may still be sending its body.
+    """``{"error": ...}``, also while the client is still sending its body.
 
-    Closing while bytes come in makes the kernel reset the connection, and many a client then never
-    sees the answer. So the answer goes out at once, what still comes in is thrown away for up to
-    10 seconds, then the connection is closed.
+    Closing a connection while data arrives makes the kernel reset it, and many clients then never
+    read the response. So the response is sent at once, further data is discarded for up to 10
+    seconds, and then the connection is closed.
 
     Parameters
     ----------
@@ -83,17 +83,17 @@ class ErrorResponse:
         }
 
     @classmethod
-    def of(cls, refused: RefusedError) -> ErrorResponse:
-        """The answer to a request that is refused."""
-        return cls(refused.status, refused.message, refused.headers)
+    def of(cls, error: RejectedError) -> ErrorResponse:
+        """The response to a rejected request."""
+        return cls(error.status, error.message, error.headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the response."""
         headers = [(k.lower().encode(), v.encode("latin-1")) for k, v in self.headers.items()]
         kind = "http.response"
         if scope["type"] == "websocket":
             kind = "websocket.http.response"
-            if kind not in scope.get("extensions", {}):  # then the server answers 403
+            if kind not in scope.get("extensions", {}):  # the server then responds with 403
                 await send({"type": "websocket.close"})
                 return
         await send({"type": f"{kind}.start", "status": self.status, "headers": headers})

@@ -19,8 +19,8 @@ from edge_app.classifier import Classifier
 from edge_app.inference.devices import DeviceError
 from edge_app.live.session import Live
 from edge_app.results import SILENCE, Event, Prediction
-from edge_app.server.admission import Place
-from edge_app.server.errors import ClientGoneError, RefusedError
+from edge_app.server.admission import Slot
+from edge_app.server.errors import ClientGoneError, RejectedError
 from edge_app.server.settings import ServerSettings
 from edge_app.server.uploads import Upload
 from ser_edge.audio import decode
@@ -92,14 +92,14 @@ class Engine:
         self._stopping = asyncio.Event()
 
     async def predict(
-        self, upload: Upload, place: Place, gone: Callable[[], Any] | None = None
+        self, upload: Upload, slot: Slot, gone: Callable[[], Any] | None = None
     ) -> Prediction:
         """Answer a sound or a mel image.
 
         Parameters
         ----------
         upload : Upload
-        place : Place
+        slot : Slot
             Given back when the thread is done.
         gone : coroutine function, optional
             Returns when the client has hung up.
@@ -108,21 +108,21 @@ class Engine:
         ------
         AudioError, DeviceError
             As :meth:`edge_app.Classifier.predict`.
-        RefusedError
+        RejectedError
             413 too long, 503 took too long.
         ClientGoneError
             It hung up; the work is dropped.
         """
         with self._device():
-            answer = await self._run(lambda job: self._predict(upload, job), place, gone)
+            answer = await self._run(lambda job: self._predict(upload, job), slot, gone)
         self.device_error = None
         return answer
 
     async def image(
-        self, upload: Upload, start: float, place: Place, gone: Callable[[], Any] | None = None
+        self, upload: Upload, start: float, slot: Slot, gone: Callable[[], Any] | None = None
     ) -> bytes:
         """The mel image of the window that begins nearest to ``start`` seconds, as PNG."""
-        return await self._run(lambda job: self._image(upload, start, job), place, gone)
+        return await self._run(lambda job: self._image(upload, start, job), slot, gone)
 
     async def open_stream(self, rate: int, source: str) -> LiveLike:
         """Something that listens to a stream."""
@@ -152,7 +152,7 @@ class Engine:
         try:
             with self._device():
                 await self._hop(lambda: self.classifier.network.logits(black))
-        except (DeviceError, RefusedError):
+        except (DeviceError, RejectedError):
             return
         self.device_error = None
 
@@ -183,7 +183,7 @@ class Engine:
             raise
 
     async def _run(
-        self, work: Callable[[_Job], T], place: Place, gone: Callable[[], Any] | None
+        self, work: Callable[[_Job], T], slot: Slot, gone: Callable[[], Any] | None
     ) -> T:
         job = _Job(self._settings)
         try:
@@ -192,7 +192,7 @@ class Engine:
             raise stopping() from None
         self._jobs.add(job)
         future.add_done_callback(lambda _: self._jobs.discard(job))
-        place.leave_after(future)
+        slot.release_after(future)
         answer = asyncio.wrap_future(future)
         end = asyncio.ensure_future(self._stopping.wait())
         waits: set[asyncio.Future[Any]] = {answer, end}
@@ -258,7 +258,7 @@ class Engine:
                 raise _too_slow(self._settings)
             samples += block.size
             if samples > most * rate:
-                raise RefusedError(
+                raise RejectedError(
                     413, f"{upload.name}: it is too long, allowed: up to {most:g} s", "length"
                 )
             blocks.append(block)
@@ -272,8 +272,8 @@ def _renamed(work: Callable[[], Prediction], name: str) -> Prediction:
         raise decode.AudioError(name, error.cause) from None
 
 
-def _too_slow(settings: ServerSettings) -> RefusedError:
-    return RefusedError(
+def _too_slow(settings: ServerSettings) -> RejectedError:
+    return RejectedError(
         503,
         f"it took longer than {settings.answer_seconds:g} s, which is the most that is allowed; "
         "try a shorter sound, or later",
@@ -282,6 +282,6 @@ def _too_slow(settings: ServerSettings) -> RefusedError:
     )
 
 
-def stopping() -> RefusedError:
+def stopping() -> RejectedError:
     """The server is about to end."""
-    return RefusedError(503, "the server is stopping", "stopping", retry_after=10)
+    return RejectedError(503, "the server is stopping", "stopping", retry_after=10)

@@ -1,4 +1,4 @@
-"""uvicorn around the application: a port, signals, an end within two seconds."""
+"""Runs the application in uvicorn: socket, signals, and a shutdown within two seconds."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from typing import Any, Final
 
 import uvicorn
 
-from edge_app.server.app import Served
+from edge_app.server.app import ServerApp
 
-_STREAM_SECONDS: Final = 0.8  # to end the streams well
-_REQUEST_SECONDS: Final = 1  # to answer what has begun; uvicorn takes whole seconds
+_STREAM_SECONDS: Final = 0.8  # for streams to end
+_REQUEST_SECONDS: Final = 1  # for open requests; uvicorn takes whole seconds
 _HEADER_SECONDS: Final = 15.0
-_LONGEST_MESSAGE: Final = 2**20  # of a WebSocket; 11 s of 48 kHz
+_MAX_MESSAGE: Final = 2**20  # bytes of a WebSocket message; 11 s of 48 kHz
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one.
+    """A listening socket; port 0 selects a free port.
 
     Raises
     ------
     OSError
-        No such address here, or the port is taken.
+        The address does not belong to this machine, or the port is in use.
     """
     family, kind, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -49,29 +49,29 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class EdgeServer(uvicorn.Server):
-    """uvicorn that ends streams before it ends connections, and drops those who say nothing.
+    """uvicorn server that ends streams before connections, and closes silent connections.
 
     Parameters
     ----------
-    served : Served
+    app : ServerApp
     certificate, key : Path, optional
         PEM, for https.
     """
 
     def __init__(
-        self, served: Served, certificate: Path | None = None, key: Path | None = None
+        self, app: ServerApp, certificate: Path | None = None, key: Path | None = None
     ) -> None:
         super().__init__(
             uvicorn.Config(
-                served,
+                app,
                 http="h11",
                 lifespan="on",
                 log_config=None,
-                access_log=False,  # its lines would hold tokens
+                access_log=False,  # its lines would contain tokens
                 server_header=False,
                 timeout_graceful_shutdown=_REQUEST_SECONDS,
                 timeout_keep_alive=10,
-                ws_max_size=_LONGEST_MESSAGE,
+                ws_max_size=_MAX_MESSAGE,
                 ws_per_message_deflate=False,
                 proxy_headers=False,
                 ssl_certfile=None if certificate is None else str(certificate),
@@ -79,17 +79,17 @@ class EdgeServer(uvicorn.Server):
             )
         )
         self.signal: int | None = None
-        self._served = served
+        self._app = app
         self._silent: dict[Any, float] = {}
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Note which signal it was."""
+        """Remember the signal."""
         self.signal = sig
         super().handle_exit(sig, frame)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, but a signal that was obeyed is not raised again: it ends well."""
+        """As uvicorn's, but a handled signal is not raised again: the exit status is a success."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -103,20 +103,20 @@ class EdgeServer(uvicorn.Server):
                 signal.signal(each, handler)
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second; once a second look for connections that never ask anything."""
+        """Called ten times a second; once a second closes connections without a request."""
         if counter % 10 == 0:
             self._drop_silent(time.monotonic())
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Streams first: their open segments are sent and their sockets closed."""
+        """End the streams first, so that their open segments are sent."""
         for listener in self.servers:
             listener.close()
-        await self._served.stop(_STREAM_SECONDS)
+        await self._app.service.stop(_STREAM_SECONDS)
         await super().shutdown(sockets)
 
     def _drop_silent(self, now: float) -> None:
-        # uvicorn waits for the headers of a request for ever.
+        # uvicorn has no time limit for the headers of a request.
         silent = {
             connection
             for connection in self.server_state.connections
@@ -130,7 +130,7 @@ class EdgeServer(uvicorn.Server):
 
 
 def run(
-    served: Served,
+    app: ServerApp,
     listening: socket.socket,
     certificate: Path | None = None,
     key: Path | None = None,
@@ -140,27 +140,26 @@ def run(
 
     Parameters
     ----------
-    served : Served
+    app : ServerApp
     listening : socket
         From :func:`bind`.
     certificate, key : Path, optional
         PEM, for https.
     started : function, optional
-        Called from a thread as soon as it serves.
+        Called from a thread as soon as the server accepts requests.
 
     Returns
     -------
     int or None
-        The signal that ended it.
+        The signal that ended the server.
     """
-    server = EdgeServer(served, certificate, key)
+    server = EdgeServer(app, certificate, key)
     if started is not None:
         threading.Thread(target=_when_started, args=(server, started), daemon=True).start()
     server.run(sockets=[listening])
     logging.shutdown()
-    if served.busy:
-        # A thread is in the middle of a long sound, nobody waits for its answer, and Python would
-        # wait for the thread.
+    if app.service.busy:
+        # A thread still works on a long file whose client is gone; Python would wait for it.
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()

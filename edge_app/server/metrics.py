@@ -1,4 +1,4 @@
-"""What a server counts, as Prometheus reads it."""
+"""Metrics of a server, in Prometheus' format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 
 
 class Metrics:
-    """Counters of one server; its own registry, so that several servers do not mix."""
+    """Metrics of one server, in a registry of their own so that several servers do not mix."""
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
@@ -35,51 +35,53 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.seconds = Histogram(
-            "ser_edge_request_seconds", "From a request's first byte to the last of its answer",
+            "ser_edge_request_seconds", "Seconds from request to end of response",
             ["path"], buckets=_SECONDS, registry=registry,
         )  # fmt: skip
-        self.refused = Counter(
-            "ser_edge_refused_total", "Requests refused, by reason", ["reason"], registry=registry
+        self.rejected = Counter(
+            "ser_edge_refused_total", "Requests rejected, by reason", ["reason"], registry=registry
         )
         self.answers = Counter(
-            "ser_edge_answers_total", "Sounds answered, by emotion", ["emotion"], registry=registry
+            "ser_edge_answers_total", "Files classified, by emotion", ["emotion"], registry=registry
         )
         self.sound = Counter(
-            "ser_edge_sound_seconds_total", "Seconds of sound heard, of files and streams",
+            "ser_edge_sound_seconds_total", "Seconds of audio classified, of files and streams",
             registry=registry,
         )  # fmt: skip
-        self.inside = Gauge("ser_edge_requests_open", "Requests with a place", registry=registry)
-        self.held = Gauge("ser_edge_held_bytes", "Bytes of uploads in memory", registry=registry)
-        self.streams = Gauge("ser_edge_streams_open", "WebSockets open", registry=registry)
-        self.windows = Counter(
-            "ser_edge_stream_windows_total", "Windows answered to WebSockets", registry=registry
+        self.open_requests = Gauge(
+            "ser_edge_requests_open", "Requests with a slot", registry=registry
         )
-        self.words = Counter(
-            "ser_edge_words_total", "Fields beside the scores, by outcome: there or missing",
+        self.held = Gauge("ser_edge_held_bytes", "Bytes of uploads in memory", registry=registry)
+        self.streams = Gauge("ser_edge_streams_open", "Open WebSockets", registry=registry)
+        self.windows = Counter(
+            "ser_edge_stream_windows_total", "Windows classified for WebSockets", registry=registry
+        )
+        self.annotations = Counter(
+            "ser_edge_words_total", "Annotations of answers, by outcome: there or missing",
             ["field", "outcome"], registry=registry,
         )  # fmt: skip
         self.failures = Counter(
-            "ser_edge_device_failures_total", "Times that the device failed", registry=registry
+            "ser_edge_device_failures_total", "Failures of the device", registry=registry
         )
         self.model = Gauge(
-            "ser_edge_model_info", "The model that is loaded; always 1",
+            "ser_edge_model_info", "The loaded model; always 1",
             ["model", "device", "precision"], registry=registry,
         )  # fmt: skip
 
     def text(self) -> bytes:
-        """All of them, in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
-class Measured:
-    """Counts and times every request. Paths that are not known are one, so that they cannot grow.
+class MetricsMiddleware:
+    """Counts and times every request. Unknown paths share one label, so labels cannot pile up.
 
     Parameters
     ----------
     app : ASGI application
     metrics : Metrics
     paths : set of str
-        Counted by name.
+        Paths with a label of their own.
     """
 
     def __init__(self, app: AsgiApp, metrics: Metrics, paths: frozenset[str]) -> None:
@@ -88,12 +90,12 @@ class Measured:
         self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Pass a request on and measure it."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         path = scope["path"] if scope["path"] in self._paths else "other"
-        status = "none"  # the client went before there was any
+        status = "none"  # the client disconnected before a response
         begun = time.perf_counter()
 
         async def counted(message: Message) -> None:

@@ -1,11 +1,11 @@
-"""What OpenAPI says of bodies and answers; ``tests/component/test_server.py`` compares both."""
+"""Bodies and responses in the OpenAPI document; ``tests/component/test_server.py`` checks them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from edge_app.language.annotations import Words
+from edge_app.language.annotations import Annotations
 from edge_app.language.interpretation import FROM_SCORES, NO_MODEL
 from edge_app.results import Prediction
 from edge_app.server.annotations import NO_TRANSCRIBER
@@ -62,23 +62,24 @@ _PROCESSED_FIELDS: Final[Mapping[str, str]] = {
 }
 
 
-def processed(prediction: Prediction, words: Words) -> dict[str, Any]:
-    """The answer of ``POST /process_audio``."""
-    told = words.to_dict()
+def processed(prediction: Prediction, annotations: Annotations) -> dict[str, Any]:
+    """Response of ``POST /process_audio``."""
+    values = annotations.to_dict()
     return {
         "Emotion Probabilities": prediction.to_dict()["scores"],
-        **{name: told[field] for name, field in _PROCESSED_FIELDS.items()},
+        **{name: values[field] for name, field in _PROCESSED_FIELDS.items()},
     }
 
 
 DESCRIPTION: Final = """\
-Which emotion a voice sounds like, from a small network that learnt from actors. It guesses how a
-voice sounds; it does not know how anybody feels. Not for decisions about people.
+Which emotion a voice sounds like, according to a small network that was trained on actors. It
+guesses how a voice sounds; it does not know how a person feels. Not for decisions about people.
 
-`WS /v1/stream?rate=16000` (OpenAPI cannot say it): send signed 16-bit little-endian mono PCM in
-binary messages of any length, and the text `end` to finish; get one JSON object an event, `kind`
-window, segment or change. With `&image=1` a window is followed by a binary message, the mel image
-that the network saw (rows of `image.frames` bytes, lowest band first; sizes in `GET /v1/models`).
+`WS /v1/stream?rate=16000` (which OpenAPI cannot describe): send signed 16-bit little-endian mono
+PCM in binary messages of any length, and the text `end` to finish; receive one JSON object for each
+event, of `kind` window, segment or change. With `&image=1` each window is followed by a binary
+message, the mel image of the window (rows of `image.frames` bytes, lowest band first; see
+`GET /v1/models` for the sizes).
 
 Every error is `{"error": "what is wrong, and what is allowed"}`.
 """
@@ -96,18 +97,18 @@ RAW_BODY: Final[Mapping[str, Any]] = {
 }
 
 _ERRORS: Final = {
-    401: ("the token is missing or wrong", "this server needs its token: ..."),
-    408: ("the body came too slowly", "the file came too slowly, allowed: 60 s in all ..."),
+    401: ("the token is missing or wrong", "this server needs a token: ..."),
+    408: ("the body arrived too slowly", "the file arrived too slowly, allowed: 60 s in all ..."),
     413: ("too large or too long", "the file is too large, allowed: up to 32 MB"),
-    415: ("not a type that is taken", "x.html: it is text/html, allowed: audio/*, ..."),
-    422: ("not sound, or damaged", "x.wav: it is not sound that can be read here, allowed: ..."),
+    415: ("unsupported media type", "x.html: it is text/html, allowed: audio/*, ..."),
+    422: ("not audio, or damaged", "x.wav: it is not sound that can be read here, allowed: ..."),
     429: ("too many requests from one address", "your address has 12 requests open, ..."),
-    503: ("busy, stopping, or the device failed", "all 16 places are taken, try again ..."),
+    503: ("busy, stopping, or the device failed", "all 16 slots are taken, try again ..."),
 }
 
 
 def json_answer(example: Mapping[str, Any], description: str) -> dict[str, Any]:
-    """OpenAPI's words for a JSON answer with an example."""
+    """OpenAPI description of a JSON response with an example."""
     return {
         "description": description,
         "content": {"application/json": {"schema": {"type": "object"}, "example": dict(example)}},
@@ -115,7 +116,7 @@ def json_answer(example: Mapping[str, Any], description: str) -> dict[str, Any]:
 
 
 def sound_answers(ok: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's words for all answers of a route that takes a sound."""
+    """OpenAPI descriptions of all responses of a route that takes a file."""
     errors: dict[int | str, dict[str, Any]] = {
         status: json_answer({"error": example}, description)
         for status, (description, example) in _ERRORS.items()
@@ -124,6 +125,6 @@ def sound_answers(ok: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
 
 
 def request_body(*kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """OpenAPI's words for what a route takes."""
+    """OpenAPI description of a request body."""
     content = {kind: schema for each in kinds for kind, schema in each.items()}
     return {"requestBody": {"required": True, "content": content}}

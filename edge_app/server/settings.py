@@ -1,4 +1,4 @@
-"""What a server is told: where it listens, whom it lets in, and how much it takes on."""
+"""Settings of a server: address, access control and limits."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import socket
 from dataclasses import dataclass, field
 
 MIN_TOKEN = 16
-"""Characters of a token; 22 random ones of base64 are 128 bits."""
+"""Minimum length of a token; 22 random characters of base64 are 128 bits."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, by name or address, is this machine alone."""
+    """Whether a host name or address can be reached from this machine alone."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -22,46 +22,46 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Where a server listens, whom it lets in, and how much it takes on.
+    """Address, access control and limits of a server.
 
     Parameters
     ----------
     host : str
-        Address or name. Loopback (the default) needs no token, anything else does.
+        Address or name to listen on. Any but loopback (the default) needs a token.
     token : str or None
-        What clients must say; at least 16 characters.
+        Token that clients must send; at least 16 characters.
     names : tuple of str
-        Further names that clients may call this machine by. A request to any other name is
-        refused: else a web site could have its own name point here (DNS rebinding).
+        Further host names of this machine. Requests to other names are rejected: otherwise a web
+        site could let its own name resolve to this server (DNS rebinding).
     origins : tuple of str
-        Further pages, such as ``https://panel.local``, that may send sounds from a browser.
+        Origins of further pages, such as ``https://panel.local``, that may send requests.
     upload_bytes : int
-        Of one request.
+        Maximum size of one upload.
     held_bytes : int
-        Of all requests together, in memory; nothing goes to disk.
+        Maximum memory for all uploads together; nothing is written to disk.
     sound_seconds : float
-        Of one sound.
+        Maximum duration of one file.
     at_once : int
-        Requests with a sound that are read, wait or are answered at the same time.
+        Maximum number of open requests with a file.
     per_client : int
-        As many of those from one address.
+        Maximum number of those from one address.
     workers : int
         Threads that decode and classify.
     streams : int
-        WebSockets at the same time.
+        Maximum number of open WebSockets.
     upload_seconds, stall_seconds : float
-        A body must have come within the first; no gap in it may be longer than the second.
+        Time limits for receiving a body, and for a gap within it.
     answer_seconds : float
-        An answer is given up after this.
+        Time limit for an answer.
     transcribe_seconds : float
-        What is said is given up after this, the waiting for other sounds included.
+        Time limit for a transcription, waiting included.
     idle_seconds : float
-        A stream that sends no sound for as long is closed.
+        A stream that sends no audio for this long is closed.
 
     Raises
     ------
     ValueError
-        A value is out of range, or the token is missing; the message says what is allowed.
+        A value is out of range or the token is missing; the message says what is allowed.
     """
 
     host: str = "127.0.0.1"
@@ -118,14 +118,14 @@ class ServerSettings:
                 f"the token should be at least {MIN_TOKEN} letters, digits, or any of - . _ ~"
             )
 
-    def knows(self, name: str) -> bool:
-        """Whether clients may call this machine by a name (the Host header without its port)."""
+    def accepts_host(self, name: str) -> bool:
+        """Whether a host name (the Host header without its port) belongs to this server."""
         if is_loopback(name) or name in (self.host.lower(), *map(str.lower, self.names)):
             return True
         if is_loopback(self.host):
             return False
         try:
-            ipaddress.ip_address(name)  # no name, so nobody can point it elsewhere
+            ipaddress.ip_address(name)  # an address cannot be abused for DNS rebinding
         except ValueError:
             own = socket.gethostname().lower()
             return name in (own, f"{own}.local", own.split(".")[0])

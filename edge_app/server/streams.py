@@ -1,4 +1,4 @@
-"""One WebSocket: PCM in, events out."""
+"""WebSocket streams: PCM in, events out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from edge_app.inference.runtime import DeviceError
 from edge_app.results import Event
-from edge_app.server.errors import RefusedError
+from edge_app.server.errors import RejectedError
 from edge_app.server.inference import Engine, LiveLike
 from edge_app.server.metrics import Metrics
 from edge_app.server.settings import ServerSettings
@@ -21,14 +21,14 @@ from ser_edge.audio.decode import MAX_RATE, MIN_RATE, AudioError
 
 SUBPROTOCOL: Final = "ser-edge"
 END: Final = "end"
-"""The text message that ends a stream well: the open segment follows, then the close."""
+"""Text message that ends a stream: the open segment is sent, then the WebSocket is closed."""
 
 _NORMAL, _GOING_AWAY, _WRONG_DATA, _POLICY, _FAILED = 1000, 1001, 1003, 1008, 1011
 _LOG = logging.getLogger("edge_app.server")
 
 
 class Streams:
-    """The WebSockets that are open.
+    """The open WebSockets.
 
     Parameters
     ----------
@@ -46,26 +46,25 @@ class Streams:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of open WebSockets."""
         return len(self._open)
 
     async def serve(self, socket: WebSocket) -> None:
-        """Serve one until either side ends it.
+        """Serve a WebSocket until either side ends it.
 
         Raises
         ------
-        RefusedError
-            Before it is accepted: 422 a wrong rate, 503 no place left or stopping.
+        RejectedError
+            Before it is accepted: 422 for a wrong rate, 503 if all streams are in use or the server
+            is stopping.
         """
         rate = _rate(socket.query_params.get("rate"))
         wants_image = socket.query_params.get("image") == "1"
-        most = self._settings.streams
+        limit = self._settings.streams
         if self._stopping.is_set():
-            raise RefusedError(503, "the server is stopping", "stopping", retry_after=10)
-        if self.count >= most:
-            raise RefusedError(
-                503, f"all {most} places for streams are taken", "streams", retry_after=10
-            )
+            raise RejectedError(503, "the server is stopping", "stopping", retry_after=10)
+        if self.count >= limit:
+            raise RejectedError(503, f"all {limit} streams are in use", "streams", retry_after=10)
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
@@ -73,7 +72,7 @@ class Streams:
             offered = socket.scope.get("subprotocols", [])
             await socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
             client = socket.client.host if socket.client else "?"
-            _LOG.info("stream from %s begins, %d Hz", client, rate)
+            _LOG.info("stream from %s starts, %d Hz", client, rate)
             code, reason = await self._listen(socket, rate, wants_image)
             _LOG.info("stream from %s ends: %s", client, reason)
             await _close(socket, code, reason)
@@ -81,13 +80,13 @@ class Streams:
             self._open.discard(task)
 
     async def stop(self, seconds: float) -> None:
-        """End all of them well: the open segments are sent, then the sockets are closed."""
+        """End all streams: open segments are sent, then the sockets are closed."""
         self._stopping.set()
         if self._open:
             await asyncio.wait(set(self._open), timeout=seconds)
 
     async def _listen(self, socket: WebSocket, rate: int, wants_image: bool) -> tuple[int, str]:
-        """Until the end, whose code and reason are returned."""
+        """Classify until the end; returns the close code and reason."""
         live: LiveLike | None = None
         try:
             live = await self._engine.open_stream(rate, "stream")
@@ -95,15 +94,15 @@ class Streams:
             if code in (_NORMAL, _GOING_AWAY):
                 await self._send(socket, await self._engine.finish(live))
         except WebSocketDisconnect:
-            return _NORMAL, "the client went"
+            return _NORMAL, "the client disconnected"
         except (DeviceError, AudioError) as error:
             if isinstance(error, DeviceError):
                 self._metrics.failures.inc()
-            return await _say(socket, _FAILED, str(error))
-        except RefusedError as refused:
-            return await _say(socket, _GOING_AWAY, refused.message)
+            return await _send_error(socket, _FAILED, str(error))
+        except RejectedError as error:
+            return await _send_error(socket, _GOING_AWAY, error.message)
         if code not in (_NORMAL, _GOING_AWAY):
-            return await _say(socket, code, reason)
+            return await _send_error(socket, code, reason)
         return code, reason
 
     async def _feed(
@@ -116,16 +115,16 @@ class Streams:
                 return message
             text = message.get("text")
             if text == END:
-                return _NORMAL, "the client ended it"
+                return _NORMAL, "the client ended the stream"
             if text is not None:
                 return _WRONG_DATA, (
-                    f"a text message is {text[:20]!r}, allowed: {END!r}; sound goes in binary "
+                    f"the text message is {text[:20]!r}, allowed: {END!r}; audio goes in binary "
                     "messages, signed 16-bit little-endian mono PCM"
                 )
             pcm = half + message["bytes"]
-            whole = len(pcm) - len(pcm) % 2  # messages may be cut anywhere, in a sample too
+            whole = len(pcm) - len(pcm) % 2  # a message may end within a sample
             half = pcm[whole:]
-            for at in range(0, whole, 2 * rate):  # a second, so that no stream holds up others
+            for at in range(0, whole, 2 * rate):  # a second at a time, for other streams
                 if self._stopping.is_set():
                     break
                 piece = pcm[at : min(at + 2 * rate, whole)]
@@ -136,7 +135,7 @@ class Streams:
                     await socket.send_bytes(live.image.tobytes())
 
     async def _next(self, socket: WebSocket) -> dict[str, Any] | tuple[int, str]:
-        """The next message, or how the stream ends without one."""
+        """The next message, or the close code and reason if there is none."""
         receive = asyncio.ensure_future(socket.receive())
         stop = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -148,7 +147,7 @@ class Streams:
             if stop.done():
                 return _GOING_AWAY, "the server is stopping"
             if not receive.done():
-                return _POLICY, f"nothing came for {self._settings.idle_seconds:g} s"
+                return _POLICY, f"no message for {self._settings.idle_seconds:g} s"
             message = dict(receive.result())
         finally:
             stop.cancel()
@@ -171,14 +170,14 @@ def _has_window(events: Sequence[Event]) -> bool:
 def _rate(text: str | None) -> int:
     allowed = f"allowed: {MIN_RATE} to {MAX_RATE} (Hz)"
     if text is None:
-        raise RefusedError(422, f"rate is missing: /v1/stream?rate=16000, {allowed}", "rate")
+        raise RejectedError(422, f"rate is missing: /v1/stream?rate=16000, {allowed}", "rate")
     rate = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
     if not MIN_RATE <= rate <= MAX_RATE:
-        raise RefusedError(422, f"rate is {text[:20]!r}, {allowed}", "rate")
+        raise RejectedError(422, f"rate is {text[:20]!r}, {allowed}", "rate")
     return rate
 
 
-async def _say(socket: WebSocket, code: int, message: str) -> tuple[int, str]:
+async def _send_error(socket: WebSocket, code: int, message: str) -> tuple[int, str]:
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
         await socket.send_text(json.dumps({"error": message}))
     return code, message
@@ -189,5 +188,5 @@ async def _close(socket: WebSocket, code: int, reason: str) -> None:
     if gone in (socket.client_state, socket.application_state):
         return
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-        # A control frame holds 123 bytes of reason.
+        # The reason of a close frame has at most 123 bytes.
         await socket.close(code, reason.encode()[:120].decode(errors="ignore"))

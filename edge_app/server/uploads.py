@@ -15,8 +15,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from edge_app.server.admission import Place, harmless_name
-from edge_app.server.errors import ClientGoneError, RefusedError
+from edge_app.server.admission import Slot, safe_name
+from edge_app.server.errors import ClientGoneError, RejectedError
 from edge_app.server.settings import ServerSettings
 from ser_edge.audio.containers import container_of
 from ser_edge.audio.decode import media_installed
@@ -56,7 +56,7 @@ class Upload(io.BytesIO):
 
 
 async def read_upload(
-    request: Request, place: Place, settings: ServerSettings, form_only: bool = False
+    request: Request, slot: Slot, settings: ServerSettings, form_only: bool = False
 ) -> Upload:
     """Read a request's sound.
 
@@ -64,7 +64,7 @@ async def read_upload(
     ----------
     request : Request
         ``multipart/form-data`` with a field ``file``, or the sound itself.
-    place : Place
+    slot : Slot
         Counts the bytes.
     settings : ServerSettings
     form_only : bool
@@ -76,7 +76,7 @@ async def read_upload(
 
     Raises
     ------
-    RefusedError
+    RejectedError
         408 too slow, 413 too large, 415 of a wrong type, 422 no such field or empty, 503 no memory
         left.
     ClientGoneError
@@ -88,9 +88,9 @@ async def read_upload(
     _check_claim(request, most, settings)
     chunks = _chunks(request, most, settings)
     if is_form:
-        upload = await _of_form(chunks, options.get(b"boundary", b""), place, settings)
+        upload = await _of_form(chunks, options.get(b"boundary", b""), slot, settings)
     elif form_only:
-        raise RefusedError(
+        raise RejectedError(
             415,
             f"the body is {_said(kind)}, allowed: {_FORM} with a field {FIELD}",
             "type",
@@ -99,11 +99,11 @@ async def read_upload(
         _check_type(kind, "the body")
         upload = Upload()
         async for chunk in chunks:
-            place.hold(len(chunk))
+            slot.reserve(len(chunk))
             upload.write(chunk)
-        upload.name = harmless_name(None)
+        upload.name = safe_name(None)
     if not upload.tell():
-        raise RefusedError(422, f"{upload.name}: it is empty, allowed: {SOUNDS}", "empty")
+        raise RejectedError(422, f"{upload.name}: it is empty, allowed: {SOUNDS}", "empty")
     upload.seek(0)
     _check_content(upload)
     return upload
@@ -116,9 +116,9 @@ def _check_claim(request: Request, most: int, settings: ServerSettings) -> None:
         raise _too_large(settings)
 
 
-def _too_large(settings: ServerSettings) -> RefusedError:
+def _too_large(settings: ServerSettings) -> RejectedError:
     size = settings.upload_bytes / 2**20
-    return RefusedError(413, f"the file is too large, allowed: up to {size:g} MB", "size")
+    return RejectedError(413, f"the file is too large, allowed: up to {size:g} MB", "size")
 
 
 async def _chunks(request: Request, most: int, settings: ServerSettings) -> AsyncIterator[bytes]:
@@ -138,10 +138,10 @@ async def _chunks(request: Request, most: int, settings: ServerSettings) -> Asyn
         except ClientDisconnect:
             raise ClientGoneError from None
         except asyncio.TimeoutError:
-            raise RefusedError(
+            raise RejectedError(
                 408,
-                f"the file came too slowly, allowed: {settings.upload_seconds:g} s in all and no "
-                f"gap over {settings.stall_seconds:g} s",
+                f"the file arrived too slowly, allowed: {settings.upload_seconds:g} s in all and "
+                f"no gap over {settings.stall_seconds:g} s",
                 "slow",
             ) from None
         size += len(chunk)
@@ -151,30 +151,30 @@ async def _chunks(request: Request, most: int, settings: ServerSettings) -> Asyn
 
 
 async def _of_form(
-    chunks: AsyncIterator[bytes], boundary: bytes, place: Place, settings: ServerSettings
+    chunks: AsyncIterator[bytes], boundary: bytes, slot: Slot, settings: ServerSettings
 ) -> Upload:
     if not boundary:
-        raise RefusedError(
+        raise RejectedError(
             422, f"{_FORM} without a boundary; let the client's library set it", "form"
         )
     try:
-        form = _Form(boundary, place, settings)
+        form = _Form(boundary, slot, settings)
         async for chunk in chunks:
             form.feed(chunk)
         form.finish()
     except FormParserError as error:
-        raise RefusedError(422, f"the form is damaged: {error}", "form") from None
+        raise RejectedError(422, f"the form is damaged: {error}", "form") from None
     if form.upload is None:
-        raise RefusedError(422, f"the form has no field {FIELD!r} with a sound", "form")
+        raise RejectedError(422, f"the form has no field {FIELD!r} with a sound", "form")
     return form.upload
 
 
 class _Form:
     """A form as it comes in; only its field ``file`` is kept."""
 
-    def __init__(self, boundary: bytes, place: Place, settings: ServerSettings) -> None:
+    def __init__(self, boundary: bytes, slot: Slot, settings: ServerSettings) -> None:
         self.upload: Upload | None = None
-        self._place = place
+        self._slot = slot
         self._settings = settings
         self._field = self._value = b""
         self._headers: dict[bytes, bytes] = {}
@@ -198,7 +198,7 @@ class _Form:
     def finish(self) -> None:
         self._parser.finalize()
         if not self._ended:
-            raise RefusedError(422, "the form is cut off: its last boundary is missing", "form")
+            raise RejectedError(422, "the form is cut off: its last boundary is missing", "form")
 
     def _part_begins(self) -> None:
         self._headers.clear()
@@ -220,8 +220,8 @@ class _Form:
         if options.get(b"name") != FIELD.encode():
             return
         if self.upload is not None:
-            raise RefusedError(422, f"the form has several fields {FIELD!r}, allowed: one", "form")
-        name = harmless_name(options.get(b"filename", b"").decode("utf-8", "replace"))
+            raise RejectedError(422, f"the form has several fields {FIELD!r}, allowed: one", "form")
+        name = safe_name(options.get(b"filename", b"").decode("utf-8", "replace"))
         kind, _ = parse_options_header(self._headers.get(b"content-type", b""))
         _check_type(kind, name)
         self.upload = self._current = Upload()
@@ -230,7 +230,7 @@ class _Form:
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._current is None:
             return
-        self._place.hold(end - start)
+        self._slot.reserve(end - start)
         self._current.write(data[start:end])
         if self._current.tell() > self._settings.upload_bytes:
             raise _too_large(self._settings)
@@ -249,7 +249,7 @@ def _said(kind: bytes) -> str:
 def _check_type(kind: bytes, name: str) -> None:
     stated = kind.decode("latin-1").lower()
     if stated not in _TYPES and not stated.startswith("audio/"):
-        raise RefusedError(415, f"{name}: it is {_said(kind)}, {_ALLOWED}", "type")
+        raise RejectedError(415, f"{name}: it is {_said(kind)}, {_ALLOWED}", "type")
 
 
 def _check_content(upload: Upload) -> None:
@@ -262,6 +262,6 @@ def _check_content(upload: Upload) -> None:
         and container.name != "Ogg"
         and not media_installed()
     ):
-        raise RefusedError(
+        raise RejectedError(
             415, f"{upload.name}: {container.name} cannot be read here, allowed: {SOUNDS}", "type"
         )

@@ -1,4 +1,4 @@
-"""``edge-app listen --health``: what a monitor is told."""
+"""``edge-app listen --health``: what a monitor gets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from edge_app.live.health import Health, HealthAddress, HealthServer
 from edge_app.live.sources import InputStatus
 from edge_app.output.delivery import SinkHealth
 
-HEARS = InputStatus("USB mic", "listening", 16_000, heard=3.5)
-LOST = InputStatus("USB mic", "lost", 16_000, heard=3.5, lost=1, error="no sound for 3 s")
-WELL = SinkHealth("standard output", True, 7, 0, 0, None)
-AWAY = SinkHealth("mqtt://broker:1883/kitchen", False, 7, 3, 0, "Connection refused")
+LISTENING = InputStatus("USB mic", "listening", 16_000, heard=3.5)
+LOST = InputStatus("USB mic", "lost", 16_000, heard=3.5, lost=1, error="no audio for 3 s")
+WORKING = SinkHealth("standard output", True, 7, 0, 0, None)
+FAILING = SinkHealth("mqtt://broker:1883/kitchen", False, 7, 3, 0, "Connection refused")
 
 
 def ask(url, method="GET"):
@@ -32,7 +32,7 @@ def ask(url, method="GET"):
 
 @pytest.fixture
 def server():
-    state = {"source": HEARS, "sinks": (WELL,)}
+    state = {"source": LISTENING, "sinks": (WORKING,)}
     with HealthServer(
         HealthAddress("127.0.0.1", 0), lambda: state["source"], lambda: state["sinks"]
     ) as running:
@@ -42,42 +42,42 @@ def server():
 @pytest.mark.parametrize(
     ("source", "sinks", "status", "code"),
     [
-        (HEARS, (WELL,), "ok", 200),
-        (HEARS, (), "ok", 200),
-        (HEARS, (WELL, AWAY), "degraded", 200),
-        (LOST, (WELL,), "deaf", 503),
-        (InputStatus("USB mic"), (WELL,), "deaf", 503),
+        (LISTENING, (WORKING,), "ok", 200),
+        (LISTENING, (), "ok", 200),
+        (LISTENING, (WORKING, FAILING), "degraded", 200),
+        (LOST, (WORKING,), "deaf", 503),
+        (InputStatus("USB mic"), (WORKING,), "deaf", 503),
     ],
 )
-def test_it_says_how_the_source_and_each_sink_do(server, source, sinks, status, code):
+def test_it_reports_the_source_and_each_sink(server, source, sinks, status, code):
     running, state = server
     state.update(source=source, sinks=sinks)
     got, body = ask(running.url)
-    said = json.loads(body)
-    assert (got, said["status"]) == (code, status)
-    assert said["source"]["state"] == source.state
-    assert said["source"]["error"] == source.error
-    assert [(sink["name"], sink["ok"], sink["error"]) for sink in said["sinks"]] == [
+    report = json.loads(body)
+    assert (got, report["status"]) == (code, status)
+    assert report["source"]["state"] == source.state
+    assert report["source"]["error"] == source.error
+    assert [(sink["name"], sink["ok"], sink["error"]) for sink in report["sinks"]] == [
         (sink.name, sink.ok, sink.error) for sink in sinks
     ]
-    assert said["uptime"] >= 0
+    assert report["uptime"] >= 0
 
 
-def test_head_has_no_body_and_elsewhere_there_is_nothing(server):
+def test_head_has_no_body_and_other_paths_are_404(server):
     running, _ = server
     assert ask(running.url, "HEAD") == (200, b"")
     assert ask(running.url.replace("/healthz", "/"))[0] == 404
     assert ask(running.url, "POST")[0] == 501
 
 
-def test_who_says_nothing_holds_up_neither_the_others_nor_the_end():
-    server = HealthServer(HealthAddress("127.0.0.1", 0), lambda: HEARS, tuple)
+def test_silent_connections_delay_neither_others_nor_the_end():
+    server = HealthServer(HealthAddress("127.0.0.1", 0), lambda: LISTENING, tuple)
     with server:
         port = int(server.url.rpartition(":")[2].partition("/")[0])
         silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
         assert ask(server.url)[0] == 200
         begun = time.monotonic()
-    assert time.monotonic() - begun < 4  # a request may take 5 s to come
+    assert time.monotonic() - begun < 4  # the time limit of a request is 5 s
     for each in silent:
         each.close()
     with pytest.raises(OSError, match="refused"):
@@ -101,20 +101,20 @@ def test_an_address(text, host, port):
 
 @pytest.mark.unit
 @pytest.mark.parametrize("text", ["", "box", ":80", "box:", "80:box", "-1", "65536", "box:99999"])
-def test_what_is_no_address(text):
+def test_a_wrong_address_is_rejected(text):
     with pytest.raises(ValueError, match="allowed"):
         HealthAddress.parse(text)
 
 
-def test_a_port_that_is_taken_is_an_error():
+def test_a_used_port_is_an_error():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=r"in use|Only one usage"):
-            HealthServer(HealthAddress("127.0.0.1", port), lambda: HEARS, tuple)
+            HealthServer(HealthAddress("127.0.0.1", port), lambda: LISTENING, tuple)
 
 
 @pytest.mark.unit
-def test_what_it_says_is_plain_values():
-    said = Health(HEARS, (AWAY,), 12.34).to_dict()
-    assert json.loads(json.dumps(said)) == said
-    assert said["uptime"] == 12.3
+def test_a_report_is_plain_values():
+    report = Health(LISTENING, (FAILING,), 12.34).to_dict()
+    assert json.loads(json.dumps(report)) == report
+    assert report["uptime"] == 12.3

@@ -1,4 +1,4 @@
-"""The server: what it answers, what it refuses, and that it stays well."""
+"""The server: answers, rejected requests, access control, limits, streams, the command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,23 +23,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from conftest import ROOT, SAMPLES, speechlike
+from conftest import ROOT, speechlike
 from edge_app import Classifier, DeviceError, Prediction
 from edge_app.cli import main
-from edge_app.server import errors as refusals
-from edge_app.server import inference, schemas
-from edge_app.server.admission import harmless_name
+from edge_app.server import errors, inference, schemas
+from edge_app.server.admission import safe_name
 from edge_app.server.settings import ServerSettings, is_loopback
-from serving import Running, StandInLive, form, serving
+from events import until
+from serving import CLIP, LONG, Running, StandInLive, form, serving
 
 TOKEN = "a-token-of-20-letters"
-CLIP = next(path for path in SAMPLES if path.name == "man-even.wav")
-LONG = next(path for path in SAMPLES if path.name == "man-long.ogg")
-
-
-@pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    return Classifier()
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +42,17 @@ def server(classifier: Classifier) -> Iterator[Running]:
 
 
 class Stuck(Classifier):
-    """Waits until it is let go: what a slow device looks like."""
+    """A slow device: ``predict`` waits until ``go`` is set."""
 
     def __init__(self) -> None:
         super().__init__()
         self.begun = threading.Semaphore(0)
         self.go = threading.Event()
 
-    def predict(self, *words: Any, **named: Any) -> Prediction:
+    def predict(self, *arguments: Any, **options: Any) -> Prediction:
         self.begun.release()
         assert self.go.wait(60)
-        return super().predict(*words, **named)
+        return super().predict(*arguments, **options)
 
 
 def wav(seconds: float, rate: int = 16_000) -> bytes:
@@ -89,40 +81,37 @@ def test_the_answer_is_the_classifiers(server, classifier, path, way):
     assert answer.json == {**wanted, "file": path.name if way == "form" else "upload"}
 
 
-def test_a_mel_image_from_the_server_is_answered_as_its_window(server, classifier):
+def test_a_mel_image_from_the_server_gives_its_windows_answer(server, classifier):
     content = LONG.read_bytes()
-    picture = server.send("/v1/image?start=2.4", content)
-    assert picture.headers["content-type"] == "image/png"
+    image = server.send("/v1/image?start=2.4", content)
+    assert image.headers["content-type"] == "image/png"
     window = classifier.predict(LONG).to_dict()["windows"][1]
-    answer = server.send("/v1/predict", picture.body, "any-name.wav", "image/png").json
+    answer = server.send("/v1/predict", image.body, "any-name.wav", "image/png").json
     assert window["start"] == 2.5
     assert (answer["file"], answer["scores"]) == ("any-name.wav", window["scores"])
 
 
-def test_process_audio_has_the_agreed_fields(server, classifier):
+def test_process_audio_has_the_documented_fields(server, classifier):
     answer = server.send("/process_audio", CLIP.read_bytes(), "clip.wav", "audio/wav").json
     assert answer["Emotion Probabilities"] == classifier.predict(CLIP).to_dict()["scores"]
     assert answer["Transcription"] is None
-    for field in (
-        "Transcription",
-        "LLM Interpretation",
-    ):  # more in test_words.py
+    for field in ("Transcription", "LLM Interpretation"):  # more in test_annotations.py
         assert answer[f"{field} Reason"]
     assert list(answer) == list(schemas.PROCESSED)
 
 
-def test_models_says_what_is_loaded(server, classifier):
+def test_models_describes_the_loaded_model(server, classifier):
     (model,) = server.get("/v1/models").json["models"]
     assert model["labels"] == list(classifier.labels)
     assert model["licence"] == classifier.manifest.licence
     assert model["image"]["frames"] == classifier.manifest.spec.frames
 
 
-def test_openapi_has_examples_that_are_true(server, classifier):
-    described = server.get("/openapi.json").json
+def test_openapi_examples_match_real_answers(server, classifier):
+    document = server.get("/openapi.json").json
     paths = {"/process_audio", "/v1/predict", "/v1/image", "/v1/models", "/healthz", "/readyz"}
-    assert paths <= set(described["paths"])
-    predict = described["paths"]["/v1/predict"]["post"]
+    assert paths <= set(document["paths"])
+    predict = document["paths"]["/v1/predict"]["post"]
     example = predict["responses"]["200"]["content"]["application/json"]["example"]
     real = classifier.predict(CLIP).to_dict()
     assert list(example) == list(real)
@@ -132,7 +121,7 @@ def test_openapi_has_examples_that_are_true(server, classifier):
     assert set(predict["requestBody"]["content"]) > {"multipart/form-data", "audio/*"}
 
 
-def test_metrics_are_prometheus_and_count(classifier):
+def test_metrics_count_in_prometheus_format(classifier):
     with serving(classifier) as server:
         server.send("/v1/predict", CLIP.read_bytes())
         server.send("/v1/predict", b"no sound")
@@ -153,7 +142,7 @@ def test_metrics_are_prometheus_and_count(classifier):
     assert samples["process_resident_memory_bytes",] > 1e6
 
 
-def test_a_name_of_a_file_is_only_ever_said_back(server, tmp_path, monkeypatch):
+def test_a_file_name_is_only_returned(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     answer = server.send("/v1/predict", CLIP.read_bytes(), "../../etc/passwd")
     assert answer.json["file"] == "passwd"
@@ -162,7 +151,7 @@ def test_a_name_of_a_file_is_only_ever_said_back(server, tmp_path, monkeypatch):
 
 @pytest.mark.unit
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("sent", "kept"),
     [
         ("clip.wav", "clip.wav"),
         ("/etc/passwd", "passwd"),
@@ -176,25 +165,25 @@ def test_a_name_of_a_file_is_only_ever_said_back(server, tmp_path, monkeypatch):
         ("x" * 500, "x" * 120),
     ],
 )
-def test_names_are_harmless(said, kept):
-    assert harmless_name(said) == kept
+def test_safe_name(sent, kept):
+    assert safe_name(sent) == kept
 
 
-def test_nothing_goes_to_disk(server, monkeypatch):
+def test_nothing_is_written_to_disk(server, monkeypatch):
     def no_file(*_: object, **__: object) -> None:
         raise AssertionError("a temporary file")
 
     for name in ("SpooledTemporaryFile", "TemporaryFile", "NamedTemporaryFile", "mkstemp"):
         monkeypatch.setattr(tempfile, name, no_file)
-    answer = server.send("/v1/predict", wav(55, rate=32_000))  # 3.5 MB; others spool from 1 MB
+    answer = server.send("/v1/predict", wav(55, rate=32_000))  # 3.5 MB; Starlette spools from 1 MB
     assert answer.status == 200
 
 
-# ------------------------------------------------------------------------------------ refusals
+# ----------------------------------------------------------------------------- rejected requests
 
 
 @pytest.mark.parametrize(
-    ("path", "content", "kind", "status", "words"),
+    ("path", "content", "kind", "status", "message"),
     [
         ("/v1/predict", b"<html>", "text/html", 415, "clip.wav: it is text/html, allowed: audio/"),
         ("/process_audio", b"{}", "application/json", 415, "application/json, allowed"),
@@ -205,15 +194,15 @@ def test_nothing_goes_to_disk(server, monkeypatch):
         ("/v1/image?start=x", CLIP.read_bytes(), "audio/wav", 422, "start: "),
     ],
 )
-def test_what_is_no_sound_is_refused_by_name(server, path, content, kind, status, words):
+def test_a_file_that_is_not_audio_is_rejected_by_name(server, path, content, kind, status, message):
     answer = server.send(path, content, kind=kind)
     assert answer.status == status
     assert set(answer.json) == {"error"}
-    assert words in answer.json["error"]
+    assert message in answer.json["error"]
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "headers", "status", "words"),
+    ("method", "path", "headers", "status", "message"),
     [
         ("GET", "/no/such", {}, 404, "there is no '/no/such'"),
         ("GET", "/static/..%2fapp.py", {}, 404, "there is no"),
@@ -226,14 +215,14 @@ def test_what_is_no_sound_is_refused_by_name(server, path, content, kind, status
         ("POST", "/v1/predict", {"Content_Type": "text/plain"}, 415, "it is text/plain"),
     ],
 )
-def test_wrong_requests_say_what_is_allowed(server, method, path, headers, status, words):
+def test_a_wrong_request_is_told_what_is_allowed(server, method, path, headers, status, message):
     answer = server.ask(method, path, b"x" if method == "POST" else None, **headers)
     assert answer.status == status
-    assert words in answer.json["error"]
+    assert message in answer.json["error"]
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "message"),
     [
         (form(b"abc", "x", "audio/wav", field="other")[1], "no field 'file'"),
         (form(b"abc", "x", "audio/wav")[1][:-12], "cut off"),
@@ -241,15 +230,15 @@ def test_wrong_requests_say_what_is_allowed(server, method, path, headers, statu
         (form(b"a", "x", "audio/wav")[1][:-9] + form(b"b", "x", "audio/wav")[1], "several fields"),
     ],
 )
-def test_wrong_forms(server, body, words):
+def test_a_wrong_form_is_rejected(server, body, message):
     answer = server.ask("POST", "/v1/predict", body, Content_Type=form(b"", "", "")[0])
     assert answer.status == 422
-    assert words in answer.json["error"]
+    assert message in answer.json["error"]
 
 
 @contextlib.contextmanager
-def blunt(server: Running, *lines: str) -> Iterator[socket.socket]:
-    """A connection that has sent a head of its own."""
+def raw_request(server: Running, *lines: str) -> Iterator[socket.socket]:
+    """A connection on which these header lines were sent."""
     with socket.create_connection((server.host, server.port), timeout=30) as raw:
         head = "\r\n".join([*lines, f"Host: {server.host}:{server.port}", "", ""])
         raw.sendall(head.encode())
@@ -269,37 +258,37 @@ POST = "POST /v1/predict HTTP/1.1"
 WAVE = "Content-Type: audio/wav"
 
 
-def test_too_large_by_its_own_word_is_refused_before_it_is_read(server):
-    with blunt(server, POST, WAVE, "Content-Length: 99999999999") as raw:
+def test_a_too_large_content_length_is_rejected_at_once(server):
+    with raw_request(server, POST, WAVE, "Content-Length: 99999999999") as raw:
         assert status_of(raw) == 413
 
 
-def test_too_large_is_refused_while_it_is_read(server):
-    with blunt(server, POST, WAVE, "Transfer-Encoding: chunked") as raw:
+def test_a_too_large_body_is_rejected_while_it_is_read(server):
+    with raw_request(server, POST, WAVE, "Transfer-Encoding: chunked") as raw:
         piece = b"x" * 2**18
         for _ in range(4 * 4 + 1):  # 256 kB over the limit, and more to come
             raw.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
         assert status_of(raw) == 413
 
 
-def test_a_refusal_does_not_linger_where_nothing_more_can_come(server, monkeypatch):
-    """The request is over at once, also where the client keeps its connection open."""
-    monkeypatch.setattr(refusals, "_LINGER_SECONDS", 600)
+def test_an_error_does_not_wait_after_a_complete_body(server, monkeypatch):
+    """The server closes the connection, also if the client keeps it open."""
+    monkeypatch.setattr(errors, "_LINGER_SECONDS", 600)
     sent = b"no sound"
-    with blunt(server, POST, WAVE, f"Content-Length: {len(sent)}") as raw:
+    with raw_request(server, POST, WAVE, f"Content-Length: {len(sent)}") as raw:
         raw.sendall(sent)
         assert status_of(raw) == 422
         rest = b"x"
         while rest:
-            rest = raw.recv(4096)  # up to the close
+            rest = raw.recv(4096)  # until the connection is closed
 
 
-def test_too_long_is_refused_while_it_is_decoded(server, monkeypatch):
+def test_a_too_long_sound_is_rejected_while_it_is_decoded(server, monkeypatch):
     blocks = []
     real = inference.decode.read_blocks
 
-    def counted(*words: Any) -> Iterator[np.ndarray]:
-        for block in real(*words):
+    def counted(*arguments: Any) -> Iterator[np.ndarray]:
+        for block in real(*arguments):
             blocks.append(block.size)
             yield block
 
@@ -313,11 +302,11 @@ def test_too_long_is_refused_while_it_is_decoded(server, monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["gap", "all"])
-def test_too_slow_is_refused(classifier, what):
+def test_a_slow_upload_is_rejected(classifier, what):
     limits = {"stall_seconds": 0.2} if what == "gap" else {"upload_seconds": 0.3}
     with (
         serving(classifier, **limits) as server,
-        blunt(server, POST, WAVE, "Content-Length: 100000") as raw,
+        raw_request(server, POST, WAVE, "Content-Length: 100000") as raw,
     ):
         if what == "all":
             with contextlib.suppress(OSError):
@@ -328,58 +317,55 @@ def test_too_slow_is_refused(classifier, what):
         server.until_free()
 
 
-def test_more_than_there_are_places_for_is_refused_and_says_when_to_come_back(classifier):
+def test_too_many_requests_of_one_client_are_rejected_with_retry_after(classifier):
     with (
         serving(classifier, at_once=2, per_client=1) as server,
-        blunt(server, POST, WAVE, "Content-Length: 1000") as first,
+        raw_request(server, POST, WAVE, "Content-Length: 1000") as first,
     ):
         first.sendall(b"x")
-        while not server.served.gate.inside:
-            threading.Event().wait(0.01)
+        until(lambda: server.app.service.admission.open_requests)
         answer = server.send("/v1/predict", CLIP.read_bytes())
         assert (answer.status, answer.headers["retry-after"]) == (429, "1")
         assert "1 requests" in answer.json["error"]
         assert server.get("/healthz").status == 200
 
 
-def test_all_places_taken_is_503_and_they_come_back(classifier):
+def test_all_slots_taken_is_503_and_slots_are_released(classifier):
     with serving(classifier, at_once=1) as server:
-        with blunt(server, POST, WAVE, "Content-Length: 1000") as first:
+        with raw_request(server, POST, WAVE, "Content-Length: 1000") as first:
             first.sendall(b"x")
-            while not server.served.gate.inside:
-                threading.Event().wait(0.01)
+            until(lambda: server.app.service.admission.open_requests)
             answer = server.send("/v1/predict", CLIP.read_bytes())
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-        server.until_free()  # the first was cut
-        assert server.served.gate.bytes == 0
+        server.until_free()  # the first client has disconnected
+        assert server.app.service.admission.bytes == 0
         assert server.send("/v1/predict", CLIP.read_bytes()).status == 200
 
 
-def test_memory_is_one_for_all(classifier):
+def test_the_memory_limit_is_shared(classifier):
     with (
         serving(classifier, upload_bytes=2**20, held_bytes=2**20) as server,
-        blunt(server, POST, WAVE, "Content-Length: 900000") as first,
+        raw_request(server, POST, WAVE, "Content-Length: 900000") as first,
     ):
         first.sendall(b"x" * 800_000)
-        while server.served.gate.bytes < 800_000:
-            threading.Event().wait(0.01)
+        until(lambda: server.app.service.admission.bytes >= 800_000)
         answer = server.send("/v1/predict", wav(20))
         assert answer.status == 503
         assert "hold" in answer.json["error"]
 
 
-def test_an_answer_that_takes_too_long_is_given_up_and_the_server_lives():
+def test_an_answer_that_takes_too_long_is_abandoned():
     slow = Stuck()
     with serving(slow, answer_seconds=0.3, workers=1) as server:
         answer = server.send("/v1/predict", CLIP.read_bytes())
         assert answer.status == 503
         assert "longer than 0.3 s" in answer.json["error"]
-        assert server.served.gate.inside == 1  # the thread still has it
+        assert server.app.service.admission.open_requests == 1  # held by the thread
         slow.go.set()
         server.until_free()
 
 
-def test_the_loop_is_not_blocked_while_a_sound_is_heard():
+def test_the_event_loop_is_not_blocked_by_a_prediction():
     slow = Stuck()
     with serving(slow) as server:
         answers: list[int] = []
@@ -395,7 +381,7 @@ def test_the_loop_is_not_blocked_while_a_sound_is_heard():
     assert answers == [200]
 
 
-def test_a_device_that_fails_is_said_in_readyz_until_it_works(classifier, monkeypatch):
+def test_readyz_reports_a_failed_device_until_it_works(classifier, monkeypatch):
     def fails(*_: object, **__: object) -> None:
         raise DeviceError("GPU gave scores that are not finite")
 
@@ -411,8 +397,8 @@ def test_a_device_that_fails_is_said_in_readyz_until_it_works(classifier, monkey
         assert server.get("/readyz").status == 200
 
 
-def test_readyz_tries_a_device_that_failed(classifier, monkeypatch):
-    # Where a balancer sends nobody any more, no request would find out that it works again.
+def test_readyz_retries_a_failed_device(classifier, monkeypatch):
+    # A load balancer sends no requests to a server that is not ready.
     working = threading.Event()
 
     def logits(image: np.ndarray) -> np.ndarray:
@@ -423,13 +409,13 @@ def test_readyz_tries_a_device_that_failed(classifier, monkeypatch):
     monkeypatch.setattr(inference, "_CHECK_SECONDS", 0.0)
     with serving(classifier) as server:
         monkeypatch.setattr(classifier.network, "logits", logits)
-        server.served.engine.device_error = "GPU failed: it was reset"
+        server.app.service.engine.device_error = "GPU failed: it was reset"
         assert server.get("/readyz").status == 503
         working.set()
         assert server.get("/readyz").status == 200
 
 
-def test_a_fault_of_ours_says_nothing_of_the_inside(classifier, monkeypatch, caplog):
+def test_an_internal_error_shows_no_details(classifier, monkeypatch, caplog):
     def fails(*_: object, **__: object) -> None:
         raise KeyError("secret")
 
@@ -438,10 +424,10 @@ def test_a_fault_of_ours_says_nothing_of_the_inside(classifier, monkeypatch, cap
         answer = server.send("/v1/predict", CLIP.read_bytes())
         assert answer.status == 500
         assert "secret" not in answer.json["error"]
-        assert server.served.gate.inside == 0
+        assert server.app.service.admission.open_requests == 0
 
 
-# -------------------------------------------------------------------------------- who may come in
+# -------------------------------------------------------------------------------- access control
 
 
 @pytest.mark.parametrize(
@@ -457,7 +443,7 @@ def test_a_fault_of_ours_says_nothing_of_the_inside(classifier, monkeypatch, cap
         ("[", 421),
     ],
 )
-def test_only_its_own_names_reach_it(server, host, status):
+def test_only_known_host_names_are_accepted(server, host, status):
     assert server.get("/healthz", Host=host).status == status
 
 
@@ -472,7 +458,7 @@ def test_only_its_own_names_reach_it(server, host, status):
         ("https://panel.local", 200),
     ],
 )
-def test_only_its_own_pages_may_send(classifier, origin, status):
+def test_only_allowed_origins_may_send(classifier, origin, status):
     with serving(classifier, origins=("https://panel.local",)) as server:
         headers = {} if origin is None else {"Origin": origin}
         if origin == "own":
@@ -482,12 +468,12 @@ def test_only_its_own_pages_may_send(classifier, origin, status):
             with connect(f"{server.ws}/v1/stream?rate=16000", additional_headers=headers):
                 pass
         else:
-            with pytest.raises(InvalidStatus) as refused:
+            with pytest.raises(InvalidStatus) as rejected:
                 connect(f"{server.ws}/v1/stream?rate=16000", additional_headers=headers)
-            assert refused.value.response.status_code == 403
+            assert rejected.value.response.status_code == 403
 
 
-def test_a_token_is_asked_for_everywhere_but_on_the_page(classifier):
+def test_a_token_is_required_everywhere_but_on_the_page(classifier):
     with serving(classifier, token=TOKEN) as server:
         for path in ("/", "/static/app.js", "/healthz", "/readyz"):
             assert server.get(path).status == 200
@@ -500,10 +486,10 @@ def test_a_token_is_asked_for_everywhere_but_on_the_page(classifier):
             assert server.get(path, Authorization=f"Bearer {TOKEN}").status != 401
         assert server.send("/v1/predict", CLIP.read_bytes()).status == 401
         stream = f"{server.ws}/v1/stream?rate=16000"
-        with pytest.raises(InvalidStatus) as refused:
+        with pytest.raises(InvalidStatus) as rejected:
             connect(stream)
-        assert refused.value.response.status_code == 401
-        assert b"token" in refused.value.response.body
+        assert rejected.value.response.status_code == 401
+        assert b"token" in rejected.value.response.body
         with connect(f"{stream}&token={TOKEN}"):
             pass
         with connect(stream, subprotocols=["ser-edge", f"token.{TOKEN}"]) as socket_:
@@ -515,7 +501,7 @@ def test_a_token_is_asked_for_everywhere_but_on_the_page(classifier):
 
 @pytest.mark.unit
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "message"),
     [
         ({"host": "0.0.0.0"}, "needs a token"),
         ({"host": "box.local"}, "needs a token"),
@@ -526,8 +512,8 @@ def test_a_token_is_asked_for_everywhere_but_on_the_page(classifier):
         ({"sound_seconds": float("nan")}, "sound_seconds is nan"),
     ],
 )
-def test_settings_say_what_is_allowed(values, words):
-    with pytest.raises(ValueError, match=re.escape(words)):
+def test_a_wrong_setting_is_told_what_is_allowed(values, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         ServerSettings(**values)
 
 
@@ -547,17 +533,17 @@ def test_loopback(host, own):
 
 
 @pytest.mark.unit
-def test_beyond_loopback_addresses_are_known_and_names_are_not():
+def test_beyond_loopback_addresses_are_accepted_and_unknown_names_rejected():
     settings = ServerSettings(host="0.0.0.0", token=TOKEN, names=("Box.example",))
     known = ["192.168.1.5", "::1", "localhost", "box.example", socket.gethostname().lower()]
-    assert [name for name in known if not settings.knows(name)] == []
-    assert not settings.knows("evil.example")
+    assert [name for name in known if not settings.accepts_host(name)] == []
+    assert not settings.accepts_host("evil.example")
 
 
 # ------------------------------------------------------------------------------------ the page
 
 
-def test_the_page_comes_with_a_policy_and_all_its_files(server):
+def test_the_page_has_a_content_security_policy_and_all_its_files(server):
     page = server.get("/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "script-src 'self'" in page.headers["content-security-policy"]
@@ -584,7 +570,7 @@ def test_the_page_fetches_nothing_from_elsewhere():
 
 
 def events_until_close(socket_: ClientConnection) -> tuple[list[Any], int | None, str | None]:
-    """All messages, then the code and the reason of the close."""
+    """All messages, and the close code and reason."""
     messages: list[Any] = []
     with contextlib.suppress(ConnectionClosed):
         while True:
@@ -593,7 +579,7 @@ def events_until_close(socket_: ClientConnection) -> tuple[list[Any], int | None
     return messages, socket_.protocol.close_code, socket_.protocol.close_reason
 
 
-def test_a_stream_gives_events_in_order_and_the_open_segment_at_its_end(server):
+def test_a_stream_sends_events_in_order_and_the_open_segment_at_the_end(server):
     with connect(f"{server.ws}/v1/stream?rate=16000") as socket_:
         socket_.send(pcm(1.0) + bytes(2 * 16_000))  # speech, then silence
         socket_.send("end")
@@ -612,11 +598,11 @@ def test_a_stream_gives_events_in_order_and_the_open_segment_at_its_end(server):
     ]  # fmt: skip
 
 
-def test_messages_may_be_cut_in_the_middle_of_a_sample(classifier):
+def test_a_message_may_end_within_a_sample(classifier):
     made: list[StandInLive] = []
 
-    def make(*words: Any) -> StandInLive:
-        made.append(StandInLive(*words))
+    def make(*arguments: Any) -> StandInLive:
+        made.append(StandInLive(*arguments))
         return made[-1]
 
     sound = pcm(2.0)
@@ -629,31 +615,31 @@ def test_messages_may_be_cut_in_the_middle_of_a_sample(classifier):
         socket_.send("end")
         events_until_close(socket_)
     assert sum(made[0].samples) == len(sound) // 2
-    assert max(made[0].samples) <= 8000  # a second at most, so that others are heard, too
+    assert max(made[0].samples) <= 8000  # at most one second, so that other streams get their turn
 
 
-def test_with_image_each_window_is_followed_by_its_picture(server, classifier):
+def test_with_image_each_window_is_followed_by_its_mel_image(server, classifier):
     with connect(f"{server.ws}/v1/stream?rate=16000&image=1") as socket_:
         for _ in range(2):
             socket_.send(pcm(0.5))
         socket_.send("end")
         messages, _, _ = events_until_close(socket_)
     rows, frames = classifier.manifest.spec.shape
-    pictures = [message for message in messages if isinstance(message, bytes)]
-    assert [len(picture) for picture in pictures] == [rows * frames] * 2
+    images = [message for message in messages if isinstance(message, bytes)]
+    assert [len(image) for image in images] == [rows * frames] * 2
 
 
 @pytest.mark.parametrize(
     "rate", ["", "?rate=", "?rate=x", "?rate=7999", "?rate=192001", "?rate=-1"]
 )
-def test_a_wrong_rate_is_refused(server, rate):
-    with pytest.raises(InvalidStatus) as refused:
+def test_a_wrong_rate_is_rejected(server, rate):
+    with pytest.raises(InvalidStatus) as rejected:
         connect(f"{server.ws}/v1/stream{rate}")
-    assert refused.value.response.status_code == 422
-    assert b"allowed: 8000 to 192000" in refused.value.response.body
+    assert rejected.value.response.status_code == 422
+    assert b"allowed: 8000 to 192000" in rejected.value.response.body
 
 
-def test_text_that_is_not_the_end_is_an_error(server):
+def test_text_other_than_end_is_an_error(server):
     with connect(f"{server.ws}/v1/stream?rate=16000") as socket_:
         socket_.send('{"what": "is this"}')
         messages, code, _ = events_until_close(socket_)
@@ -661,7 +647,7 @@ def test_text_that_is_not_the_end_is_an_error(server):
     assert "allowed: 'end'" in messages[-1]["error"]
 
 
-def test_a_message_that_is_too_large_ends_the_stream(server):
+def test_a_too_large_message_ends_the_stream(server):
     with connect(f"{server.ws}/v1/stream?rate=16000") as socket_:
         with contextlib.suppress(ConnectionClosed):
             socket_.send(bytes(2**20 + 2))
@@ -669,32 +655,31 @@ def test_a_message_that_is_too_large_ends_the_stream(server):
     assert server.get("/healthz").status == 200
 
 
-def test_streams_have_places_and_silence_frees_them(classifier):
+def test_streams_are_limited_and_an_idle_one_is_closed(classifier):
     with serving(classifier, streams=1, idle_seconds=0.3) as server:
         stream = f"{server.ws}/v1/stream?rate=16000"
         with connect(stream) as first:
-            with pytest.raises(InvalidStatus) as refused:
+            with pytest.raises(InvalidStatus) as rejected:
                 connect(stream)
-            assert refused.value.response.status_code == 503
-            assert refused.value.response.headers["Retry-After"]
+            assert rejected.value.response.status_code == 503
+            assert rejected.value.response.headers["Retry-After"]
             messages, code, reason = events_until_close(first)
-            assert (code, reason) == (1008, "nothing came for 0.3 s")
+            assert (code, reason) == (1008, "no message for 0.3 s")
             assert messages == [{"error": reason}]
         with connect(stream):
             pass
 
 
-def test_a_stream_that_is_cut_leaves_its_place(classifier):
+def test_a_disconnected_stream_is_released(classifier):
     with serving(classifier, streams=1) as server:
         with connect(f"{server.ws}/v1/stream?rate=16000") as socket_:
             socket_.send(pcm(0.5))
             socket_.recv(timeout=60)
             socket_.socket.shutdown(socket.SHUT_RDWR)
-        while server.get("/readyz").json["streams"]["open"]:
-            threading.Event().wait(0.02)
+        until(lambda: not server.get("/readyz").json["streams"]["open"])
 
 
-def test_a_device_that_fails_is_said_to_the_stream(classifier):
+def test_a_failed_device_is_reported_to_the_stream(classifier):
     class Fails(StandInLive):
         def feed(self, samples: np.ndarray) -> list[Any]:
             raise DeviceError("MYRIAD failed: it was pulled out")
@@ -711,7 +696,7 @@ def test_a_device_that_fails_is_said_to_the_stream(classifier):
     assert (ready.status, ready.json["error"]) == (503, "MYRIAD failed: it was pulled out")
 
 
-def test_the_real_live_path_answers_a_stream(classifier):
+def test_a_stream_with_the_real_live_session(classifier):
     with (
         serving(classifier, inference.make_live) as server,
         connect(f"{server.ws}/v1/stream?rate=16000&image=1") as socket_,
@@ -729,16 +714,16 @@ def test_the_real_live_path_answers_a_stream(classifier):
 # ------------------------------------------------------------------------------------ the command
 
 
-def command(*words: str, **environment: str) -> subprocess.Popen[str]:
+def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     code = "import sys; from edge_app.cli import main; sys.exit(main(sys.argv[1:]))"
     return subprocess.Popen(
-        [sys.executable, "-c", code, "serve", *words],
+        [sys.executable, "-c", code, "serve", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
         env={**os.environ, **environment},
     )  # fmt: skip
 
 
-def test_sigterm_sends_the_open_segment_closes_the_stream_and_ends_well():
+def test_sigterm_sends_the_open_segment_and_closes_the_stream():
     with command("--port", "0") as process:
         try:
             assert process.stdout is not None
@@ -757,11 +742,11 @@ def test_sigterm_sends_the_open_segment_closes_the_stream_and_ends_well():
     assert "Traceback" not in errors
 
 
-def test_sigterm_does_not_wait_for_a_thread_that_never_ends():
+def test_sigterm_does_not_wait_for_a_thread():
     code = (
         "import sys, threading; from edge_app import Classifier;"
         "wait = threading.Event().wait;"
-        "Classifier.predict = lambda *words: (print('begun', flush=True), wait());"
+        "Classifier.predict = lambda *_: (print('begun', flush=True), wait());"
         "from edge_app.cli import main; sys.exit(main(['serve', '--port', '0']))"
     )
     with subprocess.Popen(
@@ -777,7 +762,7 @@ def test_sigterm_does_not_wait_for_a_thread_that_never_ends():
                 raw.sendall(head.encode() + sound)
                 assert process.stdout.readline() == "begun\n"
                 process.send_signal(signal.SIGTERM)
-                assert status_of(raw) == 503  # who waits is told
+                assert status_of(raw) == 503  # the waiting client gets an answer
                 process.communicate(timeout=60)
         finally:
             process.kill()
@@ -785,7 +770,7 @@ def test_sigterm_does_not_wait_for_a_thread_that_never_ends():
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "said"),
+    ("arguments", "status", "message"),
     [
         (("--port", "70000"), 2, "--port is 70000, allowed: 0 to 65535"),
         (("--max-upload", "0"), 2, "upload_bytes is 0"),
@@ -797,30 +782,30 @@ def test_sigterm_does_not_wait_for_a_thread_that_never_ends():
         (("--model", "nothing", "--port", "0"), 2, "there is no model 'nothing'"),
     ],
 )
-def test_wrong_usage(words, status, said, capsys, monkeypatch):
+def test_wrong_usage(arguments, status, message, capsys, monkeypatch):
     monkeypatch.delenv("SER_EDGE_TOKEN", raising=False)
-    assert ended(*words) == status
-    assert said in capsys.readouterr().err
+    assert exit_status(*arguments) == status
+    assert message in capsys.readouterr().err
 
 
-def test_a_short_token_and_a_port_that_is_taken_are_said(capsys, monkeypatch):
+def test_a_short_token_and_a_used_port_are_reported(capsys, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert ended("--port", str(taken.getsockname()[1])) == 1
+        assert exit_status("--port", str(taken.getsockname()[1])) == 1
     assert "cannot listen on 127.0.0.1" in capsys.readouterr().err
     monkeypatch.setenv("SER_EDGE_TOKEN", "short")
-    assert ended() == 2
+    assert exit_status() == 2
     assert "at least 16" in capsys.readouterr().err
 
 
-def ended(*words: str) -> object:
-    """Exit status of ``edge-app serve``, which should not come to serve anything."""
+def exit_status(*arguments: str) -> object:
+    """Exit status of ``edge-app serve`` with arguments that make it fail."""
     try:
-        return main(["serve", *words])
+        return main(["serve", *arguments])
     except SystemExit as error:
         return error.code
 
 
-def test_beyond_this_machine_a_token_is_made_and_printed_once():
+def test_beyond_loopback_a_token_is_generated_and_printed_once():
     with command("--host", "0.0.0.0", "--port", "0") as process:
         try:
             assert process.stdout is not None
@@ -835,7 +820,7 @@ def test_beyond_this_machine_a_token_is_made_and_printed_once():
     assert token not in rest + errors
 
 
-def test_help_teaches_by_examples_and_needs_no_extra():
+def test_help_has_examples_and_needs_no_extra():
     code = (
         "import sys; from edge_app.cli import main\n"
         "try: main(['serve', '--help'])\n"
@@ -848,7 +833,7 @@ def test_help_teaches_by_examples_and_needs_no_extra():
     assert done.stderr.strip() == "[]"
 
 
-def test_without_the_extra_it_says_which():
+def test_without_the_extra_the_error_names_it():
     code = (
         "import sys; sys.modules['uvicorn'] = None\nfrom edge_app.cli import main; main(['serve'])"
     )
@@ -860,28 +845,18 @@ def test_without_the_extra_it_says_which():
 
 
 @pytest.mark.system
-def test_https_with_a_certificate(tmp_path: Path):
-    import shutil
+def test_https_with_a_certificate(certificate):
     import ssl
     import urllib.request
 
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl to make a certificate with")
-    certificate, key = tmp_path / "box.pem", tmp_path / "box.key"
-    subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out",
-         certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    words = ("--port", "0", "--certificate", str(certificate), "--key", str(key))
-    with command(*words) as process:
+    pem, key = certificate
+    arguments = ("--port", "0", "--certificate", str(pem), "--key", str(key))
+    with command(*arguments) as process:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().split()[0]
             assert url.startswith("https://")
-            trust = ssl.create_default_context(cafile=str(certificate))
+            trust = ssl.create_default_context(cafile=str(pem))
             with urllib.request.urlopen(f"{url}healthz", context=trust, timeout=60) as answer:
                 assert json.load(answer)["status"] == "ok"
             process.send_signal(signal.SIGTERM)

@@ -1,11 +1,12 @@
-"""Events as a listener gives them, and waiting for what another thread does."""
+"""Events and answers for tests, and waiting for other threads."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from edge_app import Event
+from edge_app import Event, Prediction, Segment
+from ser_edge.emotions import EMOTIONS
 
 LABELS = ("calm", "angry", "sad")
 
@@ -21,8 +22,20 @@ def event(number: int = 0, kind: str = "segment", **values: object) -> Event:
     return Event(**fields)  # type: ignore[arg-type]
 
 
+def prediction(
+    scores: dict[str, float], emotion: str, *segments: tuple[float, float, str]
+) -> Prediction:
+    """An answer with these scores, emotion and segments (start, end, emotion)."""
+    every = {label: scores.get(label, 0.0) for label in EMOTIONS}
+    parts = tuple(Segment(start, end, name, 0.5, every) for start, end, name in segments)
+    seconds = parts[-1].end if parts else 3.0
+    return Prediction(
+        "clip.wav", emotion, max(every.values()), every, seconds, "CPU", "m", (), None, parts
+    )
+
+
 def until(true: Callable[[], bool]) -> None:
-    """Wait for something that happens in another thread."""
+    """Wait until a condition holds that another thread changes."""
     end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end, "waited for a minute"

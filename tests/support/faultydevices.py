@@ -1,7 +1,4 @@
-"""A stand-in for OpenVINO's core, with devices that are not here and go wrong as told.
-
-It computes with the real CPU. What real GPUs, NPUs and sticks do has not been tried.
-"""
+"""Stand-in for OpenVINO's core with simulated devices that can fail. The CPU computes."""
 
 from __future__ import annotations
 
@@ -27,10 +24,11 @@ NO_STICK = 'Device with "MYRIAD" name is not registered in the OpenVINO Runtime\
 
 @dataclass
 class Fault:
-    """How a device behaves: ``refuses`` to compile; from its ``after``-th picture on, ``how``.
+    """How a device fails: ``refuses`` is the error of compiling, ``how`` that of inference.
 
-    ``how`` is "well", "nan", "inf", "begin" or "middle" (raises where a request is begun or
-    awaited), "hang", "size". ``runs_on`` is what EXECUTION_DEVICES says, question by question.
+    ``how`` applies from image ``after`` to ``until`` and is "well", "nan", "inf", "begin" or
+    "middle" (raises when a request is started or awaited), "hang" or "size". ``runs_on`` are the
+    values of EXECUTION_DEVICES, one for each query.
     """
 
     refuses: str | None = None

@@ -1,4 +1,4 @@
-"""A page of a report, read as a browser reads it."""
+"""Parses and checks the HTML page of a report."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
 class Page(HTMLParser):
-    """Checks the nesting and keeps what is looked at."""
+    """Checks the nesting; keeps tags and text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
+        self._texts: list[str] = []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -34,18 +34,18 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] != "style":
-            self.words.append(data)
+            self._texts.append(data)
 
     @property
     def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
+        return " ".join(" ".join(self._texts).split())
 
     def of(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
 
 
 def check(text: str) -> Page:
-    """A page that loads nothing, runs nothing and says what its pictures are."""
+    """Check that a page loads nothing, runs nothing and describes its images."""
     page = Page(text)
     assert not page.of("script")
     assert not page.of("link")
@@ -59,7 +59,7 @@ def check(text: str) -> Page:
             anchor = str(attributes["href"])
             assert anchor.startswith("#")
             assert anchor[1:] in [a.get("id") for _, a in page.tags]
-    assert all(picture.get("alt") for picture in page.of("img"))
+    assert all(image.get("alt") for image in page.of("img"))
     assert all(
         drawing.get("aria-label") or drawing.get("aria-hidden") for drawing in page.of("svg")
     )

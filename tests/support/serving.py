@@ -1,4 +1,4 @@
-"""A server in a thread, and clients that speak to it as bluntly as a test needs."""
+"""A server in a thread, and clients for it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from typing import Any
 
 import numpy as np
 
+from conftest import SAMPLES
 from edge_app import Classifier, Event
 from edge_app.language.interpretation import Interpreter
-from edge_app.server.app import Served, create_app
+from edge_app.server.app import ServerApp, create_app
 from edge_app.server.inference import LiveLike
 from edge_app.server.lifecycle import EdgeServer, bind
 from edge_app.server.settings import ServerSettings
 from ser_edge.mel.image import UInt8
 
+CLIP = next(path for path in SAMPLES if path.name == "man-even.wav")
+LONG = next(path for path in SAMPLES if path.name == "man-long.ogg")
+
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -37,9 +41,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Running:
-    """A server that runs."""
+    """A running server."""
 
-    served: Served
+    app: ServerApp
     host: str
     port: int
 
@@ -79,15 +83,15 @@ class Running:
         return self.ask("POST", path, body, Content_Type=kind_header, **headers)
 
     def until_free(self) -> None:
-        """Wait until no request has a place any more."""
+        """Wait until no request has a slot."""
         end = time.monotonic() + 30
         while self.get("/readyz").json["requests"]["open"]:
-            assert time.monotonic() < end, "places are not given back"
+            assert time.monotonic() < end, "slots are not released"
             time.sleep(0.02)
 
 
 def form(content: bytes, name: str, kind: str, field: str = "file") -> tuple[str, bytes]:
-    """A form with one file: its type, its body."""
+    """Content type and body of a form with one file."""
     head = (
         f'--xyz\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
         f"Content-Type: {kind}\r\n\r\n"
@@ -96,23 +100,23 @@ def form(content: bytes, name: str, kind: str, field: str = "file") -> tuple[str
 
 
 class StandInLive:
-    """Says what the real one would, from the loudness of the last half second alone."""
+    """Stand-in for a live session: the emotion depends on the last half second's loudness."""
 
     def __init__(self, classifier: Classifier, rate: int, source: str) -> None:
         self.classifier, self.rate, self.source = classifier, rate, source
         self.image: UInt8 | None = None
         self.samples: list[int] = []
-        self._heard = np.empty(0, dtype=np.int16)
+        self._samples = np.empty(0, dtype=np.int16)
         self._done = 0.0
         self._state: str | None = None
         self._since = 0.0
 
     def feed(self, samples: np.ndarray) -> list[Event]:
         self.samples.append(samples.size)
-        self._heard = np.concatenate([self._heard, samples])
+        self._samples = np.concatenate([self._samples, samples])
         hop, events = self.rate // 2, []
-        while self._heard.size >= hop:
-            piece, self._heard = self._heard[:hop], self._heard[hop:]
+        while self._samples.size >= hop:
+            piece, self._samples = self._samples[:hop], self._samples[hop:]
             self._done += 0.5
             loud = float(np.abs(piece.astype(float)).mean()) / 32768
             emotion = "silence" if loud < 1e-3 else "happy" if loud < 0.05 else "angry"
@@ -149,18 +153,18 @@ def serving(
     **settings: Any,
 ) -> Iterator[Running]:
     """A server on a free port of 127.0.0.1, stopped at the end."""
-    served = create_app(classifier, ServerSettings(**settings), live, transcriber, interpreter)
+    app = create_app(classifier, ServerSettings(**settings), live, transcriber, interpreter)
     listening = bind("127.0.0.1", 0)
     with listening:
         port = listening.getsockname()[1]
-        server = EdgeServer(served)
+        server = EdgeServer(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
             while not server.started:
                 assert thread.is_alive(), "the server did not start"
                 time.sleep(0.01)
-            yield Running(served, "127.0.0.1", port)
+            yield Running(app, "127.0.0.1", port)
         finally:
             server.should_exit = True
             thread.join(30)

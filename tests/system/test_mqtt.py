@@ -24,7 +24,7 @@ from edge_app.output.homeassistant import identifier
 from edge_app.output.mqtt import Mqtt, MqttAddress
 from events import LABELS, event, until
 
-# Debian keeps it where only root looks.
+# Debian installs it in a folder that is not in every PATH.
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 ALLOWED = "allow_anonymous true\n"
 
@@ -36,14 +36,14 @@ def free_port() -> int:
 
 
 class Broker:
-    """A mosquitto of our own, on a free port, that forgets everything when it stops."""
+    """A mosquitto on a free port, without persistence."""
 
     def __init__(self, folder: Path, settings: str = ALLOWED) -> None:
         if MOSQUITTO is None:
             pytest.skip("there is no mosquitto (apt-get install mosquitto)")
         self.port = free_port()
         self._config = folder / f"mosquitto-{self.port}.conf"
-        user = "user root\n" if os.getuid() == 0 else ""  # else it may not read our folder
+        user = "user root\n" if os.getuid() == 0 else ""  # otherwise it may not read the folder
         self._config.write_text(f"{user}listener {self.port} 127.0.0.1\n{settings}")
         self._program: subprocess.Popen | None = None
         self.start()
@@ -100,7 +100,7 @@ class Message:
 
 
 class Subscriber:
-    """Everything that a broker passes on, in its order."""
+    """Records all messages of a broker, in order."""
 
     def __init__(self, broker: Broker, *, user: str | None = None, password: str | None = None):
         self.messages: list[Message] = []
@@ -124,7 +124,7 @@ class Subscriber:
         return [message for message in self.messages if message.topic == topic]
 
     def wait_again(self) -> None:
-        """After the broker was stopped: until it has subscribed anew."""
+        """Wait for a new subscription after the broker was stopped."""
         self._ready.clear()
         assert self._ready.wait(60)
 
@@ -145,7 +145,7 @@ def address(broker: Broker, more: str = "") -> str:
 
 
 def program(*specs: str, environment: dict[str, str] | None = None) -> subprocess.Popen:
-    """A program that sends a change, says so, and waits to be ended."""
+    """A process that sends a change, prints ``sent``, and waits for a line to end."""
     code = (
         f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests' / 'support')!r}]\n"
         "from edge_app.output.delivery import open_sinks; from events import LABELS, event, until\n"
@@ -161,37 +161,37 @@ def program(*specs: str, environment: dict[str, str] | None = None) -> subproces
     )  # fmt: skip
 
 
-# --------------------------------------------------------------------------- what a broker is told
+# ------------------------------------------------------------------------------ published messages
 
 
-def test_home_assistant_is_told_of_a_device_with_its_sensors(broker, subscriber):
+def test_home_assistant_discovers_a_device_with_its_sensors(broker, subscriber):
     delivery = open_sinks([address(broker, "?name=Kitchen")], LABELS)
     until(lambda: subscriber.on("home/kitchen/availability"))
     delivery.close(10)
-    late = Subscriber(broker)  # as Home Assistant is after its own restart
+    late = Subscriber(broker)  # like Home Assistant after a restart
     until(lambda: len(late.messages) == 3)
     late.close()
     assert all(message.retained for message in late.messages)
-    told = late.on("homeassistant/device/ser_edge_home_kitchen/config")[0].values
-    # What Home Assistant asks of such a message (its DEVICE_DISCOVERY_SCHEMA).
-    assert told["device"]["identifiers"] == ["ser_edge_home_kitchen"]
-    assert told["device"]["name"] == "Kitchen"
-    assert told["origin"]["name"] == "ser-edge"
-    assert told["availability_topic"] == "home/kitchen/availability"
-    sensors = told["components"]
+    config = late.on("homeassistant/device/ser_edge_home_kitchen/config")[0].values
+    # Required by Home Assistant's DEVICE_DISCOVERY_SCHEMA.
+    assert config["device"]["identifiers"] == ["ser_edge_home_kitchen"]
+    assert config["device"]["name"] == "Kitchen"
+    assert config["origin"]["name"] == "ser-edge"
+    assert config["availability_topic"] == "home/kitchen/availability"
+    sensors = config["components"]
     assert list(sensors) == ["emotion", "confidence", "score_calm", "score_angry", "score_sad"]
     assert {sensor["platform"] for sensor in sensors.values()} == {"sensor"}
     assert len({sensor["unique_id"] for sensor in sensors.values()}) == 5
     assert {sensor["state_topic"] for sensor in sensors.values()} == {"home/kitchen/state"}
     emotion = sensors.pop("emotion")
-    # With options, the class must be enum, and there may be neither unit nor state class.
+    # A sensor with options must have the class enum, no unit and no state class.
     assert emotion["device_class"] == "enum"
     assert emotion["options"] == [*LABELS, "unknown", "silence"]
     assert not {"unit_of_measurement", "state_class"} & set(emotion)
     assert {sensor["unit_of_measurement"] for sensor in sensors.values()} == {"%"}
 
 
-def test_templates_find_their_values_before_and_after_something_was_heard(broker, subscriber):
+def test_templates_render_before_and_after_the_first_event(broker, subscriber):
     jinja2 = pytest.importorskip("jinja2")
     labels = ("calm", "angry", 'it\'s "so-so" \\ très')
     delivery = open_sinks([address(broker)], labels)
@@ -209,7 +209,7 @@ def test_templates_find_their_values_before_and_after_something_was_heard(broker
         ]
 
     before, after = subscriber.on("home/kitchen/state")
-    assert shown(before) == ["None"] * 5  # Home Assistant's word for a state that is not known
+    assert shown(before) == ["None"] * 5  # Home Assistant's name for an unknown state
     assert shown(after) == ["angry", "62.5", "25.0", "62.5", "12.5"]
     attributes = jinja2.Template(config.values["components"]["emotion"]["json_attributes_template"])
     assert json.loads(attributes.render(value_json=after.values))["source"] == "USB mic"
@@ -223,7 +223,7 @@ def test_templates_find_their_values_before_and_after_something_was_heard(broker
         ("window", [0, 2], [None, 1, 3], "home/kitchen/window"),
     ],
 )
-def test_state_follows_changes_and_events_are_those_asked_for(
+def test_state_follows_changes_and_events_are_those_requested(
     broker, subscriber, every, events, states, scores_topic
 ):
     delivery = open_sinks([address(broker)], LABELS, every)
@@ -232,7 +232,7 @@ def test_state_follows_changes_and_events_are_those_asked_for(
     until(lambda: delivery.health()[0].waiting == 0)
     delivery.close(10)
     until(lambda: len(subscriber.on("home/kitchen/availability")) == 2)
-    assert delivery.health()[0].ok  # it was we who left
+    assert delivery.health()[0].ok  # disconnecting ourselves is no failure
     sent = subscriber.on(f"home/kitchen/{every}")
     assert [message.values["start"] for message in sent] == events
     assert sent[0].values == event(events[0], every).to_dict()
@@ -245,7 +245,7 @@ def test_state_follows_changes_and_events_are_those_asked_for(
     assert config.values["components"]["score_sad"]["state_topic"] == scores_topic
 
 
-def test_discovery_can_be_elsewhere_or_off(broker, subscriber):
+def test_the_discovery_prefix_can_be_changed_or_off(broker, subscriber):
     for more in ("?discovery=off", "?discovery=ha/here"):
         delivery = open_sinks([address(broker, more)], LABELS)
         delivery.event(event())
@@ -255,7 +255,7 @@ def test_discovery_can_be_elsewhere_or_off(broker, subscriber):
     assert described == ["ha/here/device/ser_edge_home_kitchen/config"]
 
 
-def test_killed_it_is_offline_by_its_last_will(broker, subscriber):
+def test_a_killed_process_is_offline_by_last_will(broker, subscriber):
     with program(address(broker)) as running:
         assert running.stdout.readline() == "sent\n"
         until(lambda: subscriber.on("home/kitchen/availability"))
@@ -270,10 +270,10 @@ def test_killed_it_is_offline_by_its_last_will(broker, subscriber):
     late.close()
 
 
-# ---------------------------------------------------------------------------- a broker that is away
+# ------------------------------------------------------------------------------ unreachable broker
 
 
-def test_a_broker_that_stops_and_starts_loses_nothing(broker, subscriber, capfd):
+def test_a_restart_of_the_broker_loses_no_event(broker, subscriber, capfd):
     delivery = open_sinks([address(broker)], LABELS)
     for number in range(5):
         delivery.event(event(number))
@@ -291,24 +291,24 @@ def test_a_broker_that_stops_and_starts_loses_nothing(broker, subscriber, capfd)
     until(lambda: delivery.health()[0].written == 200)
     assert [m.values["start"] for m in subscriber.on("home/kitchen/segment")] == list(range(200))
     until(lambda: delivery.health()[0].ok)
-    # It had forgotten all of this.
+    # The broker had lost these messages.
     assert subscriber.on("homeassistant/device/ser_edge_home_kitchen/config")
     assert subscriber.on("home/kitchen/availability")[-1].payload == "online"
     delivery.close(10)
-    said = [line for line in capfd.readouterr().err.splitlines() if "kitchen" in line]
-    assert 2 <= len(said) <= 4  # reasons, each once: lost, refused
-    assert "trying again, up to 10000 events are kept" in said[0]
-    assert said[-1].endswith("/home/kitchen: well again")
+    lines = [line for line in capfd.readouterr().err.splitlines() if "kitchen" in line]
+    assert 2 <= len(lines) <= 4  # each reason once: connection lost, refused
+    assert "retrying, up to 10000 events are kept" in lines[0]
+    assert lines[-1].endswith("/home/kitchen: works again")
 
 
-def test_a_broker_that_is_away_from_the_start_is_waited_for(broker):
+def test_a_broker_may_start_after_the_client(broker):
     broker.stop()
-    said: list[str] = []
+    logged: list[str] = []
     sink = Mqtt(MqttAddress.parse(address(broker)), LABELS, "segment")
-    delivery = Delivery([(sink, {"segment"})], limit=10, delays=(0.01, 0.1), say=said.append)
+    delivery = Delivery([(sink, {"segment"})], limit=10, delays=(0.01, 0.1), log=logged.append)
     for number in range(3):
         delivery.event(event(number))
-    until(lambda: "cannot be reached" in str(delivery.health()[0].error))
+    until(lambda: "is unreachable" in str(delivery.health()[0].error))
     assert "refused" in str(delivery.health()[0].error)
     for number in range(3, 31):
         delivery.event(event(number))
@@ -316,30 +316,30 @@ def test_a_broker_that_is_away_from_the_start_is_waited_for(broker):
     assert (health.ok, health.written) == (False, 0)
     kept, lost = health.waiting, health.dropped
     assert kept + lost == 31
-    assert kept in (10, 11)  # ten wait, and one may have been in hand when too many came
+    assert kept in (10, 11)  # ten wait, and one may have been the current event
     broker.start()
     until(lambda: delivery.health()[0].written == kept)
     delivery.close(10)
-    assert [line for line in said if "dropped" in line] == [
+    assert [line for line in logged if "dropped" in line] == [
         f"{sink.name}: {lost} events dropped, {lost} in all"
     ]
 
 
-def test_an_end_without_the_broker_is_no_hang(broker, capfd):
+def test_the_end_does_not_wait_for_an_unreachable_broker(broker, capfd):
     broker.stop()
     delivery = open_sinks([address(broker)], LABELS)
     delivery.event(event())
     delivery.close()
-    assert "ended with 1 event not written" in capfd.readouterr().err
+    assert "stopped with 1 event not written" in capfd.readouterr().err
 
 
 @pytest.mark.component
-def test_a_broker_that_cuts_every_connection_piles_up_nothing():
-    """It accepts, and goes as soon as it is sent something: rights that somebody lacks."""
+def test_messages_do_not_pile_up_if_the_broker_closes_every_connection():
+    """It accepts a connection and closes it at the first message, as for missing rights."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         sink = Mqtt(MqttAddress.parse(f"mqtt://127.0.0.1:{port}/home/kitchen"), LABELS, "segment")
-        delivery = Delivery([(sink, {"segment"})], delays=(0.01, 0.1), say=lambda text: None)
+        delivery = Delivery([(sink, {"segment"})], delays=(0.01, 0.1), log=lambda text: None)
         delivery.event(event())
         for _ in range(4):
             connection, _ = server.accept()
@@ -349,7 +349,7 @@ def test_a_broker_that_cuts_every_connection_piles_up_nothing():
                 connection.recv(1)
         health = delivery.health()[0]
         assert (health.ok, health.written, health.waiting) == (False, 0, 1)
-        # Three that a connection begins with, and the event.
+        # Three announcements and the event.
         assert len(sink._client._out_messages) <= 4
         delivery.close(1)
 
@@ -358,7 +358,7 @@ def test_a_broker_that_cuts_every_connection_piles_up_nothing():
 
 
 @pytest.fixture
-def guarded(start_broker, tmp_path) -> Broker:
+def protected_broker(start_broker, tmp_path) -> Broker:
     """A broker for anna, whose password is p@ss/word."""
     passwords = tmp_path / "passwords"
     tool = shutil.which("mosquitto_passwd")
@@ -369,15 +369,15 @@ def guarded(start_broker, tmp_path) -> Broker:
 
 
 @pytest.mark.parametrize("how", ["address", "environment", "file"])
-def test_a_password_opens_and_is_shown_nowhere(guarded, how, tmp_path):
+def test_a_password_is_used_and_not_shown(protected_broker, how, tmp_path):
     (tmp_path / "secret").write_text("p@ss/word\n")
-    spec = address(guarded).replace(
+    spec = address(protected_broker).replace(
         "//", "//anna:p%40ss%2Fword@" if how == "address" else "//anna@"
     )
     if how == "file":
         spec += f"?password_file={tmp_path / 'secret'}"
     environment = {mqtt.PASSWORD_VARIABLE: "p@ss/word"} if how == "environment" else {}
-    listening = Subscriber(guarded, user="anna", password="p@ss/word")
+    listening = Subscriber(protected_broker, user="anna", password="p@ss/word")
     with program(spec, environment=environment) as running:
         assert running.stdout.readline() == "sent\n"
         out, err = running.communicate("\n", timeout=60)
@@ -390,59 +390,40 @@ def test_a_password_opens_and_is_shown_nowhere(guarded, how, tmp_path):
     assert "anna" not in MqttAddress.parse(spec).shown
 
 
-def test_a_wrong_password_is_said_without_it(guarded, capfd, monkeypatch):
+def test_a_wrong_password_is_reported_without_showing_it(protected_broker, capfd, monkeypatch):
     monkeypatch.setenv(mqtt.PASSWORD_VARIABLE, "guessed")
-    delivery = open_sinks([address(guarded).replace("//", "//anna@")], LABELS)
+    delivery = open_sinks([address(protected_broker).replace("//", "//anna@")], LABELS)
     delivery.event(event())
-    until(lambda: "refuses" in str(delivery.health()[0].error))
+    until(lambda: "rejects" in str(delivery.health()[0].error))
     assert "not authori" in str(delivery.health()[0].error).lower()
     delivery.close()
     assert "guessed" not in capfd.readouterr().err
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory) -> Path:
-    """``ca.pem``, and ``server.pem`` with its key for 127.0.0.1 that it signed."""
-    tool = shutil.which("openssl")
-    if tool is None:
-        pytest.skip("there is no openssl")
-    folder = tmp_path_factory.mktemp("certificates")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    new = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-    for words in (
-        f"{new} -x509 -days 2 -subj /CN=test -keyout ca.key -out ca.pem",
-        f"{new} -subj /CN=127.0.0.1 -keyout server.key -out server.csr",
-        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
-        "-extfile names -out server.pem",
-    ):
-        subprocess.run([tool, *words.split()], cwd=folder, check=True, capture_output=True)
-    return folder
-
-
-def test_tls_trusts_whom_it_was_told_to_and_nobody_else(certificates, start_broker):
-    folder = certificates
-    broker = start_broker(f"{ALLOWED}certfile {folder}/server.pem\nkeyfile {folder}/server.key\n")
+def test_tls_trusts_only_the_given_authority(certificate, start_broker):
+    pem, key = certificate
+    broker = start_broker(f"{ALLOWED}certfile {pem}\nkeyfile {key}\n")
     spec = address(broker).replace("mqtt:", "mqtts:")
-    trusting = open_sinks([f"{spec}?ca={folder}/ca.pem"], LABELS)
+    trusting = open_sinks([f"{spec}?ca={pem}"], LABELS)
     trusting.event(event())
     until(lambda: trusting.health()[0].written == 1)
     trusting.close(10)
-    # In a program of its own: paho leaves the socket of a handshake that failed to the collector.
+    # In a separate process: paho leaves the socket of a failed handshake to garbage collection.
     with program(spec) as careful:
-        told = ""
-        while "verify failed" not in told:
-            told = careful.stderr.readline()
-            assert told
+        line = ""
+        while "verify failed" not in line:
+            line = careful.stderr.readline()
+            assert line
         careful.kill()
     with pytest.raises(ValueError, match="ca, cert or key"):
-        open_sinks([f"{spec}?ca={folder}/names"], LABELS)
+        open_sinks([f"{spec}?ca={key}"], LABELS)
 
 
 # --------------------------------------------------------------------------------------- addresses
 
 
 @pytest.mark.unit
-def test_an_address_says_everything():
+def test_an_address_is_parsed():
     read = MqttAddress.parse("mqtts://anna:a%3Ab@[::1]/my%20house/?client_id=c&cert=x&key=y", {})
     assert read == MqttAddress(
         "::1",
@@ -478,13 +459,13 @@ def test_an_address_says_everything():
         ("mqtt://host/a//b", "without wildcards"),
         ("mqtt://host/a?password=secret", "option 'password', allowed: name, client_id"),
         ("mqtt://host/a?name=", "option name is empty"),
-        ("mqtt://host/a?password_file=x", "goes with a user"),
+        ("mqtt://host/a?password_file=x", "needs a user"),
         ("mqtt://u@host/a?password_file=/nowhere/x", "/nowhere/x: No such file"),
-        ("mqtt://host/a?ca=x", "for mqtts"),
-        ("mqtts://host/a?key=x", "key goes with cert"),
+        ("mqtt://host/a?ca=x", "need mqtts"),
+        ("mqtts://host/a?key=x", "key needs cert"),
     ],
 )
-def test_a_wrong_address_is_refused_without_its_password(text, cause):
+def test_a_wrong_address_is_rejected_without_its_password(text, cause):
     with pytest.raises(ValueError, match=cause) as caught:
         MqttAddress.parse(text)
     assert "secret" not in str(caught.value)
@@ -499,7 +480,7 @@ def test_different_names_have_different_identifiers():
 
 
 @pytest.mark.unit
-def test_without_paho_the_error_names_what_to_install(monkeypatch):
+def test_without_paho_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
     with pytest.raises(ValueError, match=r"pip install 'ser-edge\[mqtt\]'"):
         open_sinks(["mqtt://host/x"], LABELS)

@@ -1,4 +1,4 @@
-"""A microphone by way of the real PortAudio: PulseAudio plays one, vanishes, and comes back."""
+"""A microphone through the real PortAudio: PulseAudio simulates one that is lost and comes back."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from conftest import ROOT, SAMPLES
 from ser_edge.audio import decode
 
 RATE = 48_000
-# What libasound2-plugins brings: without it ALSA, and so PortAudio, cannot reach PulseAudio.
+# Of libasound2-plugins: without it ALSA, and so PortAudio, has no access to PulseAudio.
 PLUGIN = "libasound_module_pcm_pulse.so"
 
 
-class Room:
-    """A sound server of the test's own, whose only microphone hears what is written to a pipe."""
+class SoundServer:
+    """A PulseAudio server whose only microphone reads from a pipe."""
 
     def __init__(self, folder: Path) -> None:
         self.pipe = folder / "microphone"
@@ -47,7 +47,7 @@ class Room:
         self._over = threading.Event()
         self._speaking = threading.Thread(target=self._speak, daemon=True)
 
-    def __enter__(self) -> Room:
+    def __enter__(self) -> SoundServer:
         self.open()
         self._speaking.start()
         return self
@@ -73,14 +73,14 @@ class Room:
         )
 
     def _speak(self) -> None:
-        """Speech at the pace of speech, for as long as somebody hears it."""
+        """Write speech to the pipe in real time."""
         clip = next(path for path in SAMPLES if path.stem == "man-long")
         sound = np.round(decode.load(clip, RATE) * 32_767).astype("<i2").tobytes()
         block, at = RATE // 10 * 2, 0
         while not self._over.is_set():
             try:
                 pipe = os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError:  # nobody reads it, or it is not there
+            except OSError:  # there is no reader or no pipe
                 time.sleep(0.1)
                 continue
             try:
@@ -95,16 +95,16 @@ class Room:
 
 
 @pytest.fixture
-def room(tmp_path, portaudio):
+def sound_server(tmp_path, portaudio):
     if shutil.which("pulseaudio") is None:
         pytest.skip("there is no PulseAudio (apt-get install pulseaudio)")
     if not any(Path("/usr/lib").glob(f"*/alsa-lib/{PLUGIN}")):
-        pytest.skip("ALSA has no way to PulseAudio (apt-get install libasound2-plugins)")
-    with Room(tmp_path) as there:
-        yield there
+        pytest.skip("ALSA has no access to PulseAudio (apt-get install libasound2-plugins)")
+    with SoundServer(tmp_path) as running:
+        yield running
 
 
-def listens(*options, environment):
+def start_listen(*options, environment):
     return subprocess.Popen(
         [sys.executable, "-m", "edge_app", "listen", *options],
         stdout=subprocess.PIPE,
@@ -114,7 +114,7 @@ def listens(*options, environment):
     )
 
 
-def asked(url):
+def health_of(url):
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.status, json.load(answer)
@@ -125,49 +125,49 @@ def asked(url):
 
 def wait_for(url, done, seconds=120):
     end = time.monotonic() + seconds
-    while not done(*(got := asked(url))):
+    while not done(*(got := health_of(url))):
         assert time.monotonic() < end, f"it took too long: {got}"
         time.sleep(0.1)
     return got[1]
 
 
-def test_it_is_listed(room):
+def test_the_microphone_is_listed(sound_server):
     done = subprocess.run(
         [sys.executable, "-m", "edge_app", "listen", "--list-mics"],
-        capture_output=True, text=True, env=room.environment, check=False,
+        capture_output=True, text=True, env=sound_server.environment, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert "pulse, 32 channels" in done.stdout
 
 
-def test_it_vanishes_and_is_found_again(room, tmp_path):
-    heard = tmp_path / "heard.jsonl"
-    process = listens(
-        "pulse", "--health", "0", "--sink", f"jsonl:{heard}", environment=room.environment
+def test_a_lost_microphone_is_found_again(sound_server, tmp_path):
+    out = tmp_path / "heard.jsonl"
+    process = start_listen(
+        "pulse", "--health", "0", "--sink", f"jsonl:{out}", environment=sound_server.environment
     )
     url = process.stderr.readline().split()[-1]
-    wait_for(url, lambda code, said: code == 200 and said["source"]["heard"] > 4)
+    wait_for(url, lambda code, health: code == 200 and health["source"]["heard"] > 4)
 
-    room.close()
-    lost = wait_for(url, lambda code, said: code == 503 and said["source"]["state"] == "lost")
+    sound_server.close()
+    lost = wait_for(url, lambda code, health: code == 503 and health["source"]["state"] == "lost")
     assert (lost["status"], lost["source"]["lost"]) == ("deaf", 1)
     assert process.poll() is None
 
-    room.open()
+    sound_server.open()
     more = lost["source"]["heard"] + 3
-    back = wait_for(url, lambda code, said: code == 200 and said["source"]["heard"] > more)
+    back = wait_for(url, lambda code, health: code == 200 and health["source"]["heard"] > more)
     assert (back["status"], back["source"]["state"], back["source"]["lost"]) == (
         "ok", "listening", 1,
     )  # fmt: skip
 
     process.terminate()
-    _, told = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert "microphone lost: pulse" in told
-    assert "microphone found again: pulse" in told
-    lines = [json.loads(line) for line in heard.read_text().splitlines()]
+    assert "microphone lost: pulse" in err
+    assert "microphone found again: pulse" in err
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert {line["source"] for line in lines} == {"pulse"}
     assert any(line["emotion"] != "silence" for line in lines)
-    # Segments stand on both sides of the gap, and none reaches over it.
+    # There are segments on both sides of the gap, and none across it.
     assert all(one["end"] <= two["start"] for one, two in itertools.pairwise(lines))
     assert any(line["end"] == pytest.approx(lost["source"]["heard"], abs=0.2) for line in lines)

@@ -1,4 +1,4 @@
-"""A short form of benchmarks/serverload.py: every accepted request is answered, then it is well."""
+"""A short form of benchmarks/serverload.py: accepted requests are answered, the server stays usable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from conftest import ROOT
 
 
-def test_sixty_clients_of_all_kinds_are_answered_or_refused(tmp_path):
+def test_sixty_clients_of_all_kinds_are_answered_or_rejected(tmp_path):
     out = tmp_path / "load.json"
     done = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "serverload.py", "--clients", "60", "--seconds",

@@ -21,23 +21,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from conftest import ROOT, SAMPLES
+from conftest import ROOT
 from edge_app import Classifier
 from edge_app.language.interpretation import Interpreter
 from edge_app.language.llm_client import Endpoint
-from edge_app.language.transcription import Said, Transcription
+from edge_app.language.transcription import Transcription, TranscriptPart
+from language_model import answers, completion, http, language_model
 from ser_edge.audio import decode
-from serving import Running, serving
-from wordtools import answers, completion, http, language_model
+from serving import CLIP, LONG, Running, serving
 
-CLIP = next(path for path in SAMPLES if path.name == "woman-soft-slow.flac")
-LONG = next(path for path in SAMPLES if path.name == "man-long.ogg")
 TOKEN = "a-token-of-20-letters"
-
-
-@pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    return Classifier()
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +47,12 @@ def live() -> Any:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Chromium whose microphone plays four seconds of speech, two of silence, and so on."""
+    """Chromium whose microphone alternates four seconds of speech and two of silence."""
     api = pytest.importorskip("playwright.sync_api", reason="no playwright (extra dev)")
     rate = 48_000
     sound = np.concatenate([decode.load(CLIP, rate), np.zeros(2 * rate, np.float32)])
-    spoken = tmp_path_factory.mktemp("microphone") / "spoken.wav"
-    soundfile.write(spoken, sound, rate, subtype="PCM_16")
+    sound_file = tmp_path_factory.mktemp("microphone") / "spoken.wav"
+    soundfile.write(sound_file, sound, rate, subtype="PCM_16")
     names = ("chromium", "chromium-browser", "google-chrome")
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     with api.sync_playwright() as playwright:
@@ -70,7 +63,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
                     "--no-sandbox",
                     "--use-fake-ui-for-media-stream",
                     "--use-fake-device-for-media-stream",
-                    f"--use-file-for-fake-audio-capture={spoken}",
+                    f"--use-file-for-fake-audio-capture={sound_file}",
                 ],
             )
         except api.Error as error:
@@ -81,20 +74,20 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, server: Running) -> Iterator[Any]:
-    """The page, which must not say a word to the console nor fetch from elsewhere."""
+    """The page, which must neither write to the console nor load from elsewhere."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
     opened = context.new_page()
     opened.set_default_timeout(60_000)
-    said: list[str] = []
+    messages: list[str] = []
     fetched: list[str] = []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("console", lambda message: messages.append(message.text))
+    opened.on("pageerror", lambda error: messages.append(str(error)))
     opened.on("request", lambda request: fetched.append(request.url))
     visit(opened, server.url)
     yield opened
     context.close()
-    # Chromium itself reports answers of 4xx, which a test may want.
-    assert [line for line in said if not line.startswith("Failed to load resource")] == []
+    # Chromium itself logs 4xx responses, which a test may cause.
+    assert [line for line in messages if not line.startswith("Failed to load resource")] == []
     elsewhere = (server.url, server.ws, "blob:", "data:")
     assert [url for url in fetched if not url.startswith(elsewhere)] == []
 
@@ -105,7 +98,7 @@ def visit(page: Any, url: str) -> None:
 
 
 def drop(page: Any, name: str, kind: str, content: bytes) -> None:
-    """Let go of a file over the page."""
+    """Drop a file on the page."""
     page.evaluate(
         """([name, type, text]) => {
             const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -119,7 +112,7 @@ def drop(page: Any, name: str, kind: str, content: bytes) -> None:
 
 
 def until(page: Any, script: str, argument: Any = None) -> None:
-    """Wait until a script says yes; playwright's own way needs eval, which the page forbids."""
+    """Wait until a script is true; playwright's own wait needs eval, which the page forbids."""
     end = time.monotonic() + 120
     while not page.evaluate(script, argument):
         assert time.monotonic() < end, script
@@ -142,7 +135,7 @@ def test_an_uploaded_sound_is_answered_drawn_and_saved(page, classifier):
     assert page.locator("#rows tr").count() == len(segments) >= 2
     assert page.locator("#chart .area").count() == len(answer["scores"])
     assert page.get_attribute("#chart", "aria-label").startswith("Scores over time")
-    assert "man-long.ogg" in page.text_content("#say")  # screen readers are told
+    assert "man-long.ogg" in page.text_content("#say")  # read by screen readers
     with page.expect_download() as saved:
         page.click("[data-save=json]")
     assert saved.value.suggested_filename == "man-long.json"
@@ -159,9 +152,9 @@ def test_an_uploaded_sound_is_answered_drawn_and_saved(page, classifier):
     assert len(rows) == 1 + len(segments)
 
 
-def test_the_mel_image_shown_is_the_networks_own_and_can_be_dropped_back(page, server, classifier):
-    picture = server.send("/v1/image?start=0", CLIP.read_bytes()).body
-    drop(page, "picture.png", "image/png", picture)
+def test_the_shown_mel_image_is_the_networks_input_and_can_be_dropped(page, server, classifier):
+    image = server.send("/v1/image?start=0", CLIP.read_bytes()).body
+    drop(page, "image.png", "image/png", image)
     page.wait_for_selector("#mel-card:not([hidden])")
     assert word(page) == classifier.predict(CLIP).emotion
     dark_share = page.evaluate(
@@ -173,9 +166,14 @@ def test_the_mel_image_shown_is_the_networks_own_and_can_be_dropped_back(page, s
     assert 0.02 < dark_share < 0.9  # something is drawn, and not everywhere
 
 
-def test_words_come_after_the_answer_and_stay_text(browser, classifier):
-    words = Transcription(
-        (Said(0.0, 2.0, "<b>Good</b> evening."), Said(65.0, 66.0, "I said it twice.")), "en", "w"
+def test_annotations_arrive_after_the_answer_and_are_plain_text(browser, classifier):
+    transcription = Transcription(
+        (
+            TranscriptPart(0.0, 2.0, "<b>Good</b> evening."),
+            TranscriptPart(65.0, 66.0, "I said it twice."),
+        ),
+        "en",
+        "w",
     )
     begun, go = threading.Event(), threading.Event()
 
@@ -185,11 +183,11 @@ def test_words_come_after_the_answer_and_stay_text(browser, classifier):
         def transcribe(self, *_: Any) -> Transcription:
             begun.set()
             assert go.wait(60)
-            return words
+            return transcription
 
-    told = answers(http(completion("It is <i>calm</i>.\n\nPerhaps.")))
+    behave = answers(http(completion("It is <i>calm</i>.\n\nPerhaps.")))
     with (
-        language_model(told) as model,
+        language_model(behave) as model,
         serving(
             classifier, live(), Transcriber(), Interpreter(Endpoint(model.url, "small"))
         ) as server,
@@ -202,22 +200,22 @@ def test_words_come_after_the_answer_and_stay_text(browser, classifier):
         page.wait_for_selector("#mel-card:not([hidden])")
         assert begun.wait(60)
         assert word(page) == classifier.predict(CLIP).emotion  # while Whisper is at work
-        assert page.get_attribute("#spoken-card", "aria-busy") == "true"
+        assert page.get_attribute("#annotations", "aria-busy") == "true"
         go.set()
-        page.wait_for_selector("#spoken-card:not([aria-busy])")
-        said = page.locator("#said-text p").all_text_contents()
-        assert [re.sub(r"^[\d.:\s]+s?", "", line) for line in said] == [
-            part.text for part in words.parts
+        page.wait_for_selector("#annotations:not([aria-busy])")
+        lines = page.locator("#transcription-text p").all_text_contents()
+        assert [re.sub(r"^[\d.:\s]+s?", "", line) for line in lines] == [
+            part.text for part in transcription.parts
         ]
-        assert page.locator("#meant-text p").all_text_contents() == [
+        assert page.locator("#interpretation-text p").all_text_contents() == [
             "It is <i>calm</i>.", "Perhaps.",
         ]  # fmt: skip
-        assert page.locator("#spoken-card b, #spoken-card i").count() == 0
+        assert page.locator("#annotations b, #annotations i").count() == 0
         assert "evening" in page.text_content("#say")
         page.close()
 
 
-def test_words_that_are_missing_say_why(browser, classifier):
+def test_missing_annotations_have_a_reason(browser, classifier):
     with language_model(answers(http(b"", "500 Oops"))) as model:
         interpreter = Interpreter(Endpoint(model.url, "small"))
         with serving(classifier, live(), None, interpreter) as server:
@@ -225,23 +223,25 @@ def test_words_that_are_missing_say_why(browser, classifier):
             page.set_default_timeout(60_000)
             visit(page, server.url)
             page.set_input_files("#file", CLIP)
-            page.wait_for_selector("#spoken-card:not([hidden]):not([aria-busy])")
-            assert page.is_hidden("#said")  # this server has no Whisper
-            assert page.text_content("#meant-note") == "The language model: it failed (500)."
+            page.wait_for_selector("#annotations:not([hidden]):not([aria-busy])")
+            assert page.is_hidden("#transcription")  # this server has no Whisper
+            assert (
+                page.text_content("#interpretation-note") == "The language model: it failed (500)."
+            )
             assert page.is_hidden("#alert")
             page.close()
 
 
-def test_without_words_there_is_no_card_and_no_second_request(page):
+def test_without_annotations_there_is_no_second_request(page):
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url))
     page.set_input_files("#file", CLIP)
     page.wait_for_selector("#mel-card:not([hidden])")
-    assert page.is_hidden("#spoken-card")
+    assert page.is_hidden("#annotations")
     assert not [url for url in sent if url.endswith("process_audio")]
 
 
-def test_a_dropped_file_that_is_no_sound_is_an_error_in_words(page):
+def test_a_dropped_file_that_is_not_audio_is_an_error(page):
     drop(page, "notes.txt", "text/plain", b"hello")
     page.wait_for_selector("#alert:not([hidden])")
     assert "Notes.txt: it is text/plain, allowed: audio" in page.text_content("#alert")
@@ -253,13 +253,13 @@ def test_a_dropped_file_that_is_no_sound_is_an_error_in_words(page):
     page.wait_for_selector("#alert:not([hidden])")
 
 
-def test_a_file_that_is_too_large_is_not_even_sent(page):
+def test_a_too_large_file_is_not_sent(page):
     drop(page, "large.wav", "audio/wav", bytes(2**20 + 1))
     page.wait_for_selector("#alert:not([hidden])")
     assert "allowed: up to 1.0" in page.text_content("#alert")
 
 
-def test_all_of_it_works_by_keyboard(page):
+def test_the_page_works_by_keyboard(page):
     choosers: list[Any] = []
     page.on("filechooser", lambda chooser: choosers.append(chooser))
     page.keyboard.press("Tab")
@@ -318,14 +318,14 @@ def test_live_sound_moves_bars_chart_and_image_and_ends_with_its_segments(page):
     assert page.is_hidden("#alert")
 
 
-def test_when_all_places_for_live_sound_are_taken_it_says_so(browser, classifier):
+def test_too_many_live_streams_are_reported(browser, classifier):
     with serving(classifier, live(), streams=0) as server:
         page = browser.new_page()
         visit(page, server.url)
         page.click("#tab-live")
         page.click("#live")
         page.wait_for_selector("#alert:not([hidden])")
-        assert "All 0 places for live sound are taken" in page.text_content("#alert")
+        assert "All 0 live streams are in use" in page.text_content("#alert")
         assert page.text_content("#live") == "Start listening"
         page.close()
 
@@ -347,7 +347,7 @@ def test_colours_follow_the_system_and_the_button(page, scheme):
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1440])
-def test_nothing_is_wider_than_the_screen(page, width):
+def test_the_page_is_not_wider_than_the_screen(page, width):
     page.set_viewport_size({"width": width, "height": 844})
     page.set_input_files("#file", CLIP)
     page.wait_for_selector("#mel-card:not([hidden])")
@@ -356,7 +356,7 @@ def test_nothing_is_wider_than_the_screen(page, width):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_who_wants_no_motion_gets_none(page):
+def test_reduced_motion_is_respected(page):
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(
         "getComputedStyle(document.querySelector('.fill')).transitionDuration"
@@ -366,27 +366,32 @@ def test_who_wants_no_motion_gets_none(page):
     )
 
 
-def test_the_page_says_what_the_model_is_and_what_it_is_not_for(page):
+def test_the_page_describes_the_model_and_its_limits(page):
     text = page.text_content(".about")
-    for words in ("actors who played", "does not know how anybody feels", "Not in hiring", "NC-SA"):
-        assert words in text
+    for phrase in (
+        "actors who played",
+        "does not know how a person feels",
+        "Not in hiring",
+        "NC-SA",
+    ):
+        assert phrase in text
 
 
-def test_the_token_comes_with_the_address_or_is_asked_for(browser, classifier):
+def test_the_token_comes_with_the_address_or_from_a_form(browser, classifier):
     with serving(classifier, live(), token=TOKEN) as server:
         page = browser.new_page()
         visit(page, server.url)
-        assert page.is_visible("#gate")
+        assert page.is_visible("#sign-in")
         page.fill("#token", TOKEN)
         page.keyboard.press("Enter")
-        page.wait_for_selector("#gate", state="hidden")
+        page.wait_for_selector("#sign-in", state="hidden")
         page.set_input_files("#file", CLIP)
         page.wait_for_selector("#mel-card:not([hidden])")
         page.close()
         page = browser.new_page()
         visit(page, f"{server.url}#token={TOKEN}")
-        assert page.is_hidden("#gate")
-        assert TOKEN not in page.url  # not into bookmarks
+        assert page.is_hidden("#sign-in")
+        assert TOKEN not in page.url  # kept out of bookmarks
         page.click("#tab-live")
         page.click("#live")
         page.wait_for_selector("#chart .strip", state="attached")
@@ -426,7 +431,7 @@ def lab(colour: str, eyes: np.ndarray) -> np.ndarray:
 @pytest.mark.unit
 @pytest.mark.parametrize("who", SEEN_BY)
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_emotions_can_be_told_apart_by_colour(theme, who):
+def test_emotions_are_distinguishable_by_colour(theme, who):
     css = (ROOT / "edge_app/server/web/style.css").read_text()
     block = css.split(":root {" if theme == "light" else ':root[data-theme="dark"] {')[1]
     block = block.split("}")[0]

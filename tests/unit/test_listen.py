@@ -20,8 +20,9 @@ import soundfile
 
 from conftest import ROOT, SAMPLES
 from edge_app.cli import main
+from edge_app.formatting import clock
 from edge_app.live.sources import InputStatus, Lost, PcmFormat, StandardInput, wav_format
-from edge_app.live.view import LiveView, clock_of
+from edge_app.live.view import LiveView
 from edge_app.results import Event
 from ser_edge.audio import decode
 from ser_edge.audio.decode import AudioError
@@ -273,7 +274,7 @@ def wait_for(done, seconds=90.0):
         (("-", "--sink", "jsonl"), b"\0" * 999, 1, "say so with --rate 16000"),
         (("-", "--rate", "100"), b"", 2, "rate is 100, allowed: 8000 to 192000 Hz"),
         (("-", "--rate", "16000", "--sink", "fax"), b"", 2, "there is no sink 'fax', allowed"),
-        (("-", "--health", "box"), b"", 2, "'box' is no address, allowed: PORT or HOST:PORT"),
+        (("-", "--health", "box"), b"", 2, "'box' is not an address, allowed: PORT or HOST:PORT"),
         (("-", "--health", "70000"), b"", 2, "port is 70000, allowed: 0 to 65535"),
         (("-", "--rate", "16000", "--health", "192.0.2.1:0"), b"", 1, "--health 192.0.2.1:0"),
         (("-", "--every", "minute"), b"", 2, "invalid choice: 'minute'"),
@@ -368,4 +369,4 @@ def drain(descriptor, into):
     ("seconds", "shown"), [(0, "0:00:00.0"), (59.96, "0:01:00.0"), (3_723.45, "1:02:03.4")]
 )
 def test_a_clock(seconds, shown):
-    assert clock_of(seconds) == shown
+    assert clock(seconds) == shown

@@ -1,4 +1,4 @@
-// What the server is asked. Every failure is an Error whose message can be shown as it is.
+// Requests to the server. Every failure is an Error with a message for the user.
 
 const KEY = "ser-edge-token";
 
@@ -6,18 +6,18 @@ export function takeTokenFromAddress() {
   const found = new URLSearchParams(location.hash.slice(1)).get("token");
   if (!found) return;
   rememberToken(found);
-  history.replaceState(null, "", location.pathname + location.search); // not into bookmarks
+  history.replaceState(null, "", location.pathname + location.search); // keep it out of bookmarks
 }
 
 export function rememberToken(token) {
-  try { sessionStorage.setItem(KEY, token); } catch { /* storage forbidden: asked again next time */ }
-  held = token;
+  try { sessionStorage.setItem(KEY, token); } catch { /* no storage: the page asks again next time */ }
+  kept = token;
 }
 
-let held = null;
+let kept = null;
 
 function token() {
-  try { return sessionStorage.getItem(KEY) ?? held; } catch { return held; }
+  try { return sessionStorage.getItem(KEY) ?? kept; } catch { return kept; }
 }
 
 export class ApiError extends Error {
@@ -27,7 +27,7 @@ export class ApiError extends Error {
   }
 }
 
-async function ask(path, options = {}) {
+async function request(path, options = {}) {
   const headers = token() ? { Authorization: `Bearer ${token()}` } : {};
   let response;
   try {
@@ -37,9 +37,9 @@ async function ask(path, options = {}) {
     throw new ApiError("The server does not answer. Is edge-app serve still running?", 0);
   }
   if (response.ok) return response;
-  let said = `The server answered ${response.status}.`;
-  try { said = (await response.json()).error ?? said; } catch { /* no JSON: the status has to do */ }
-  throw new ApiError(said, response.status);
+  let message = `The server answered ${response.status}.`;
+  try { message = (await response.json()).error ?? message; } catch { /* no JSON: show the status */ }
+  throw new ApiError(message, response.status);
 }
 
 function form(file, name) {
@@ -48,14 +48,14 @@ function form(file, name) {
   return body;
 }
 
-export const models = async () => (await ask("v1/models")).json();
+export const models = async () => (await request("v1/models")).json();
 export const ready = async () => (await fetch("readyz")).json();
 export const process = async (file, name, signal) =>
-  (await ask("process_audio", { method: "POST", body: form(file, name), signal })).json();
+  (await request("process_audio", { method: "POST", body: form(file, name), signal })).json();
 export const predict = async (file, name, signal) =>
-  (await ask("v1/predict", { method: "POST", body: form(file, name), signal })).json();
+  (await request("v1/predict", { method: "POST", body: form(file, name), signal })).json();
 export const image = async (file, name, start, signal) =>
-  (await ask(`v1/image?start=${start}`, { method: "POST", body: form(file, name), signal })).blob();
+  (await request(`v1/image?start=${start}`, { method: "POST", body: form(file, name), signal })).blob();
 
 export function stream(rate) {
   const address = new URL(`v1/stream?rate=${rate}&image=1`, location.href);

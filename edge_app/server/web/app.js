@@ -1,35 +1,35 @@
-// The page: what is clicked, and what is shown.
+// The page: events and display.
 
 import * as api from "./api.js";
 import { Bars } from "./bars.js";
 import { Chart } from "./chart.js";
 import { Mel, isDark } from "./mel.js";
 import { Microphone, Voice, microphones, wav } from "./microphone.js";
-import { Spoken } from "./spoken.js";
+import { Annotations } from "./annotations.js";
 import { Table } from "./table.js";
-import { clock, percent, runnersUp, seconds, size, span, verdict } from "./words.js";
+import { clock, percent, runnersUp, seconds, size, span, verdict } from "./text.js";
 
 const $ = (id) => document.getElementById(id);
 const SHOWN_SECONDS = innerWidth < 600 ? 30 : 60; // of a live chart
-const WAITING_SECONDS = 5; // of sound that may wait for the network
+const WAITING_SECONDS = 5; // of audio that may wait for the network
 const TABS = ["file", "record", "live"];
 
 const bars = new Bars($("bars"), $("threshold-note"));
 const chart = new Chart($("chart"), $("readout"), $("legend"));
 const mel = new Mel($("mel"), $("hz"), $("secs"));
 const table = new Table($("rows"), $("table-title"));
-const spoken = new Spoken($("spoken-card"), ...["said", "meant"].map(
+const annotations = new Annotations($("annotations"), ...["transcription", "interpretation"].map(
   (name) => ({ column: $(name), text: $(`${name}-text`), note: $(`${name}-note`) })));
 const voices = { record: new Voice($("record-voice")), live: new Voice($("live-voice")) };
 
 let model = null;
 let limits = null;
-let asking = null; // AbortController of the file that is being heard
-let asked = null; // that file and its name
+let pending = null; // AbortController of the request for a file
+let current = null; // the shown file and its name
 
-// ------------------------------------------------------------------------------ small things
+// ------------------------------------------------------------------------------ helpers
 
-const say = (words) => { $("say").textContent = words; };
+const announce = (text) => { $("say").textContent = text; };
 
 function fail(message) {
   $("alert-text").textContent = message.charAt(0).toUpperCase() + message.slice(1);
@@ -41,9 +41,9 @@ function clearFailure() {
   $("alert-text").textContent = "";
 }
 
-function setState(state, words) {
+function setState(state, text) {
   $("state").dataset.state = state;
-  $("state-text").textContent = words;
+  $("state-text").textContent = text;
 }
 
 function headline(emotion, source, because) {
@@ -65,22 +65,22 @@ function bringIntoView(element) {
 function clearResult(source, because) {
   headline("none", source, because);
   bars.clear();
-  spoken.clear();
+  annotations.clear();
   for (const id of ["mel-card", "time-card", "table-card"]) $(id).hidden = true;
 }
 
 // ------------------------------------------------------------------------------ the model
 
-async function meetServer() {
+async function connectServer() {
   try {
     const found = await api.models();
     [model] = found.models;
     limits = found.limits;
-    spoken.setServer(found.words);
+    annotations.setServer(found.words);
     if (found.words?.interpretation === "llm") {
-      $("words-go").textContent = " Scores and words of files go on to the language model that it is set to ask.";
+      $("language-model").textContent = " Scores and transcriptions of files are sent to a configured language model.";
     }
-    $("gate").hidden = true;
+    $("sign-in").hidden = true;
     $("stage").hidden = false;
     $("version").textContent = `ser-edge ${found.version}`;
     describeModel();
@@ -88,7 +88,7 @@ async function meetServer() {
   } catch (error) {
     setState("gone", error.status === 401 ? "locked" : "not reachable");
     if (error.status === 401) {
-      $("gate").hidden = false;
+      $("sign-in").hidden = false;
       $("stage").hidden = true;
       $("token").focus();
     } else {
@@ -108,12 +108,12 @@ function describeModel() {
   $("formats").textContent = `${shown}, or a mel image as PNG. Up to ${size(limits.upload_bytes)} and ${span(limits.sound_seconds)}.`;
   $("file").accept = [...limits.suffixes, "audio/*"].join(",");
   const corpora = model.corpora.map((name) => name.toUpperCase()).join(", ");
-  $("about-model").textContent = `The model “${model.name}” learnt from actors who played emotions (${corpora}). It says what a voice `
-    + "resembles. It does not know how anybody feels.";
+  $("about-model").textContent = `The model “${model.name}” was trained on actors who played emotions (${corpora}). It says what a voice `
+    + "resembles. It does not know how a person feels.";
   const uar = model.metrics.uar_mean;
   if (typeof uar === "number") {
-    $("about-figures").textContent = `Of the emotions of voices it never heard it gets ${percent(uar)} right (mean over emotions; guessing: `
-      + `${percent(1 / model.labels.length)}). Other languages, children, noise and telephones make it worse. Where no score is high enough it says “unknown”.`;
+    $("about-figures").textContent = `It recognises ${percent(uar)} of the emotions of speakers it was not trained on (mean over emotions; chance: `
+      + `${percent(1 / model.labels.length)}). Other languages, children, noise and telephones make it worse. If no score is high enough, the answer is “unknown”.`;
   }
   $("licence").textContent = `${model.licence || "under a licence that the model does not state"}`
     + (/\bNC\b/.test(model.licence) ? ": no commercial use" : "");
@@ -122,7 +122,7 @@ function describeModel() {
     + `curl --data-binary @clip.wav -H 'Content-Type: audio/wav' ${base}v1/predict`;
   const host = location.hostname;
   if (!["localhost", "127.0.0.1", "[::1]"].includes(host)) {
-    $("where").textContent = `It runs on ${host}; what you send there is heard and forgotten.`;
+    $("where").textContent = `It runs on ${host}; nothing you send is kept.`;
   }
 }
 
@@ -133,45 +133,45 @@ function tooLarge(file) {
     ? `${file.name ?? "It"} has ${size(file.size)}, allowed: up to ${size(limits.upload_bytes)}.` : null;
 }
 
-async function hear(file, name) {
+async function classify(file, name) {
   clearFailure();
   const problem = tooLarge(file);
   if (problem) { fail(problem); return; }
   if (live) await stopLive();
-  asking?.abort();
-  const mine = asking = new AbortController();
+  pending?.abort();
+  const mine = pending = new AbortController();
   document.body.classList.add("busy");
   $("result").setAttribute("aria-busy", "true");
   clearResult(name, "Listening …");
   try {
     const answer = await api.predict(file, name, mine.signal);
-    asked = { file, name };
+    current = { file, name };
     showAnswer(answer);
-    if (spoken.wanted) hearWords(file, name, mine.signal);
+    if (annotations.wanted) annotate(file, name, mine.signal);
   } catch (error) {
     if (error.name === "AbortError") return;
-    if (error.status === 401) await meetServer();
-    clearResult("Nothing heard yet", "Scores appear here, one for each emotion that the model knows.");
+    if (error.status === 401) await connectServer();
+    clearResult("No answer yet", "Scores appear here, one for each emotion.");
     fail(error.message);
   } finally {
-    if (asking === mine) {
+    if (pending === mine) {
       document.body.classList.remove("busy");
       $("result").removeAttribute("aria-busy");
     }
   }
 }
 
-// Not awaited: the answer stands, whether words come or not.
-async function hearWords(file, name, signal) {
-  spoken.wait();
+// Not awaited: the answer is shown with or without annotations.
+async function annotate(file, name, signal) {
+  annotations.wait();
   try {
     const answer = await api.process(file, name, signal);
     if (signal.aborted) return;
-    spoken.show(answer);
-    const told = [answer.Transcription, answer["LLM Interpretation Source"] === "llm" && answer["LLM Interpretation"]];
-    say(told.filter(Boolean).join(" "));
+    annotations.show(answer);
+    const texts = [answer.Transcription, answer["LLM Interpretation Source"] === "llm" && answer["LLM Interpretation"]];
+    announce(texts.filter(Boolean).join(" "));
   } catch (error) {
-    if (error.name !== "AbortError") spoken.failAll(error.message);
+    if (error.name !== "AbortError") annotations.failAll(error.message);
   }
 }
 
@@ -179,7 +179,7 @@ function showAnswer(answer) {
   headline(answer.emotion, `${answer.file}, ${clock(answer.duration)}`, verdict(answer, model.threshold));
   bars.show(answer.scores);
   bringIntoView($("result"));
-  say(`${answer.file}: ${answer.emotion}. ${verdict(answer, model.threshold)}`);
+  announce(`${answer.file}: ${answer.emotion}. ${verdict(answer, model.threshold)}`);
   const windows = answer.windows;
   $("time-card").hidden = windows.length < 2;
   if (windows.length > 1) {
@@ -191,7 +191,7 @@ function showAnswer(answer) {
   const isLong = windows.length > 1;
   table.reset(isLong ? "Segments" : "Answer", answer.file.replace(/\.[^.]*$/, "") || "answer");
   table.whole = answer;
-  // A segment may be longer than a window, or shorter: the window about its middle is shown.
+  // Segments and windows differ in length: the window nearest to the segment's middle is shown.
   const choose = isLong ? (part) => showImage(nearest(windows, part)) : null;
   const parts = isLong ? answer.segments : windows;
   const rows = parts.map((part) => table.add(part, { choose }));
@@ -209,9 +209,9 @@ function nearest(parts, to) {
 
 async function showImage(part) {
   try {
-    const { file, name } = asked;
-    const isPicture = file.type === "image/png";
-    const blob = isPicture ? file : await api.image(file, name, part.start);
+    const { file, name } = current;
+    const isImage = file.type === "image/png";
+    const blob = isImage ? file : await api.image(file, name, part.start);
     $("mel-card").hidden = false;
     const { seconds: wide } = model.image;
     mel.setTimes([0, 1, 2, 3, 4, 5].map((i) => clock(part.start + (wide * i) / 5)));
@@ -224,7 +224,7 @@ async function showImage(part) {
 }
 
 $("file").addEventListener("change", ({ target }) => {
-  if (target.files[0]) hear(target.files[0], target.files[0].name);
+  if (target.files[0]) classify(target.files[0], target.files[0].name);
   target.value = ""; // so that the same file can be chosen again
 });
 
@@ -245,8 +245,8 @@ addEventListener("drop", (event) => {
   document.body.classList.remove("over");
   const [file] = event.dataTransfer.files;
   select("file");
-  if (file) hear(file, file.name);
-  else fail("That was no file. Drop a sound file, or a mel image as PNG.");
+  if (file) classify(file, file.name);
+  else fail("That is not a file. Drop a sound file, or a mel image as PNG.");
 });
 
 // ------------------------------------------------------------------------------ tabs
@@ -281,9 +281,9 @@ async function startRecording() {
   mine.microphone = new Microphone((pcm, loudest) => {
     mine.pieces.push(pcm);
     voices.record.add(loudest);
-    const heard = mine.pieces.length * pcm.length / mine.rate;
-    $("record-clock").textContent = `${seconds(heard)} s`;
-    if (heard >= longest) stopRecording();
+    const length = mine.pieces.length * pcm.length / mine.rate;
+    $("record-clock").textContent = `${seconds(length)} s`;
+    if (length >= longest) stopRecording();
   }, () => stopRecording());
   voices.record.clear();
   $("recorded").hidden = true;
@@ -295,8 +295,8 @@ async function startRecording() {
     return;
   }
   $("record").setAttribute("aria-pressed", "true");
-  $("record-label").textContent = "Stop and listen";
-  say("Recording");
+  $("record-label").textContent = "Stop";
+  announce("Recording");
 }
 
 async function stopRecording() {
@@ -306,12 +306,12 @@ async function stopRecording() {
   $("record").setAttribute("aria-pressed", "false");
   $("record-label").textContent = "Record";
   await microphone.close();
-  if (!pieces.length) { fail("The microphone gave no sound."); return; }
+  if (!pieces.length) { fail("The microphone recorded no sound."); return; }
   const file = wav(pieces, rate);
   URL.revokeObjectURL($("player").src);
   $("player").src = $("recording-save").href = URL.createObjectURL(file);
   $("recorded").hidden = false;
-  await hear(file, "recording.wav");
+  await classify(file, "recording.wav");
 }
 
 $("record").addEventListener("click", () => (recording ? stopRecording() : startRecording()));
@@ -322,7 +322,7 @@ let live = null;
 
 async function startLive(device = "") {
   clearFailure();
-  asking?.abort();
+  pending?.abort();
   $("live").disabled = true;
   const mine = { points: [], waiting: [], socket: null, closed: false, state: null, rate: 0, image: null };
   mine.microphone = new Microphone(
@@ -330,7 +330,7 @@ async function startLive(device = "") {
       voices.live.add(loudest);
       send(mine, pcm);
     },
-    () => stopLive("The microphone went away. Plug it in and start again."),
+    () => stopLive("The microphone was disconnected. Connect it and start again."),
   );
   try {
     mine.rate = await mine.microphone.open(device);
@@ -345,7 +345,7 @@ async function startLive(device = "") {
     for (const pcm of mine.waiting.splice(0)) mine.socket.send(pcm);
   });
   mine.socket.addEventListener("message", ({ data }) => take(mine, data));
-  mine.socket.addEventListener("close", (event) => lostSocket(mine, event));
+  mine.socket.addEventListener("close", (event) => socketClosed(mine, event));
   $("live").disabled = false;
   $("live").setAttribute("aria-pressed", "true");
   $("live").textContent = "Stop";
@@ -358,7 +358,7 @@ async function startLive(device = "") {
   mel.setTimes([0, 1, 2, 3, 4, 5].map((i) => (i === 5 ? "now" : `−${+seconds(wide * (1 - i / 5))}\u202fs`)));
   table.reset("Segments", "live");
   chart.show([], 0, SHOWN_SECONDS);
-  say("Listening");
+  announce("Listening");
   await listMicrophones(mine);
 }
 
@@ -396,7 +396,7 @@ function take(mine, data) {
     showLive(mine, event);
   } else if (event.kind === "change") {
     mine.state = event;
-    say(event.emotion === "silence" ? "Nobody speaks" : event.emotion);
+    announce(event.emotion === "silence" ? "Nobody speaks" : event.emotion);
     showLive(mine, event);
   } else if (event.kind === "segment") {
     const { start, end, emotion, confidence, scores } = event;
@@ -414,17 +414,17 @@ function showLive(mine, event) {
   headline(state.emotion, source, because);
 }
 
-async function lostSocket(mine, event) {
+async function socketClosed(mine, event) {
   mine.closed = true;
   if (live !== mine) return;
-  let words = mine.problem ?? event.reason;
-  if (!words) {
+  let reason = mine.problem ?? event.reason;
+  if (!reason) {
     try {
       const { streams, error } = await api.ready();
-      words = error ?? (streams.open >= streams.most ? `All ${streams.most} places for live sound are taken.` : "");
-    } catch { words = "The server does not answer. Is edge-app serve still running?"; }
+      reason = error ?? (streams.open >= streams.most ? `All ${streams.most} live streams are in use.` : "");
+    } catch { reason = "The server does not answer. Is edge-app serve still running?"; }
   }
-  await stopLive(words || "The connection was closed.");
+  await stopLive(reason || "The connection was closed.");
 }
 
 async function stopLive(problem = "") {
@@ -435,11 +435,11 @@ async function stopLive(problem = "") {
   $("live").textContent = "Start listening";
   $("device-row").hidden = true;
   if (problem) fail(problem);
-  else say("Stopped");
+  else announce("Stopped");
   await mine.microphone.close();
   const { socket } = mine;
   if (socket?.readyState === WebSocket.OPEN) {
-    socket.send("end"); // the open segment comes back, then the server closes
+    socket.send("end"); // the server sends the open segment, then closes
     setTimeout(() => socket.close(), 3000);
   } else {
     socket?.close();
@@ -480,15 +480,15 @@ function labelTheme() {
 $("theme").addEventListener("click", () => {
   const theme = isDark() ? "light" : "dark";
   document.documentElement.dataset.theme = theme;
-  try { localStorage.setItem("theme", theme); } catch { /* forbidden: for this visit alone */ }
+  try { localStorage.setItem("theme", theme); } catch { /* no storage: for this visit only */ }
   labelTheme();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", labelTheme);
 
-$("gate").addEventListener("submit", (event) => {
+$("sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
   api.rememberToken($("token").value.trim());
-  meetServer();
+  connectServer();
 });
 
 setInterval(async () => {
@@ -501,11 +501,11 @@ setInterval(async () => {
   }
 }, 15_000);
 
-if (matchMedia("(hover: none)").matches) { // a phone: there is nothing to drag from
+if (matchMedia("(hover: none)").matches) { // a phone, without drag and drop
   $("drop-title").textContent = "Choose a recording";
   $("drop-sub").textContent = "from this device";
 }
 api.takeTokenFromAddress();
 labelTheme();
-await meetServer();
+await connectServer();
 document.documentElement.dataset.loaded = "yes";

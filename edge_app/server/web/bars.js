@@ -1,6 +1,6 @@
 // The scores as bars.
 
-import { percent, ranked } from "./words.js";
+import { percent, ranked } from "./text.js";
 
 export class Bars {
   constructor(list, note) {

@@ -1,6 +1,6 @@
-// Emotion over time: the scores as layers that sum to the whole; where nobody speaks they vanish.
+// Emotion over time: scores as stacked areas, without areas where nobody speaks.
 
-import { clock, percent, runnersUp } from "./words.js";
+import { clock, percent, runnersUp } from "./text.js";
 
 const NS = "http://www.w3.org/2000/svg";
 const STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200];
@@ -12,7 +12,7 @@ const make = (name, attributes) => {
   return element;
 };
 
-const tickWords = (at, step) => (at < 60 ? `${at.toFixed(step < 1 ? 1 : 0)}\u202fs` : clock(at));
+const tickText = (at, step) => (at < 60 ? `${at.toFixed(step < 1 ? 1 : 0)}\u202fs` : clock(at));
 
 export class Chart {
   constructor(svg, readout, legend) {
@@ -23,8 +23,8 @@ export class Chart {
     this.from = 0;
     this.to = 1;
     new ResizeObserver(() => this.draw()).observe(svg);
-    svg.addEventListener("pointermove", (event) => this.point(event));
-    svg.addEventListener("pointerleave", () => this.unpoint());
+    svg.addEventListener("pointermove", (event) => this.moveCursor(event));
+    svg.addEventListener("pointerleave", () => this.clearCursor());
   }
 
   setLabels(labels) {
@@ -53,7 +53,7 @@ export class Chart {
     this.x = (at) => (width * (at - this.from)) / (this.to - this.from);
     const parts = [];
     if (this.points.length) {
-      // The outermost points hold to the edges of what they stand for.
+      // The first and last point extend to the edges of their windows.
       const first = this.points[0], last = this.points.at(-1);
       const points = [{ ...first, at: first.left ?? first.at }, ...this.points, { ...last, at: last.right ?? last.at }];
       const low = points.map(() => tall);
@@ -83,12 +83,12 @@ export class Chart {
       const x = this.x(at);
       const anchor = x < 20 ? "start" : x > width - 20 ? "end" : "middle";
       const text = make("text", { x, y: height - 4, "text-anchor": anchor });
-      text.textContent = tickWords(at, step);
+      text.textContent = tickText(at, step);
       parts.push(text);
     }
     this.cursor = make("line", { class: "cursor", y1: 0, y2: tall + GAP + STRIP, visibility: "hidden" });
     this.svg.replaceChildren(...parts, this.cursor);
-    this.svg.setAttribute("aria-label", this.inWords());
+    this.svg.setAttribute("aria-label", this.summary());
   }
 
   between(points, low, high) {
@@ -98,11 +98,11 @@ export class Chart {
       const middle = ((+xs[previous] + +xs[i]) / 2).toFixed(1);
       return `C${middle},${ys[previous].toFixed(1)} ${middle},${ys[i].toFixed(1)} ${xs[i]},${ys[i].toFixed(1)}`;
     }).join("");
-    const there = points.map((_, i) => i), back = [...there].reverse();
-    return `M${xs[0]},${high[0].toFixed(1)}${curve(high, there)}L${xs.at(-1)},${low.at(-1).toFixed(1)}${curve(low, back)}Z`;
+    const forward = points.map((_, i) => i), back = [...forward].reverse();
+    return `M${xs[0]},${high[0].toFixed(1)}${curve(high, forward)}L${xs.at(-1)},${low.at(-1).toFixed(1)}${curve(low, back)}Z`;
   }
 
-  point(event) {
+  moveCursor(event) {
     if (!this.points.length) return;
     const box = this.svg.getBoundingClientRect();
     const at = this.from + ((event.clientX - box.left) / box.width) * (this.to - this.from);
@@ -115,12 +115,12 @@ export class Chart {
       : `${clock(nearest.at)}: ${nearest.emotion} (${runnersUp(nearest.scores, 0, 3)})`;
   }
 
-  unpoint() {
+  clearCursor() {
     this.cursor?.setAttribute("visibility", "hidden");
     this.readout.textContent = "";
   }
 
-  inWords() {
+  summary() {
     if (!this.points.length) return "Scores over time: nothing yet";
     const counts = {};
     for (const { emotion } of this.points) counts[emotion] = (counts[emotion] ?? 0) + 1;

@@ -14,13 +14,13 @@ export const isDark = () => {
 function palette(stops) {
   const colours = stops.map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
   return Array.from({ length: 256 }, (_, grey) => {
-    const place = (grey / 255) * (colours.length - 1);
-    const low = Math.min(Math.floor(place), colours.length - 2);
-    return [0, 1, 2].map((c) => colours[low][c] + (colours[low + 1][c] - colours[low][c]) * (place - low));
+    const position = (grey / 255) * (colours.length - 1);
+    const low = Math.min(Math.floor(position), colours.length - 2);
+    return [0, 1, 2].map((c) => colours[low][c] + (colours[low + 1][c] - colours[low][c]) * (position - low));
   });
 }
 
-// Hz -> mel, as ser_edge/melimage.py.
+// Hz -> mel, as in ser_edge/mel/image.py.
 const SCALES = {
   htk: (hz) => 2595 * Math.log10(1 + hz / 700),
   slaney: (hz) => (hz < 1000 ? (hz * 3) / 200 : 15 + (Math.log(hz / 1000) * 27) / Math.log(6.4)),
@@ -53,12 +53,12 @@ export class Mel {
     );
   }
 
-  setTimes(words) {
+  setTimes(labels) {
     this.secs.replaceChildren(
-      ...words.map((word, at) => {
+      ...labels.map((text, at) => {
         const label = document.createElement("span");
-        label.textContent = word;
-        label.style.left = `${(100 * at) / (words.length - 1)}%`;
+        label.textContent = text;
+        label.style.left = `${(100 * at) / (labels.length - 1)}%`;
         return label;
       }),
     );
@@ -75,7 +75,7 @@ export class Mel {
     this.show(grey);
   }
 
-  // `moved` columns are new since the last image: they slide in over `milliseconds`.
+  // The last `moved` columns are new: they slide in over `milliseconds`.
   show(grey, moved = 0, milliseconds = 0) {
     cancelAnimationFrame(this.frame);
     this.before = this.now;
@@ -99,18 +99,18 @@ export class Mel {
     const colours = palette(isDark() ? INK.dark : INK.light);
     const canvas = new OffscreenCanvas(columns, rows);
     const context = canvas.getContext("2d");
-    const picture = context.createImageData(columns, rows);
+    const pixels = context.createImageData(columns, rows);
     for (let row = 0; row < rows; row++) {
       for (let column = 0; column < columns; column++) {
         const [r, g, b] = colours[grey[row * columns + column]];
         const at = 4 * ((rows - 1 - row) * columns + column);
-        picture.data[at] = r;
-        picture.data[at + 1] = g;
-        picture.data[at + 2] = b;
-        picture.data[at + 3] = 255;
+        pixels.data[at] = r;
+        pixels.data[at + 1] = g;
+        pixels.data[at + 2] = b;
+        pixels.data[at + 3] = 255;
       }
     }
-    context.putImageData(picture, 0, 0);
+    context.putImageData(pixels, 0, 0);
     return canvas;
   }
 

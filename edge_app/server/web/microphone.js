@@ -1,4 +1,4 @@
-// The microphone -> signed 16-bit samples and levels. No codec: what is heard is what is sent.
+// The microphone -> signed 16-bit samples and levels, without a codec.
 
 const REASONS = {
   NotAllowedError: "The browser was not allowed to use the microphone. Allow it in the address bar, then try again.",
@@ -7,15 +7,15 @@ const REASONS = {
 };
 
 export class Microphone {
-  // heard(Int16Array, loudest 0..1), lost() when the device goes away
-  constructor(heard, lost) {
-    this.heard = heard;
-    this.lost = lost;
+  // onAudio(Int16Array, loudest 0..1), onLost() when the device is disconnected
+  constructor(onAudio, onLost) {
+    this.onAudio = onAudio;
+    this.onLost = onLost;
   }
 
   async open(device = "") {
     if (!navigator.mediaDevices?.getUserMedia) {
-      throw new Error("Browsers give the microphone only to https pages and to this machine itself. Open this page as "
+      throw new Error("Browsers allow the microphone only for https pages and for this machine itself. Open this page as "
         + "http://localhost, through an ssh tunnel, or serve it with a certificate.");
     }
     const wanted = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
@@ -31,7 +31,7 @@ export class Microphone {
     this.node = new AudioWorkletNode(this.context, "pcm", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
     this.node.port.onmessage = ({ data }) => this.take(data);
     this.context.createMediaStreamSource(this.media).connect(this.node);
-    this.media.getAudioTracks()[0].addEventListener("ended", () => this.lost());
+    this.media.getAudioTracks()[0].addEventListener("ended", () => this.onLost());
     return this.context.sampleRate;
   }
 
@@ -43,7 +43,7 @@ export class Microphone {
       pcm[i] = Math.max(-32768, Math.min(32767, Math.round(value * 32768)));
       loudest = Math.max(loudest, Math.abs(value));
     }
-    this.heard(pcm, loudest);
+    this.onAudio(pcm, loudest);
   }
 
   async close() {
@@ -83,7 +83,7 @@ export function wav(pieces, rate) {
   return new Blob([file.buffer], { type: "audio/wav" });
 }
 
-// How loud it has been, as a row of strokes that moves to the left.
+// The recent loudness as strokes that move to the left.
 export class Voice {
   constructor(canvas) {
     this.canvas = canvas;

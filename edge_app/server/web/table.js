@@ -1,8 +1,8 @@
 // Segments or windows as a table, and as files.
 
-import { clock, percent, runnersUp } from "./words.js";
+import { clock, percent, runnersUp } from "./text.js";
 
-const SHOWN = 500; // of a long day; the downloads hold all of them
+const SHOWN = 500; // rows at most; downloads contain all
 
 export class Table {
   constructor(body, title) {
@@ -24,12 +24,12 @@ export class Table {
     this.rows.push(part);
     const row = document.createElement("tr");
     const time = document.createElement("td");
-    const words = `${clock(part.start)} – ${clock(part.end)}`;
+    const times = `${clock(part.start)} – ${clock(part.end)}`;
     if (choose) {
       const button = document.createElement("button");
       button.type = "button";
       button.className = "plain";
-      button.textContent = words;
+      button.textContent = times;
       button.title = "Show its mel image";
       button.addEventListener("click", () => {
         this.mark(row);
@@ -37,7 +37,7 @@ export class Table {
       });
       time.append(button);
     } else {
-      time.textContent = words;
+      time.textContent = times;
     }
     const emotion = document.createElement("td");
     const tag = document.createElement("span");

@@ -1,4 +1,4 @@
-// Numbers and sentences.
+// Numbers and sentences as text.
 
 export const percent = (share) => `${Math.round(share * 100)}\u202f%`;
 export const seconds = (value) => value.toFixed(1);
@@ -24,8 +24,8 @@ export const size = (bytes) => `${(bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20
 export function verdict(answer, threshold) {
   if (answer.emotion === "unknown") {
     const flat = Math.max(...Object.values(answer.scores)) - Math.min(...Object.values(answer.scores)) < 1e-6;
-    if (flat) return "There is no sound to hear a voice in, so the model says nothing.";
-    return `No score is high enough to choose by; the least is ${percent(threshold)}. Nearest: ${runnersUp(answer.scores, 0)}.`;
+    if (flat) return "There is no voice in the sound, so there is no answer.";
+    return `No score reaches the threshold of ${percent(threshold)}. Nearest: ${runnersUp(answer.scores, 0)}.`;
   }
   return `Highest score: ${percent(answer.confidence)}. Then ${runnersUp(answer.scores)}.`;
 }
