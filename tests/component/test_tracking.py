@@ -354,7 +354,7 @@ def test_a_tracker_that_is_gone_at_the_end_costs_no_result(images, config, tmp_p
     )  # fmt: skip
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         1,
-        "train.py: fake: the line is dead",
+        "ser-edge train: error: fake: the line is dead",
     )
     assert {p.name for p in (tmp_path / "run").iterdir()} >= FILES
 
