@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Run the experiments of a file, one run after the other or some at a time, and tabulate them.
+"""Run the experiments of a file on Ray, on this machine or on a cluster, and tabulate them.
 
 Each experiment is trained once for each of its seeds and folds, into OUT/NAME/fold-F (or
-OUT/NAME/seed-S/fold-F), with a log beside it. Pictures that are not there are rendered first. Stop
-it at any moment: the same command goes on. With nothing left to run it writes the table again.
+OUT/NAME/seed-S/fold-F), with a log beside it. Missing mel images are rendered first. Stop it at any
+moment: the same command resumes. With nothing left to run it writes the table again, without Ray.
+The machines of a cluster (--address) must have ser-edge installed and see DATA, OUT and --images
+under the same paths: put them into a shared folder.
 
 examples:
   scripts/experiments.py configs/experiments.yaml data runs/experiments --folds 1 4
@@ -11,6 +13,8 @@ examples:
       --table docs/experiments.md
   scripts/experiments.py configs/experiments.yaml data runs/experiments --only plain crop
   scripts/experiments.py configs/compact-stages.yaml data runs/compact --folds 1
+  scripts/experiments.py configs/experiments.yaml data runs/experiments --address auto --cpus 4 \\
+      --gpus 1
   scripts/experiments.py configs/heads.yaml data runs/experiments --columns heads \\
       --table docs/heads.md
 
@@ -45,13 +49,10 @@ def main() -> int:
         help="of the experiments that name none (default: 1 2 3 4 5)",
     )
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="trainings at a time (default: 1)"
-    )
-    parser.add_argument(
         "--only",
         nargs="+",
         metavar="NAME",
-        help="run these, and what they start from; the table still has all",
+        help="run these and those that they depend on; the table still has all",
     )
     parser.add_argument(
         "--images",
@@ -77,61 +78,92 @@ def main() -> int:
         metavar="JSON",
         help="what benchmarks/heads.py wrote (default: benchmarks/heads.json)",
     )
+    add_ray_options(parser)
     add_tracking_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     options = parser.parse_args()
-    if options.jobs < 1:
-        parser.error(f"--jobs is {options.jobs}, allowed: 1 or more")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: trainings are ended too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: trainings end too
     try:
         return run(options)
+    except ConnectionError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
     except (ValueError, OSError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; the same command goes on", file=sys.stderr)
+        print(f"{parser.prog}: interrupted; the same command resumes", file=sys.stderr)
         return 130
+
+
+def add_ray_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--jobs``, ``--address``, ``--cpus`` and ``--gpus``."""
+    group = parser.add_argument_group("Ray (pip install 'ser-edge[experiments]')")
+    group.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="trainings at a time on this machine (default: 1)",
+    )
+    group.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="run on this Ray cluster (auto: the one that this machine belongs to), as many "
+        "trainings at a time as its CPUs and GPUs allow (default: this machine alone)",
+    )
+    group.add_argument(
+        "--cpus",
+        type=int,
+        metavar="N",
+        help="CPUs of a training (default: this machine's divided by --jobs; with --address 1)",
+    )
+    group.add_argument(
+        "--gpus",
+        type=float,
+        metavar="N",
+        help="GPUs of a training, such as 1 or 0.5 (default: this machine's divided by --jobs; "
+        "with --address 0)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     from benchmarks import heads_table
-    from ser_edge.experiments import plan, queue
-    from ser_edge.experiments import table as experimentstable
+    from ser_edge.experiments import plan, runner
+    from ser_edge.experiments import table as experiments_table
     from ser_edge.reports import documents
 
     tracking_of(options)  # a mistake in it is found before the first run
+    resources = runner.Resources(options.address, options.jobs, options.cpus, options.gpus)
     listed = plan.read_experiments(options.config, sorted(set(options.folds)))
     chosen = plan.select(listed, options.only or [entry.name for entry in listed])
     if options.table is not None:
         documents.check_document(options.table, options.columns)
 
     def tabulate() -> str:
-        rows = experimentstable.read_rows(listed, options.out)
+        rows = experiments_table.read_rows(listed, options.out)
         if options.columns == heads_table.TABLE:
             table = heads_table.markdown(rows, heads_table.read_measured(options.measured))
         else:
-            table = experimentstable.markdown(rows)
+            table = experiments_table.markdown(rows)
         if options.table is not None:
             documents.write_into(options.table, options.columns, table)
         return table
 
     def tabulate_meanwhile() -> None:
-        with suppress(ValueError, OSError):  # said at the end: no reason to stop a training
+        with suppress(ValueError, OSError):  # reported at the end: no reason to stop a training
             tabulate()
 
-    plan.check_begun(plan.jobs_of(listed, options.out))
-    jobs = plan.jobs_of(chosen, options.out)
-    plan.write_configs(jobs)
-    problems = queue.run(
-        jobs,
-        queue.Places(
-            options.data,
-            options.images,
-            Path(__file__).with_name("train.py"),
-            tuple(words_of(options)),
-        ),
-        at_once=options.jobs,
-        progress=not options.quiet,
-        after_each=tabulate_meanwhile,
+    plan.check_started(plan.runs_of(listed, options.out))
+    runs = plan.runs_of(chosen, options.out)
+    plan.write_configs(runs)
+    training = runner.Training(
+        options.data,
+        options.images,
+        command=[str(Path(__file__).absolute().with_name("train.py"))],
+        options=words_of(options),
+    )
+    problems = runner.run(
+        runs, training, resources, progress=not options.quiet, after_each=tabulate_meanwhile
     )
     print(tabulate())
     for problem in problems:
