@@ -89,7 +89,7 @@ images: $(DEV)/.done  ## render DATA to mel images
 
 STAGES := $(wildcard configs/$(NAME)-stages.yaml)
 
-train: $(DEV)/.done  ## train configs/NAME.yaml on five folds and on all actors, package models/NAME
+train: $(DEV)/.all  ## train configs/NAME.yaml on five folds and on all actors, package models/NAME
 ifneq ($(STAGES),)
 	$(DEV)/bin/python scripts/experiments.py $(STAGES) $(dir $(DATA)) runs/$(NAME) \
 	  --images $(dir $(IMAGES)) --folds 1 2 3 4 5 all

@@ -2,7 +2,7 @@
 """What the networks of an experiments file cost: parameters, multiply-adds, time on one core.
 
 Each is made with fresh weights, which cost as much as trained ones, exported to FP16 and INT8 and
-run by the edge app. Run it on a quiet machine; --seconds 0 times nothing.
+run by the edge app. Run it on an idle machine; --seconds 0 times nothing.
 Writes benchmarks/heads.json, which the table of docs/heads.md is filled from.
 
 examples:
@@ -77,6 +77,7 @@ def main() -> int:
 
 
 def measure(recipe: Recipe, seconds: float) -> Mapping[str, Any]:
+    """A recipe -> parameters, multiply-adds and milliseconds of its network, timed for seconds."""
     torch.manual_seed(recipe.seed)
     net = build_net(recipe).eval()
     images = sample_images(recipe.image)
@@ -101,8 +102,8 @@ def measure(recipe: Recipe, seconds: float) -> Mapping[str, Any]:
             xml = Path(folder) / precision / "net.xml"
             save_ir(model or quantize(plain, images), xml, manifest)
             check_old_runtime(xml)
-            ear = Classifier(str(xml), threads=1)
-            ms[precision] = round(measure_network(ear, images[0], seconds).median, 3)
+            classifier = Classifier(str(xml), threads=1)
+            ms[precision] = round(measure_network(classifier, images[0], seconds).median, 3)
     parameters = sum(p.numel() for p in net.parameters())
     times = ", ".join(f"{ms[p]} ms {p}" for p in ms if ms[p] is not None) or "not timed"
     print(f"{recipe.net}: {parameters:,} parameters, {multiply_adds:,} multiply-adds, {times}")
@@ -113,9 +114,9 @@ def sample_images(spec: MelImageSpec) -> list[UInt8]:
     """Mel images of the samples."""
     sounds = sorted(path for path in (ROOT / "samples").iterdir() if path.is_file())
     return [
-        picture.image
+        window.image
         for sound in sounds
-        for picture in pictures([decode.load(str(sound), spec.sample_rate)], spec)
+        for window in pictures([decode.load(str(sound), spec.sample_rate)], spec)
     ]
 
 

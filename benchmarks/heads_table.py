@@ -1,8 +1,7 @@
-"""Networks that differ in their heads alone, as a Markdown table that is kept in a document.
+"""Networks that differ only in their heads -> a Markdown table that is kept in a document.
 
-Figures are those of finished runs (:mod:`ser_edge.experiments.plan`), the edge app's those that
-``scripts/evaluate.py --edge`` left beside them; sizes and times those that ``benchmarks/heads.py``
-measured. What is not there yet is said to be missing.
+Figures are those of finished runs, the edge app's those that ``scripts/evaluate.py --edge`` wrote
+beside them; sizes and times are those that ``benchmarks/heads.py`` measured.
 """
 
 from __future__ import annotations
@@ -21,24 +20,24 @@ from ser_edge.runs.inference import METRICS
 TABLE: Final = "heads"
 
 _COLUMNS: Final = (
-    "what", "net", "UAR, unheard actors", "edge app, FP16", "edge app, INT8",
+    "what", "net", "UAR, held-out actors", "edge app, FP16", "edge app, INT8",
     "accuracy, random split: LEAKY", "parameters", "multiply-adds", "ms FP16", "ms INT8",
 )  # fmt: skip
 _NOT_MEASURED: Final = "not measured yet"
-_NOT_HEARD: Final = "not heard yet"
+_NOT_EVALUATED: Final = "not evaluated yet"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a network costs, whatever it has learnt.
+    """What a network costs, whatever its weights.
 
     Parameters
     ----------
     parameters : int
     multiply_adds : int
-        For one picture.
+        For one mel image.
     ms : dict
-        Precision -> median milliseconds for one picture; None where nothing was timed.
+        Precision -> median milliseconds for one mel image; None where nothing was timed.
     """
 
     parameters: int
@@ -47,7 +46,7 @@ class Measured:
 
 
 def read_measured(path: Path) -> dict[str, Measured]:
-    """Read what ``benchmarks/heads.py`` wrote: net -> what it costs; empty if there is no file.
+    """A file of ``benchmarks/heads.py`` -> net -> what it costs; empty if there is no file.
 
     Raises
     ------
@@ -91,15 +90,15 @@ def _uar(row: Row) -> str:
 def _edge(row: Row) -> tuple[str, ...]:
     """UAR of the exported networks on the same clips, from their sound files."""
     if not row.runs or len(row.runs) < row.wanted:
-        return (_NOT_HEARD,) * 2
+        return (_NOT_EVALUATED,) * 2
     path = row.runs[0].folder.parent / METRICS
     try:
         edge = json.loads(path.read_text())["edge"]
         if set(edge["folds"]) != {run.fold for run in row.runs}:
-            return (_NOT_HEARD,) * 2
+            return (_NOT_EVALUATED,) * 2
         return tuple(f"{edge[precision]['uar_mean']:.3f}" for precision in (FP16, INT8))
     except (FileNotFoundError, KeyError):
-        return (_NOT_HEARD,) * 2
+        return (_NOT_EVALUATED,) * 2
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{path}: not as scripts/evaluate.py writes it: {error}") from None
 

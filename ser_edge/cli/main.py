@@ -48,7 +48,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "finetune": Verb(TRAINING, "adapt a model to your own recordings", resumes=True),
     "finetune-ssl": Verb(TRAINING, "fine-tune a pretrained speech encoder", resumes=True),
     "teach": Verb(TRAINING, "soft targets of a teacher, for distillation"),
-    "experiments": Verb(TRAINING, "run a file of experiments", resumes=True),
+    "experiments": Verb(TRAINING, "run a file of experiments", "experiments", resumes=True),
     "evaluate": Verb(EVALUATION, "train and score a recipe by cross-validation", resumes=True),
     "compare": Verb(EVALUATION, "two evaluations, runs or models on the same clips"),
     "crosscorpus": Verb(EVALUATION, "score a run or model on other corpora"),

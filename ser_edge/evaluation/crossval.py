@@ -356,20 +356,20 @@ def _finished(out: Path) -> Iterator[str]:
             yield fold
 
 
-def begun(folder: Path) -> bool:
-    """Whether a run lies there, finished or broken off."""
+def is_started(folder: Path) -> bool:
+    """Whether a run lies in a folder, finished or not."""
     return any((folder / name).exists() for name in (METRICS, CHECKPOINTS))
 
 
 def check_recipe(folder: Path, recipe: AnyRecipe) -> None:
-    """A run, finished or broken off, stays with the recipe that it was begun with.
+    """Check that a run, finished or not, has the recipe that it was started with.
 
     Raises
     ------
     ValueError
-        It was begun with another; the message names the values.
+        It was started with another; the message names the values.
     """
-    if not begun(folder):
+    if not is_started(folder):
         return
     there, asked = type(recipe).read(folder / CONFIG).flat(), recipe.flat()
     different = [

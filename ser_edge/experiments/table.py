@@ -1,4 +1,4 @@
-"""What came of experiments, as a Markdown table that is kept in a document."""
+"""Finished runs of experiments -> a Markdown table that is kept in a document."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from ser_edge.experiments.plan import Experiment, jobs_of
+from ser_edge.experiments.plan import REFIT, Experiment, runs_of
 from ser_edge.reports import documents
 from ser_edge.runs.record import Run, read_run
 
@@ -82,14 +82,14 @@ def read_rows(experiments: Sequence[Experiment], out: Path) -> list[Row]:
         A finished run is damaged or of another fold.
     """
     runs: dict[str, list[Run]] = {experiment.name: [] for experiment in experiments}
-    for job in jobs_of(experiments, out):
-        if job.done:
-            runs[job.experiment.name].append(read_run(job.folder, job.fold))
+    for run in runs_of(experiments, out):
+        if run.finished:
+            runs[run.experiment.name].append(read_run(run.folder, run.fold))
     return [Row(experiment, tuple(runs[experiment.name])) for experiment in experiments]
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """The table, a row an experiment, with what has to be said of it above."""
+    """The table, a row an experiment, below a note on its figures."""
     lines = [line(_COLUMNS), "|" + "---|" * len(_COLUMNS)]
     lines += [line(_cells(row)) for row in rows]
     return NOTE + "\n\n" + "\n".join(lines)
@@ -109,9 +109,10 @@ def _cells(row: Row) -> tuple[str, ...]:
         return (*head, experiment.not_run, *empty)
     if len(row.runs) < row.wanted:
         return (*head, f"{len(row.runs)} of {row.wanted} runs done", *empty)
-    # What a refit keeps of validation speakers is the word of the run before it.
+    # A refit keeps the validation predictions of the run before it: not its own figures.
     uar, nll = (
-        None if experiment.refit else row.figure("validation", name) for name in ("uar", "nll")
+        None if REFIT in experiment.networks else row.figure("validation", name)
+        for name in ("uar", "nll")
     )
     return (
         *head,
