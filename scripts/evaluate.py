@@ -246,7 +246,7 @@ def listen(options: argparse.Namespace) -> int:
         ear = Classifier(options.model or DEFAULT_MODEL, options.device or "CPU", precision)
     except DeviceError as error:
         raise ValueError(str(error)) from None
-    heard = unlabelled.listen(options.unlabelled, ear, progress=not options.quiet)
+    heard = unlabelled.predict_folder(options.unlabelled, ear, progress=not options.quiet)
     out = options.out or Path("runs/unlabelled")
     unlabelled.write(heard, out)
     write_whole(out / unlabelled.REPORT, evaluation.unlabelled_page(heard))

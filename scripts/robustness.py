@@ -115,9 +115,9 @@ def evaluated(options: argparse.Namespace) -> int:
 def tried(options: argparse.Namespace) -> int:
     from edge_app.classifier import Classifier
     from edge_app.inference.runtime import DeviceError
-    from ser_edge.evaluation.robustness import measure
+    from ser_edge.evaluation.robustness import measure, results
 
-    measure.chosen(options.only)  # before the model is compiled
+    results.chosen(options.only)  # before the model is compiled
     try:
         ear = Classifier(options.model, options.device or "CPU", options.precision)
     except DeviceError as error:
@@ -137,9 +137,9 @@ def tried(options: argparse.Namespace) -> int:
 
 def told(found: object, out: Path | None) -> int:
     """Print the tables and what failed, write them where it is wanted."""
-    from ser_edge.evaluation.robustness import measure, tables
+    from ser_edge.evaluation.robustness import results, tables
 
-    assert isinstance(found, measure.Robustness)
+    assert isinstance(found, results.Robustness)
     print(tables.markdown(found), end="")
     if out is not None:
         tables.write(found, out)
