@@ -20,7 +20,7 @@ from ser_edge.mel.image import MelImageSpec
 Float32 = npt.NDArray[np.float32]
 
 VERSION: Final = 1
-"""Of the features; another one and all of them are computed anew."""
+"""Of the features; with another one all of them are computed again."""
 
 STATISTICS: Final[Mapping[str, Callable[..., Any]]] = MappingProxyType(
     {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}
@@ -142,7 +142,7 @@ def courses(sound: Float32, spec: FeatureSpec) -> Float32:
         of.melspectrogram(S=power, sr=rate, n_mels=spec.n_mels, norm=None),
         ref=(spec.n_fft / 4) ** 2,
         amin=(spec.n_fft / 4) ** 2 * 10 ** (spec.floor_db / 10),
-        top_db=None,  # which would hang on the loudest frame
+        top_db=None,  # which would depend on the loudest frame
     )
     return np.concatenate(
         [

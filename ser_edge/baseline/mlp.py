@@ -40,7 +40,7 @@ KINDS: Final[dict[Kind, str]] = {
     "folds": "actors apart, folds",
     "speakers": "speakers apart, at random",
 }
-"""How a division is told from the others in a table."""
+"""What identifies a division in a table."""
 
 
 @dataclass(frozen=True)
@@ -230,11 +230,11 @@ def run(
     """
     _sklearn()
     chosen = _columns(table.names, columns)
-    heard = [clip for clip in table.clips if song or clip.channel == "speech"]
+    clips = [clip for clip in table.clips if song or clip.channel == "speech"]
     place = {clip: number for number, clip in enumerate(table.clips)}
     divisions: dict[tuple[str, int], tuple[Division[Clip], Float32, Float32]] = {}
     for key in dict.fromkeys((trial.fold, trial.seed) for trial in wanted):
-        division = divide(heard, *key)
+        division = divide(clips, *key)
         parts = (division.train, division.test)  # as copies once a division, not once a trial
         values = [table.values[np.ix_([place[c] for c in part], chosen)] for part in parts]
         divisions[key] = (division, values[0], values[1])
@@ -290,7 +290,7 @@ def fit_and_score(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is in the outcome
         model.fit(values, truth)
-    said = np.asarray(model.predict(test_values), dtype=np.int64)
+    predicted = np.asarray(model.predict(test_values), dtype=np.int64)
     return Outcome(
         trial=trial,
         classes=classes,
@@ -298,7 +298,7 @@ def fit_and_score(
         iterations=int(network.n_iter_),
         converged=network.n_iter_ < trial.iterations,
         accuracy_in_training=float(np.mean(model.predict(values) == truth)),
-        counts=tuple(map(tuple, confusion(test_truth, said, len(classes)).tolist())),
+        counts=tuple(map(tuple, confusion(test_truth, predicted, len(classes)).tolist())),
     )
 
 
@@ -378,7 +378,7 @@ def _lines(
     yield f"| --- | --- | --- |{' ---: |' * (len(heads) - 3)}"
     for (labels, solver, features), by_kind in rows.items():
         cells = [labels, solver, features]
-        # Two divisions need not have the same test clips; where they differ, the first is told.
+        # Two divisions need not have the same test clips; where they differ, the first is reported.
         cells.append(f"{next(iter(by_kind.values())).commonest:.3f}")
         for kind in kinds:
             s = by_kind.get(kind)

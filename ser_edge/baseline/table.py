@@ -35,7 +35,7 @@ Float32 = npt.NDArray[np.float32]
 SUFFIXES: Final = (".csv", ".parquet")
 
 JOURNAL: Final = ".part"
-"""Suffix of what a run that was broken off has computed."""
+"""Suffix of what an unfinished run has computed."""
 
 _COMPRESSION: Final = "zstd"
 
@@ -91,11 +91,11 @@ class Report:
 
 
 class UnfinishedError(RuntimeError):
-    """A run that ended early; the same command goes on."""
+    """A run that ended early; the same command resumes it."""
 
 
 def check_output(path: Path) -> None:
-    """Refuse a name that no table can be written to, before anything is computed.
+    """Check that a table can be written to a name, before anything is computed.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def extract(
                 continue
             except BrokenProcessPool:
                 raise UnfinishedError(
-                    "a process was killed (is there too little memory?); the same command goes on"
+                    "a process was killed (is there too little memory?); the same command resumes"
                 ) from None
             keep(jobs[job], computed)
             log.write(_journal_line(computed))
@@ -270,7 +270,7 @@ def read_table(path: Path) -> FeatureTable:
     check_output(path)
     try:
         with open(path, "rb"):
-            pass  # pyarrow's words for a missing file are its path alone
+            pass  # pyarrow's message for a missing file is its path alone
         return _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from None
@@ -293,8 +293,8 @@ def _read_csv(path: Path) -> FeatureTable:
         for row in reader:
             if len(row) != len(_CLIP_FIELDS) + len(names):
                 raise ValueError(f"line {reader.line_num} has {len(row)} cells")
-            said = dict(zip(_CLIP_FIELDS, row, strict=False))
-            clips.append(Clip(**{key: _NUMBERS.get(key, str)(said[key]) for key in said}))
+            cells = dict(zip(_CLIP_FIELDS, row, strict=False))
+            clips.append(Clip(**{key: _NUMBERS.get(key, str)(cells[key]) for key in cells}))
             values.append(np.array(row[len(_CLIP_FIELDS) :], dtype=np.float32))
     return _table(clips, names, values)
 
@@ -302,9 +302,9 @@ def _read_csv(path: Path) -> FeatureTable:
 def _read_parquet(path: Path) -> FeatureTable:
     table = _parquet().parquet.read_table(path)
     names = _feature_names(table.column_names)
-    said = table.select(list(_CLIP_FIELDS)).to_pylist()
+    clips = table.select(list(_CLIP_FIELDS)).to_pylist()
     values = np.stack([table.column(name).to_numpy() for name in names], axis=1)
-    return _table([Clip(**row) for row in said], names, list(values.astype(np.float32)))
+    return _table([Clip(**row) for row in clips], names, list(values.astype(np.float32)))
 
 
 def _feature_names(columns: Sequence[str]) -> tuple[str, ...]:
@@ -344,7 +344,7 @@ def _in_table(path: Path, spec: FeatureSpec) -> dict[str, Computed]:
 
 
 def _in_journal(path: Path, size: int) -> Iterator[tuple[str, Computed]]:
-    """What a run that was broken off computed; a last line that was cut off is passed over."""
+    """What an unfinished run computed; a last line that was cut off is skipped."""
     if not path.exists():
         return
     for line in path.read_text(errors="replace").splitlines():

@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(f"drift: {error}") from error
     if tuned is None:  # one of several processes, not the first
         return 0
-    who = "speakers not trained on" if tuned.unheard_speakers else "the speakers trained on"
+    who = "speakers not trained on" if tuned.held_out_speakers else "the speakers trained on"
     print(
         f"on {tuned.clips} held-out clips of {who}: UAR {tuned.uar_before:.3f} before, "
         f"{tuned.uar_after:.3f} after"

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from ser_edge.reports import evaluation
 
     classifier = load_classifier(options.model or DEFAULT_MODEL, options.device, options.precision)
-    found = unlabelled.listen(options.folder, classifier, progress=not options.quiet)
+    found = unlabelled.predict_folder(options.folder, classifier, progress=not options.quiet)
     unlabelled.write(found, options.out)
     write_whole(options.out / unlabelled.REPORT, evaluation.unlabelled_page(found))
     print(unlabelled.table(found))

@@ -13,7 +13,7 @@ from ser_edge.data.splits import FOLDS, RANDOM, VALIDATION_ACTORS
 
 if TYPE_CHECKING:
     from edge_app.classifier import Classifier
-    from ser_edge.evaluation.crossval import Study
+    from ser_edge.evaluation.crossval import CrossValidation
 
 CLONE: Final = Path(__file__).resolve().parents[2]
 """The repository, where the package is used from a clone of it."""
@@ -188,7 +188,7 @@ def print_figures(figures: Mapping[str, Mapping[str, Any]], fold: str, folder: P
     print(f"all of it: {folder}")
 
 
-def report_study(found: Study | None, folder: Path) -> int:
+def report_study(found: CrossValidation | None, folder: Path) -> int:
     """Write and print the report of an evaluation; gives the exit status."""
     from ser_edge.evaluation import crossval
     from ser_edge.files import write_whole

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ser_edge.cli.options import add_seed, add_sounds, load_classifier, open_ir, print_problems
 
 if TYPE_CHECKING:
-    from ser_edge.evaluation.robustness.measure import Robustness
+    from ser_edge.evaluation.robustness.results import Robustness
 
 DESCRIPTION: Final = """\
 Score degraded clips, and sounds that are no speech, through the edge app.
@@ -117,9 +117,9 @@ def _evaluation(options: argparse.Namespace) -> int:
 
 
 def _one_model(options: argparse.Namespace) -> int:
-    from ser_edge.evaluation.robustness import measure
+    from ser_edge.evaluation.robustness import measure, results
 
-    measure.chosen(options.only)  # before the model is compiled
+    results.chosen(options.only)  # before the model is compiled
     found = measure.try_model(
         load_classifier(options.model, options.device or "CPU", options.precision),
         clips=options.clips,

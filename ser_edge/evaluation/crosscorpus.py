@@ -1,9 +1,9 @@
 """A trained network on a corpus that it was not trained on, over the labels that both have.
 
 Corpora differ in their emotions: RAVDESS has calm, nEMO has neither calm nor disgust. So a clip
-counts if training knew its emotion, and the answer is looked at twice: the highest score among the
-shared labels, which says how well they are told apart, and among all eight, which is what the edge
-app would say.
+counts if training had its emotion, and is scored twice: by the highest score among the shared
+labels, which says how well they are distinguished, and among all eight, which is what the edge app
+answers.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from ser_edge.runs.inference import (
 FIGURES: Final = "crosscorpus.json"
 
 SONG: Final = "of song"
-HEARD: Final = "of speakers heard in training or validation"
-KEPT_APART: Final = "of actors kept apart for the final test"
+IN_TRAINING: Final = "of speakers in training or validation"
+FINAL_TEST: Final = "of actors held out for the final test"
 NOT_SHARED: Final = "of emotions that training did not have"
 
 
@@ -54,12 +54,12 @@ class Figures:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run or model was trained on."""
+    """What a run or model was trained on; ``speakers`` include those of validation."""
 
     folder: Path
     corpora: tuple[str, ...]
     emotions: tuple[str, ...]
-    heard: frozenset[str]
+    speakers: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def runs_below(folder: Path) -> list[Path]:
 
 
 def read_trained(folder: Path) -> Trained:
-    """What a run or a model folder says of its training.
+    """A run or a model folder -> what it was trained on.
 
     The emotions are those of its corpora; a corpus unknown here may have all eight.
 
@@ -129,7 +129,7 @@ def read_trained(folder: Path) -> Trained:
     try:
         found = json.loads(path.read_text())
         corpora = tuple(map(str, found["corpora"]))
-        heard = frozenset([*found["speakers"]["train"], *found["speakers"]["validation"]])
+        speakers = frozenset([*found["speakers"]["train"], *found["speakers"]["validation"]])
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except (json.JSONDecodeError, KeyError, TypeError) as error:
@@ -139,7 +139,7 @@ def read_trained(folder: Path) -> Trained:
         for corpus in corpora
         for emotion in CORPUS_EMOTIONS.get(corpus, CORPUS_EMOTIONS["own"]).values()
     }
-    return Trained(folder, corpora, tuple(e for e in EMOTIONS if e in known), heard)
+    return Trained(folder, corpora, tuple(e for e in EMOTIONS if e in known), speakers)
 
 
 def cross(folder: Path, images: Path, ear: Ear | None = None) -> Crossing:
@@ -151,7 +151,7 @@ def cross(folder: Path, images: Path, ear: Ear | None = None) -> Crossing:
         With weights, recipe and ``metrics.json``.
     images : Path
         What ``scripts/render.py`` wrote, to the same specification. Its speech is scored, but for
-        speakers that training or validation heard, actors that are kept apart for the final test
+        speakers of training or validation, actors that are held out for the final test
         and emotions that training did not have.
     ear : Ear, optional
         The folder's network, where it is none of pictures.
@@ -170,7 +170,7 @@ def cross(folder: Path, images: Path, ear: Ear | None = None) -> Crossing:
     rows = read_rows(images, ear.image)
     wanted, left_out = _wanted(rows, trained)
     if not wanted:
-        raise ValueError(f"{images}: nothing to score {folder} on; left out: {_said(left_out)}")
+        raise ValueError(f"{images}: nothing to score {folder} on; left out: {_counts(left_out)}")
     clips = load_clips(images, wanted, ear.image)
     fold = folder.name if folder.name.startswith("fold-") else ""
     made = clip_predictions(ear.logits(clips), clips, "test", fold.removeprefix("fold-"))
@@ -211,9 +211,9 @@ def _wanted(rows: Sequence[Picture], trained: Trained) -> tuple[list[Picture], d
         if row.channel != "speech":
             cause = SONG
         elif row.speaker not in free:
-            cause = KEPT_APART
-        elif row.speaker in trained.heard:
-            cause = HEARD
+            cause = FINAL_TEST
+        elif row.speaker in trained.speakers:
+            cause = IN_TRAINING
         elif row.emotion not in trained.emotions:
             cause = NOT_SHARED
         else:
@@ -298,7 +298,7 @@ def _lines(found: Crossing) -> Iterator[str]:
         f"{found.speakers} speakers, {count} labels, chance {1 / count:.3f}"
     )
     if found.left_out:
-        yield f"left out: {_said(found.left_out)}"
+        yield f"left out: {_counts(found.left_out)}"
     yield f"{'highest score':<24} {'UAR':>6} {'accuracy':>9} {'macro F1':>9}"
     among = f"among the {count} shared"
     for name, figures in ((among, found.shared), (f"among all {len(EMOTIONS)}", found.of_all)):
@@ -313,5 +313,5 @@ def _lines(found: Crossing) -> Iterator[str]:
     yield f"of all eight, none of the shared labels: {found.elsewhere:.1%} of the clips"
 
 
-def _said(left_out: Mapping[str, int]) -> str:
+def _counts(left_out: Mapping[str, int]) -> str:
     return ", ".join(f"{count} clips {cause}" for cause, count in left_out.items())

@@ -1,4 +1,4 @@
-"""One model on all corpora at hand, as a Markdown table that is kept in a document."""
+"""One model on several corpora -> a Markdown table that is kept in a document."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TABLE: Final = "crosscorpus"
 
 NOTE: Final = (
     "UAR (shared): the highest score among the emotions that the corpus has; UAR (eight): among\n"
-    "all eight, as the edge app answers: an emotion that the corpus has not is wrong. Chance is\n"
+    "all eight, as the edge app answers: an emotion that the corpus lacks is wrong. Chance is\n"
     "the UAR of guessing, commonest the accuracy of always answering the most common emotion."
 )
 
@@ -53,16 +53,16 @@ def markdown(model: Path, crossings: Sequence[Crossing]) -> str:
     ValueError
         ``metrics.json`` is no model's, or a crossing is another model's.
     """
-    strangers = [c.trained.folder for c in crossings if c.trained.folder != model]
-    if strangers:
-        raise ValueError(f"{strangers[0]}: the table is one model's, of {model}")
+    others = [c.trained.folder for c in crossings if c.trained.folder != model]
+    if others:
+        raise ValueError(f"{others[0]}: the table is one model's, of {model}")
     metrics = _metrics(model)
     rows = [_own(metrics), *map(_row, crossings)]
     return "\n".join([*_about(model, metrics), "", *_table(rows), "", NOTE, "", *_recalls(rows)])
 
 
 def check_model(model: Path) -> None:
-    """Refuse what is no model folder, before minutes go by.
+    """Check a model folder before the evaluation, which takes minutes.
 
     Raises
     ------
@@ -76,11 +76,11 @@ def check_model(model: Path) -> None:
 
 def _about(model: Path, metrics: dict[str, Any]) -> Iterator[str]:
     voices = sorted(set((metrics.get("gate") or {}).get("speech", ())) - set(metrics["corpora"]))
-    gate = f", its gate on {', '.join(voices)} too, without labels" if voices else ""
+    head = f", its nonspeech head on {', '.join(voices)} too, without labels" if voices else ""
     yield (
-        f"`{model.name}`, trained on {', '.join(metrics['corpora'])}{gate}. The row of "
-        f"{metrics['corpora'][0]} is the mean of its folds: networks of the same recipe that never "
-        "heard the tested speakers."
+        f"`{model.name}`, trained on {', '.join(metrics['corpora'])}{head}. The row of "
+        f"{metrics['corpora'][0]} is the mean of its folds: networks of the same recipe, the "
+        "tested speakers held out."
     )
 
 
@@ -114,8 +114,8 @@ def _recall(row: _Row, emotion: str) -> str:
     clips = row.clips.get(emotion, 0)
     if not clips:
         return "-"
-    said = f"{row.recall[emotion]:.2f}"
-    return said if clips >= _FEW else f"({said}, {clips})"
+    recall = f"{row.recall[emotion]:.2f}"
+    return recall if clips >= _FEW else f"({recall}, {clips})"
 
 
 def _row(crossing: Crossing) -> _Row:

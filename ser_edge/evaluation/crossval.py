@@ -1,7 +1,7 @@
-"""An evaluation: one recipe on every fold, gathered, scored and put into one folder.
+"""A cross-validation: one recipe on every fold, its runs gathered and scored in one folder.
 
 ``OUT/fold-1`` ... ``OUT/fold-5`` are runs as ``scripts/train.py`` makes them, ``OUT/random`` is the
-leaky one. A run that is finished is not run again; what the folder holds is what is gathered.
+leaky one. A finished run is not repeated; the finished runs of the folder are gathered.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from ser_edge.training import fit as training
 from ser_edge.training.trainer import CHECKPOINTS
 
 Fit: TypeAlias = Callable[[Path, str], training.Result]
-"""Makes the run of a fold in a folder, or goes on with it where it was broken off."""
+"""Makes the run of a fold in a folder, or resumes it."""
 
 FOLDS: Final = tuple(map(str, VALIDATION_ACTORS))
 REPORT: Final = "report.html"
 
 LEAKY_WARNING: Final = (
     "LEAKY: clips were divided at random, so every tested actor, and often the other take of the "
-    "same sentence, was in training. It says nothing about voices that were never heard."
+    "same sentence, was in training. It says nothing about held-out speakers."
 )
 
 
 @dataclass(frozen=True)
-class Study:
-    """All that an evaluation's folder holds; ``folds`` is empty where only the leaky split ran."""
+class CrossValidation:
+    """The finished runs of a folder; ``folds`` is empty where only the leaky split ran."""
 
     folder: Path
     recipe: AnyRecipe
@@ -88,7 +88,7 @@ class Study:
 
     @property
     def measured_on(self) -> str:
-        """What the mean is measured on, in words."""
+        """The clips and speakers that the mean is measured on, as text."""
         actors = {p.speaker for p in self.tested}
         names = ", ".join(run.fold for run in self.folds)
         return (
@@ -110,8 +110,8 @@ def evaluate(
     hardware: Hardware | None = None,
     tracking: Tracking | None = None,
     progress: bool = True,
-) -> Study | None:
-    """Train a network of pictures where it is missing, gather what is finished: :func:`gather`.
+) -> CrossValidation | None:
+    """Train an image network on the folds that are missing, gather all: :func:`gather`.
 
     Parameters
     ----------
@@ -119,15 +119,15 @@ def evaluate(
         As :func:`gather` takes them; ``sounds`` are for training on waveforms as well.
     recipe : Recipe
     teachers : sequence of Path
-        Other evaluations, where the recipe distils: the network of a fold is taught by theirs of
-        the same fold.
+        Other evaluations, where the recipe distils: their networks of the same fold are the
+        teachers.
     hardware : Hardware, optional
     tracking : Tracking, optional
         What follows the trainings.
 
     Returns
     -------
-    Study or None
+    CrossValidation or None
 
     Raises
     ------
@@ -172,7 +172,7 @@ def gather(
     sounds: Sequence[Path] = (),
     classifier: OpenClassifier | None = None,
     progress: bool = True,
-) -> Study | None:
+) -> CrossValidation | None:
     """Fit what is missing, gather what is finished, write tables and figures.
 
     Parameters
@@ -185,7 +185,7 @@ def gather(
     recipe : AnyRecipe
         Must be that of every run that lies in ``out`` already.
     fit : callable
-        Makes the run of a fold in a folder, or goes on with it.
+        Makes the run of a fold in a folder, or resumes it.
     folds : sequence of str
         Folds to train if they are missing, ``"1"`` to ``"5"``.
     split : {"folds", "random", "both"}
@@ -193,14 +193,14 @@ def gather(
     sounds : sequence of Path
         Folders of recordings, for the edge and for play buttons.
     classifier : callable, optional
-        ``edge_app.Classifier``: then every fold's network is exported to FP16 and INT8 and hears
-        its test clips from the sound files. For networks of pictures alone.
+        ``edge_app.Classifier``: then every fold's network is exported to FP16 and INT8 and
+        evaluated on the sound files of its test clips. For image networks alone.
     progress : bool
         Show bars and a line a run.
 
     Returns
     -------
-    Study or None
+    CrossValidation or None
         Runs and clips that failed are in ``problems``. Of several processes, all but the leader
         get None.
 
@@ -210,15 +210,17 @@ def gather(
         Recipe, rendering and runs do not fit, a fold does not exist, a sound is missing, or
         nothing could be trained at all.
     """
-    origin = provenance()  # of the start: the tree may be edited while a long run goes on
+    origin = provenance()  # of the start: the tree may be edited during a long run
     unknown = sorted(set(folds) - set(FOLDS))
     if unknown:
         raise ValueError(f"fold is {unknown[0]!r}, allowed: {', '.join(FOLDS)}")
     found_sounds = find_sounds(sounds)
     if classifier is not None and not isinstance(recipe, Recipe):
-        raise ValueError(f"the edge app runs networks of pictures, {recipe.net} is none")
+        raise ValueError(f"the edge app runs image networks, {recipe.net} is none")
     if classifier is not None and not found_sounds:
-        raise ValueError("the edge app hears sound files: give their folders with --sounds")
+        raise ValueError(
+            "the edge app is evaluated on sound files: give their folders with --sounds"
+        )
     wanted = [*(() if split == "random" else sorted(set(folds)))]
     wanted += [] if split == "folds" else [RANDOM]
     for fold in (*FOLDS, RANDOM):
@@ -235,10 +237,10 @@ def gather(
         _say(progress, f"{folder.name}: training")
         try:
             result = fit(folder, fold)
-        except (RuntimeError, OSError) as error:  # memory, disk, a device: not the recipe's fault
+        except (RuntimeError, OSError) as error:  # memory, disk, a device
             problems.append(Problem(folder, first_line(error)))
         else:
-            # Lightning's other processes go through the same folds as the leader, and end with it.
+            # Lightning's other processes train the same folds as the leader, and end with it.
             leader = result.leader
     if not leader:
         return None
@@ -250,7 +252,7 @@ def gather(
     if classifier is not None and done and isinstance(recipe, Recipe):
         edge, failed = edge_scores(done, recipe, images, found_sounds, classifier, progress)
         problems += failed
-    study = Study(
+    gathered = CrossValidation(
         folder=out,
         recipe=recipe,
         images=images,
@@ -264,8 +266,8 @@ def gather(
     if done:
         pooled = [prediction for run in done for prediction in run.predictions]
         write_whole(out / PREDICTIONS, predictions_csv(pooled))
-    write_whole(out / METRICS, json.dumps(metrics(study), indent=2) + "\n")
-    return study
+    write_whole(out / METRICS, json.dumps(metrics(gathered), indent=2) + "\n")
+    return gathered
 
 
 def run_folder(out: Path, fold: str) -> Path:
@@ -273,79 +275,81 @@ def run_folder(out: Path, fold: str) -> Path:
     return out / (RANDOM if fold == RANDOM else f"fold-{fold}")
 
 
-def metrics(study: Study) -> dict[str, Any]:
+def metrics(gathered: CrossValidation) -> dict[str, Any]:
     """What goes into ``metrics.json``, plain values."""
-    result: dict[str, Any] = {"recipe": study.recipe.name, "seeds": [study.recipe.seed]}
-    if study.folds:
-        calibration = study.calibration
-        with_threshold = asdict(classification.answered(study.tested, calibration))
+    result: dict[str, Any] = {"recipe": gathered.recipe.name, "seeds": [gathered.recipe.seed]}
+    if gathered.folds:
+        calibration = gathered.calibration
+        with_threshold = asdict(classification.answered(gathered.tested, calibration))
         result |= {
             "summary": {
-                "uar_mean": round(study.uar_mean, 4),
-                "uar_sd": None if study.uar_sd is None else round(study.uar_sd, 4),
-                "uar_by_fold": {run.fold: run.figures["test"]["uar"] for run in study.folds},
-                "measured_on": study.measured_on,
+                "uar_mean": round(gathered.uar_mean, 4),
+                "uar_sd": None if gathered.uar_sd is None else round(gathered.uar_sd, 4),
+                "uar_by_fold": {run.fold: run.figures["test"]["uar"] for run in gathered.folds},
+                "measured_on": gathered.measured_on,
             },
             "calibration": {
                 "temperature": calibration.temperature,
                 "threshold": calibration.threshold,
                 "fitted_on": "validation actors of the folds, pooled",
-                "clips": sum(len(run.part("validation")) for run in study.folds),
+                "clips": sum(len(run.part("validation")) for run in gathered.folds),
             },
-            "corpora": sorted({corpus for run in study.folds for corpus in run.corpora}),
-            "parameters": study.folds[0].parameters,
-            "pooled_test": classification.figures(study.tested, calibration.temperature),
+            "corpora": sorted({corpus for run in gathered.folds for corpus in run.corpora}),
+            "parameters": gathered.folds[0].parameters,
+            "pooled_test": classification.figures(gathered.tested, calibration.temperature),
             "pooled_test_by_labels": classification.by_labels(
-                classification.group_figures(study.tested, calibration.temperature)
+                classification.group_figures(gathered.tested, calibration.temperature)
             ),
             "pooled_test_with_threshold": {
                 name: round(value, 4) for name, value in with_threshold.items()
             },
-            "folds": {run.fold: _run_dict(run) for run in study.folds},
+            "folds": {run.fold: _run_dict(run) for run in gathered.folds},
         }
-    if study.edge is not None:
-        result["edge"] = edge_dict(study.edge)
-    if study.leaky is not None:
-        result["leaky_random_split"] = {"warning": LEAKY_WARNING, **_run_dict(study.leaky)}
-    if study.problems:
-        result["problems"] = [f"{p.path.name}: {p.cause}" for p in study.problems]
-    return result | {"provenance": dict(study.provenance)}
+    if gathered.edge is not None:
+        result["edge"] = edge_dict(gathered.edge)
+    if gathered.leaky is not None:
+        result["leaky_random_split"] = {"warning": LEAKY_WARNING, **_run_dict(gathered.leaky)}
+    if gathered.problems:
+        result["problems"] = [f"{p.path.name}: {p.cause}" for p in gathered.problems]
+    return result | {"provenance": dict(gathered.provenance)}
 
 
-def table(study: Study) -> str:
+def table(gathered: CrossValidation) -> str:
     """The evaluation as text for a terminal."""
     lines = []
-    if study.folds:
+    if gathered.folds:
         lines.append(f"{'':<8} {'clips':>6} {'UAR':>6} {'accuracy':>9} {'macro F1':>9}")
-        for run in study.folds:
+        for run in gathered.folds:
             found = run.figures["test"]
             lines.append(
                 f"fold {run.fold:<3} {found['clips']:>6} {found['uar']:>6.3f} "
                 f"{found['accuracy']:>9.3f} {found['macro_f1']:>9.3f}"
             )
-        spread = "" if study.uar_sd is None else f", SD {study.uar_sd:.3f}"
-        lines.append(f"mean UAR {study.uar_mean:.3f}{spread}: {study.measured_on}")
-        calibration = study.calibration
-        coarser = classification.group_figures(study.tested, calibration.temperature)
+        spread = "" if gathered.uar_sd is None else f", SD {gathered.uar_sd:.3f}"
+        lines.append(f"mean UAR {gathered.uar_mean:.3f}{spread}: {gathered.measured_on}")
+        calibration = gathered.calibration
+        coarser = classification.group_figures(gathered.tested, calibration.temperature)
         lines.append(
             "coarser labels, UAR of all test clips (chance): "
             + ", ".join(f"{f.labels} {f.uar:.3f} ({f.chance:.3f})" for f in coarser)
         )
-        unknown = classification.answered(study.tested, calibration)
+        unknown = classification.answered(gathered.tested, calibration)
         lines.append(
             f"temperature {calibration.temperature}, threshold {calibration.threshold} (fitted on "
             f"validation actors): {unknown.unknown_share:.1%} of the test clips unknown"
         )
-    if study.edge is not None:
-        change = study.edge.int8_less_fp16.uar
-        figures = (f"{name} UAR {found['uar']:.3f}" for name, found in study.edge.figures.items())
+    if gathered.edge is not None:
+        change = gathered.edge.int8_less_fp16.uar
+        figures = (
+            f"{name} UAR {found['uar']:.3f}" for name, found in gathered.edge.figures.items()
+        )
         lines.append(
             f"edge app, from sound files: {', '.join(figures)}; INT8 - FP16 "
             f"{change.difference:+.4f}, 95 % by clip {change.by_clip.low:+.4f} to "
             f"{change.by_clip.high:+.4f}"
         )
-    if study.leaky is not None:
-        found = study.leaky.figures["test"]
+    if gathered.leaky is not None:
+        found = gathered.leaky.figures["test"]
         lines.append(f"LEAKY, random split, not to be quoted: UAR {found['uar']:.3f}")
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""The networks of runs through the edge app: exported, then heard from the sound files."""
+"""The networks of runs through the edge app: exported, then evaluated on the sound files."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def edge_scores(
     classifier: OpenClassifier,
     progress: bool,
 ) -> tuple[EdgeScores | None, list[Problem]]:
-    """Export every fold and let the edge app hear its test clips."""
+    """Export every fold and evaluate the edge app on its test clips."""
     missing = sorted({p.utterance for run in runs for p in run.part("test")} - sounds.keys())
     if missing:
         raise ValueError(
@@ -91,7 +91,7 @@ def edge_scores(
         for precision in (FP16, INT8):
             try:
                 xml = _exported(run, recipe, images, precision)
-                predictions, failed = _heard(run, xml, sounds, classifier, progress)
+                predictions, failed = _predictions(run, xml, sounds, classifier, progress)
             except (RuntimeError, OSError) as error:  # of the export or the device
                 problems.append(Problem(run.folder / EDGE / precision, first_line(error)))
                 continue
@@ -174,8 +174,8 @@ def _exported(run: Run, recipe: Recipe, images: Path, precision: str) -> Path:
             ]
             clips = load_clips(images, rows, recipe.image)
             model = quantize(model, [image for clip in clips for image in clip.images])
-        # Its temperature is 1 and its threshold 0: then the logits can be had from its scores, and
-        # the calibration of all folds is put on them afterwards.
+        # Its temperature is 1 and its threshold 0: then its scores give the logits, and the
+        # calibration of all folds is applied to them afterwards.
         manifest = Manifest(
             recipe.name,
             recipe.image,
@@ -189,20 +189,20 @@ def _exported(run: Run, recipe: Recipe, images: Path, precision: str) -> Path:
         onnx.unlink(missing_ok=True)
 
 
-def _heard(
+def _predictions(
     run: Run, xml: Path, sounds: Mapping[str, Path], classifier: OpenClassifier, progress: bool
 ) -> tuple[list[ClipPrediction], list[Problem]]:
-    """The test clips of a run through the edge app, kept once all of them were heard."""
+    """Predictions of the edge app for the test clips of a run, kept once there are all of them."""
     path = xml.parent / PREDICTIONS
     if path.is_file():
         return read_predictions(path), []
-    ear = classifier(str(xml))
+    opened = classifier(str(xml))
     name = f"{run.folder.name} {xml.parent.name}"
     predictions: list[ClipPrediction] = []
     problems: list[Problem] = []
     for clip in tqdm(run.part("test"), unit="clip", desc=name, disable=not progress):
         try:
-            scores = ear.predict(str(sounds[clip.utterance])).scores
+            scores = opened.predict(str(sounds[clip.utterance])).scores
         except AudioError as error:
             problems.append(Problem(Path(error.file), error.cause))
             continue

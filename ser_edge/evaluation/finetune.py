@@ -1,4 +1,4 @@
-"""One's own recordings and a model -> a model that knows these voices."""
+"""One's own recordings and a model -> that model fine-tuned on them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CLIPS_TO_CALIBRATE: Final = 100
 
 
 def fine_tuning_recipe(base: Recipe, name: str) -> Recipe:
-    """The recipe of a model, made gentle: a quarter of its learning rate, 30 epochs.
+    """The recipe of a model, for fine-tuning: a quarter of its learning rate, 30 epochs.
 
     The precision is what this machine computes in: where that is not the one of the model's
     training (bf16 on an older processor, say), the emulation is thirty times slower.
@@ -51,24 +51,24 @@ def fine_tuning_recipe(base: Recipe, name: str) -> Recipe:
         ema=0.9,
         batch_size=16,
         precision="auto",
-        distill=0.0,  # its teachers heard other voices
-        logit_adjustment=0.0,  # somebody's own recordings say nothing of what is frequent
-        adversarial=0.0,  # there may be one voice alone, and it is to be known
-        copies=0,  # --also is a rendering, whose recordings need not be at hand
+        distill=0.0,  # its teachers were trained on other voices
+        logit_adjustment=0.0,  # own recordings do not show which emotions are frequent
+        adversarial=0.0,  # there may be a single voice, and the model shall fit it
+        copies=0,  # --also is a rendering, whose recordings may be missing
         sound=SoundStrengths(),
     )
 
 
 @dataclass(frozen=True)
 class FineTuned:
-    """What came of it: UAR on the held-out clips before and after, and what those were."""
+    """A fine-tuned model, and its UAR on held-out clips before and after."""
 
     model: Path
     ir: Path
     clips: int
     uar_before: float
     uar_after: float
-    unheard_speakers: bool
+    held_out_speakers: bool
 
 
 def fine_tune(
@@ -85,9 +85,9 @@ def fine_tune(
     progress: Callable[[str], None] = print,
     bars: bool = True,
 ) -> FineTuned | None:
-    """Fine-tune, check on what was held out, train on everything, package and export.
+    """Fine-tune, evaluate on held-out clips, train on everything, package and export.
 
-    Every step that is done is not done again, so a killed run goes on.
+    A finished step is not repeated, so that a killed run resumes.
 
     Parameters
     ----------
@@ -96,11 +96,11 @@ def fine_tune(
     start : Path
         Model folder whose weights are started from.
     recipe : Recipe
-        As :func:`fine_tuning_recipe` makes it; its network and picture must be the model's.
+        As :func:`fine_tuning_recipe` makes it; its network and mel image must be the model's.
     work : Path
-        Folder for pictures and runs.
+        Folder for mel images and runs.
     also : sequence of Path
-        Renderings to train on beside one's own, lest what those lack be forgotten.
+        Renderings to train on beside one's own, so that emotions that those lack are kept.
     sounds : sequence of Path
         Folders with the recordings, where the recipe changes waveforms.
     models, ir : Path
@@ -146,7 +146,9 @@ def fine_tune(
             )
             leader = result.leader
         elif recipe.differences(Recipe.read(folder / CONFIG)):
-            raise ValueError(f"{folder}: made by another recipe; remove it, or take another --work")
+            raise ValueError(
+                f"{folder}: made with another recipe; remove it or choose another --work"
+            )
     if not leader:
         return None
     held_out = load_clips(images, divide(rows, fold, recipe.seed).test, spec)

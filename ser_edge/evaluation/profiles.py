@@ -1,8 +1,8 @@
-"""Does a person's profile help? From stored predictions of voices never heard in training.
+"""Does a person's profile help? From stored predictions for held-out speakers.
 
 RAVDESS has every clip twice. Statistics are taken from an actor's first repetitions, without their
-labels, and the second ones are scored with and without them. Only what a network says of its own
-test (or validation) actors is used, so the profile is the only thing it ever learnt of them.
+labels, and the second ones are scored with and without them. Only a network's predictions for its
+own test (or validation) actors are used, so that it knows nothing of them but the profile.
 
 The clips of the two repetitions are the same sentences with the same emotions, as many of each:
 the kindest case for a profile. What happens in others is measured beside it.
@@ -47,7 +47,7 @@ BASELINES: Final = ("neutral", "calm")
 
 @dataclass(frozen=True)
 class Voice:
-    """One actor's clips as one network heard them: those to enrol with, those to score."""
+    """One network's predictions for one actor: those to enrol with, those to score."""
 
     fold: str
     speaker: str
@@ -55,7 +55,7 @@ class Voice:
     scored: tuple[ClipPrediction, ...]
 
     def turned(self) -> Voice:
-        """The same with the two repetitions changed about."""
+        """The same with the two repetitions exchanged."""
         return Voice(self.fold, self.speaker, self.scored, self.enrolled)
 
 
@@ -220,7 +220,7 @@ class RuleRow:
 
 @dataclass(frozen=True)
 class Enrolment:
-    """What enrolment does, measured; ``voices`` are actors as heard by one network each."""
+    """What enrolment does, measured; ``voices`` counts pairs of an actor and a network."""
 
     predictions: Path
     calibration: Calibration
@@ -423,7 +423,7 @@ def verdict(found: Enrolment) -> str:
     uar = found.rows[0].uar
     interval = uar.by_speaker
     if interval is None:
-        return "One speaker alone: nothing can be said about other voices."
+        return "One speaker alone: the result says nothing about other voices."
     if not interval.is_clear:
         return "It does not clearly help: the interval of the difference holds zero."
     return "It helps." if uar.difference > 0 else "It harms."
@@ -436,12 +436,12 @@ def markdown(found: Enrolment) -> str:
     ends = "" if interval is None else f" (95 % by speaker {_ends(interval.low, interval.high)})"
     temperature, threshold = found.calibration.temperature, found.calibration.threshold
     parts = [
-        "# What a profile does on voices never heard in training",
+        "# What a profile does on held-out speakers",
         f"Made by `scripts/enrolment.py {found.predictions}`. These figures stand apart from the "
         "main one, which knows nothing of the speaker.",
         f"**Repetition 2 of {found.voices} voices, {found.clips} clips: UAR {first.uar.a:.3f} "
         f"without, {first.uar.b:.3f} with a profile, {first.uar.difference:+.3f}{ends}. "
-        f"{verdict(found)}** {first.better} speakers are heard better, {first.worse} worse, "
+        f"{verdict(found)}** {first.better} speakers are recognised better, {first.worse} worse, "
         f"{first.same} the same.",
         f"Rule: {SHIPPED.name}; statistics without labels. Temperature {temperature:g}, threshold "
         f"{threshold:g}, fitted on the validation clips without profiles. Clips drawn at random: "

@@ -1,4 +1,4 @@
-"""Recordings without labels: what a model hears in a folder of them."""
+"""Recordings without labels: a folder of them -> a model's answers."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Answer(Protocol):
     def to_dict(self) -> dict[str, Any]: ...
 
 
-class Listener(Protocol):
-    """Something that answers for sound files: the edge app's ``Classifier``."""
+class FileClassifier(Protocol):
+    """Sound file -> answer: the edge app's ``Classifier``."""
 
     @property
     def manifest(self) -> Manifest: ...
@@ -63,7 +63,7 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True)
-class Heard:
+class FileAnswer:
     """One file, by its path below the folder, and its answer."""
 
     file: str
@@ -94,37 +94,37 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Listening:
+class FolderAnswers:
     """All answers for a folder."""
 
     folder: str
     manifest: Manifest
     device: str
-    heard: tuple[Heard, ...]
+    answers: tuple[FileAnswer, ...]
     unreadable: tuple[Unreadable, ...]
     provenance: Mapping[str, str]
 
     @property
     def seconds(self) -> float:
-        """Duration of all that was heard."""
-        return float(sum(heard.answer.duration for heard in self.heard))
+        """Duration of all files with an answer."""
+        return float(sum(file.answer.duration for file in self.answers))
 
     @property
     def mean_confidence(self) -> float | None:
-        """Of all clips; None where nothing was heard."""
-        return _mean([heard.answer.confidence for heard in self.heard])
+        """Of all answers; None where there is none."""
+        return _mean([file.answer.confidence for file in self.answers])
 
     @property
     def shares(self) -> tuple[Share, ...]:
         """A share for every label in its order, "unknown" last."""
         result = []
         for emotion in (*self.manifest.labels, UNKNOWN):
-            answers = [h.answer for h in self.heard if h.answer.emotion == emotion]
+            answers = [f.answer for f in self.answers if f.answer.emotion == emotion]
             result.append(
                 Share(
                     emotion,
                     len(answers),
-                    len(answers) / max(1, len(self.heard)),
+                    len(answers) / max(1, len(self.answers)),
                     float(sum(a.duration for a in answers)) / (self.seconds or 1.0),
                     _mean([answer.confidence for answer in answers]),
                 )
@@ -136,21 +136,23 @@ class Listening:
         return self.shares[-1]
 
 
-def listen(folder: Path, listener: Listener, *, progress: bool = True) -> Listening:
-    """Every sound below a folder through a model.
+def predict_folder(
+    folder: Path, classifier: FileClassifier, *, progress: bool = True
+) -> FolderAnswers:
+    """Every sound below a folder -> a model's answers.
 
     Parameters
     ----------
     folder : Path
-        Searched through; hidden files are passed over.
-    listener : Listener
+        Searched through; hidden files are skipped.
+    classifier : FileClassifier
         The edge app's ``Classifier``.
     progress : bool
         Show a bar.
 
     Returns
     -------
-    Listening
+    FolderAnswers
         Files that cannot be read, or that the device fails on, are in ``unreadable``.
 
     Raises
@@ -164,37 +166,42 @@ def listen(folder: Path, listener: Listener, *, progress: bool = True) -> Listen
     paths = list(files_below(folder, suffixes))
     if not paths:
         raise ValueError(f"{folder}: no sound in it; looked for {', '.join(sorted(suffixes))}")
-    heard, unreadable = [], []
-    for path in tqdm(paths, unit="file", desc="listening", disable=not progress):
+    answers, unreadable = [], []
+    for path in tqdm(paths, unit="file", desc="predict", disable=not progress):
         file = _printable(path.relative_to(folder))
         try:
-            heard.append(Heard(file, listener.predict(str(path))))
+            answers.append(FileAnswer(file, classifier.predict(str(path))))
         except AudioError as error:
             unreadable.append(Unreadable(file, error.cause))
         except RuntimeError as error:  # of the device
             unreadable.append(Unreadable(file, str(error)))
     name = _printable(Path(folder.resolve().name))
-    return Listening(
-        name, listener.manifest, listener.device, tuple(heard), tuple(unreadable), provenance()
+    return FolderAnswers(
+        name,
+        classifier.manifest,
+        classifier.device,
+        tuple(answers),
+        tuple(unreadable),
+        provenance(),
     )
 
 
-def summary(listening: Listening) -> dict[str, Any]:
+def summary(found: FolderAnswers) -> dict[str, Any]:
     """The summary as plain values, ready for JSON."""
-    calibration = listening.manifest.calibration
+    calibration = found.manifest.calibration
     return {
-        "folder": listening.folder,
-        "model": listening.manifest.name,
-        "precision": listening.manifest.precision,
-        "device": listening.device,
+        "folder": found.folder,
+        "model": found.manifest.name,
+        "precision": found.manifest.precision,
+        "device": found.device,
         "temperature": calibration.temperature,
         "threshold": calibration.threshold,
-        "files": len(listening.heard),
-        "seconds": round(listening.seconds, 3),
-        "windows": sum(len(heard.answer.windows) for heard in listening.heard),
-        "unknown_rate": round(listening.unknown.of_clips, 4),
-        "unknown_rate_by_time": round(listening.unknown.of_time, 4),
-        "mean_confidence": _rounded(listening.mean_confidence),
+        "files": len(found.answers),
+        "seconds": round(found.seconds, 3),
+        "windows": sum(len(file.answer.windows) for file in found.answers),
+        "unknown_rate": round(found.unknown.of_clips, 4),
+        "unknown_rate_by_time": round(found.unknown.of_time, 4),
+        "mean_confidence": _rounded(found.mean_confidence),
         "shares": {
             share.emotion: {
                 "files": share.clips,
@@ -202,39 +209,39 @@ def summary(listening: Listening) -> dict[str, Any]:
                 "of_time": round(share.of_time, 4),
                 "mean_confidence": _rounded(share.mean_confidence),
             }
-            for share in listening.shares
+            for share in found.shares
         },
-        "unreadable": {item.file: item.cause for item in listening.unreadable},
-        "provenance": dict(listening.provenance),
+        "unreadable": {item.file: item.cause for item in found.unreadable},
+        "provenance": dict(found.provenance),
     }
 
 
-def write(listening: Listening, out: Path) -> None:
+def write(found: FolderAnswers, out: Path) -> None:
     """Write ``answers.jsonl``, an answer or ``{"file", "error"}`` a line, and ``summary.json``."""
     lines: list[dict[str, Any]] = [
-        {**heard.answer.to_dict(), "file": heard.file} for heard in listening.heard
+        {**file.answer.to_dict(), "file": file.file} for file in found.answers
     ]
-    lines += [{"file": item.file, "error": item.cause} for item in listening.unreadable]
+    lines += [{"file": item.file, "error": item.cause} for item in found.unreadable]
     lines.sort(key=lambda line: str(line["file"]))
     write_whole(out / ANSWERS, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
-    write_whole(out / SUMMARY, json.dumps(summary(listening), indent=2, allow_nan=False) + "\n")
+    write_whole(out / SUMMARY, json.dumps(summary(found), indent=2, allow_nan=False) + "\n")
 
 
-def table(listening: Listening) -> str:
+def table(found: FolderAnswers) -> str:
     """The summary as text for a terminal."""
     lines = [
-        f"{len(listening.heard)} files, {listening.seconds / 60:.1f} min, heard by "
-        f"{listening.manifest.name} {listening.manifest.precision} on {listening.device}",
+        f"{len(found.answers)} files, {found.seconds / 60:.1f} min, by "
+        f"{found.manifest.name} {found.manifest.precision} on {found.device}",
         f"{'':<10} {'files':>6} {'share':>7} {'of time':>8} {'confidence':>11}",
     ]
-    for share in listening.shares:
+    for share in found.shares:
         lines.append(
             f"{share.emotion:<10} {share.clips:>6} {share.of_clips:>7.1%} {share.of_time:>8.1%} "
             f"{percent(share.mean_confidence):>11}"
         )
     lines.append(
-        f"unknown: {listening.unknown.of_clips:.1%} of the files; "
-        f"mean confidence {percent(listening.mean_confidence)}"
+        f"unknown: {found.unknown.of_clips:.1%} of the files; "
+        f"mean confidence {percent(found.mean_confidence)}"
     )
     return "\n".join(lines)
 

@@ -236,10 +236,10 @@ def to_dict(difference: Difference) -> dict[str, Any]:
 
 
 def verdict(difference: Difference) -> str:
-    """What the honest interval says, in a few words."""
+    """The interval by speaker -> a short conclusion."""
     interval = difference.by_speaker
     if interval is None:
-        return "one speaker alone: nothing can be said about other voices"
+        return "one speaker alone: the result says nothing about other voices"
     if not interval.is_clear:
         return "no clear difference"
     return "B is better" if difference.difference > 0 else "A is better"

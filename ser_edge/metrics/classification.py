@@ -34,7 +34,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class GroupFigures:
-    """How well coarser labels are heard (:mod:`ser_edge.labels`).
+    """UAR on coarser labels (:mod:`ser_edge.labels`).
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def group_figures(
     ----------
     predictions : sequence of ClipPrediction
     temperature : float
-        It weighs one high score against several small ones, so sums hang on it.
+        It weighs one high score against several small ones, so sums depend on it.
     groupings : iterable of Grouping
 
     Returns
@@ -269,8 +269,8 @@ def by_labels(figures: Iterable[GroupFigures]) -> dict[str, dict[str, Any]]:
 
 def answered(predictions: Sequence[ClipPrediction], calibration: Calibration) -> Answered:
     """What the threshold does to test clips."""
-    said = [decide(p.logits, calibration).emotion for p in predictions]
-    sure = [p for p, emotion in zip(predictions, said, strict=True) if emotion != UNKNOWN]
+    decided = [decide(p.logits, calibration).emotion for p in predictions]
+    sure = [p for p, emotion in zip(predictions, decided, strict=True) if emotion != UNKNOWN]
     found = figures(sure) if sure else {"uar": 0.0, "accuracy": 0.0}
     unknown = len(predictions) - len(sure)
     return Answered(unknown, unknown / len(predictions), found["uar"], found["accuracy"])

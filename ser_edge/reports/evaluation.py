@@ -23,14 +23,14 @@ from ser_edge.config.recipe import Recipe
 from ser_edge.data.render import Picture, read_rows
 from ser_edge.decision import softmax
 from ser_edge.emotions import EMOTIONS, UNKNOWN, emotion_index
-from ser_edge.evaluation.unlabelled import Heard, Listening, percent
+from ser_edge.evaluation.unlabelled import FileAnswer, FolderAnswers, percent
 from ser_edge.metrics.bootstrap import CONFIDENCE, DRAWS, Difference, Interval, PairedRuns, verdict
 from ser_edge.metrics.classification import ECE_BINS, ClipPrediction, answered, group_figures
 from ser_edge.reports import pages
 from ser_edge.reports.pages import Tick, ticks
 
 if TYPE_CHECKING:  # study.py imports torch; the other two pages need none
-    from ser_edge.evaluation.crossval import Study
+    from ser_edge.evaluation.crossval import CrossValidation
     from ser_edge.runs.record import Run
 
 Float64 = npt.NDArray[np.float64]
@@ -231,7 +231,7 @@ class Timeline:
 # ------------------------------------------------------------------------------------------ pages
 
 
-def study_page(study: Study) -> str:
+def study_page(study: CrossValidation) -> str:
     """The page of an evaluation.
 
     Raises
@@ -296,15 +296,15 @@ def comparison_page(runs: PairedRuns, provenance: Mapping[str, str]) -> str:
     )
 
 
-def unlabelled_page(listening: Listening) -> str:
+def unlabelled_page(listening: FolderAnswers) -> str:
     """The page of a folder of recordings without labels."""
     return _render(
         "unlabelled.html.jinja",
         {
             "listening": listening,
             "emotions": (*listening.manifest.labels, UNKNOWN),
-            "timelines": [timeline(heard) for heard in listening.heard[:TIMELINES]],
-            "not_drawn": max(0, len(listening.heard) - TIMELINES),
+            "timelines": [timeline(heard) for heard in listening.answers[:TIMELINES]],
+            "not_drawn": max(0, len(listening.answers) - TIMELINES),
             "share_chart": BarChart(
                 "What was heard",
                 "share of the files, and of their time",
@@ -514,7 +514,7 @@ def whisker_chart(runs: PairedRuns) -> WhiskerChart:
     )
 
 
-def timeline(heard: Heard) -> Timeline:
+def timeline(heard: FileAnswer) -> Timeline:
     """Stacked scores and answers of a file's windows over time.
 
     Windows overlap: each stands for the time up to the middle of what it shares with the next.
@@ -560,7 +560,7 @@ def timeline(heard: Heard) -> Timeline:
 # -------------------------------------------------------------------------------- the worst clips
 
 
-def worst_clips(study: Study, temperature: float, count: int) -> tuple[WorstClip, ...]:
+def worst_clips(study: CrossValidation, temperature: float, count: int) -> tuple[WorstClip, ...]:
     """Test clips with the highest score on a wrong emotion, most confident first.
 
     Raises

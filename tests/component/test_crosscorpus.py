@@ -109,18 +109,20 @@ def test_what_is_left_out(tmp_path):
     assert sorted(p.emotion for p in found.predictions) == ["angry", "neutral"]
     assert found.left_out == {
         crosscorpus.SONG: 1,
-        crosscorpus.HEARD: 2,
-        crosscorpus.KEPT_APART: 1,
+        crosscorpus.IN_TRAINING: 2,
+        crosscorpus.FINAL_TEST: 1,
         crosscorpus.NOT_SHARED: 2,
     }
     text = crosscorpus.table([found])
     assert "2 clips of 1 speakers, 2 labels, chance 0.500" in text
-    assert "2 clips of speakers heard in training or validation" in text
+    assert "2 clips of speakers in training or validation" in text
 
 
 def test_nothing_is_left_to_score(tmp_path, nemo):
     run = run_folder(tmp_path / "run", ("nemo",), heard=("nemo-eb0", "nemo-wr0"))
-    with pytest.raises(ValueError, match=r"nothing to score.*left out: 6 clips of speakers heard"):
+    with pytest.raises(
+        ValueError, match=r"nothing to score.*left out: 6 clips of speakers in training"
+    ):
         cross(run, nemo)
 
 
@@ -214,7 +216,7 @@ def test_the_table_into_a_document(here, tmp_path, nemo):
     assert text.startswith("above\n")
     assert text.endswith("below\n")
     assert "\nwas\n" not in text
-    assert "`mine`, trained on ravdess, its gate on crema-d too, without labels." in text
+    assert "`mine`, trained on ravdess, its nonspeech head on crema-d too, without labels." in text
     assert "| ravdess, by folds | 341 | 2 | 8 | 0.125 | **0.765** | 0.765 | 0.500 | 0.938 |" in text
     found = cross(model, nemo)
     assert (

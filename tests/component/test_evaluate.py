@@ -257,7 +257,7 @@ def test_a_broken_off_run_goes_on_from_its_checkpoint(images, tmp_path, monkeypa
         image_module.Learner, "on_train_epoch_start", lambda self: (start(self), counted(self))[0]
     )
 
-    def run() -> crossval.Study:
+    def run() -> crossval.CrossValidation:
         found = crossval.evaluate(
             images, tmp_path / "runs", replace(RECIPE, epochs=3), folds=["1"], progress=False
         )
@@ -358,7 +358,7 @@ def test_a_sound_that_fails_on_the_edge_is_tried_again(fake, images, corpus, tmp
     monkeypatch.setattr(edge, "_exported", exported)
     bad = "03-01-04-01-01-01-01"
 
-    def run() -> crossval.Study:
+    def run() -> crossval.CrossValidation:
         found = crossval.evaluate(
             images, tmp_path / "runs", RECIPE, folds=["1"], sounds=[corpus],
             classifier=StubClassifier, progress=False,

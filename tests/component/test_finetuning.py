@@ -194,7 +194,7 @@ def test_a_model_is_taught_a_voice(tiny, finetune, tmp_path):
     assert again.returncode == 0, again.stderr
     other = finetune(voice, "--epochs", 3)
     assert other.returncode == 2
-    assert "made by another recipe; remove it, or take another --work" in other.stderr
+    assert "made with another recipe; remove it or choose another --work" in other.stderr
 
 
 def test_too_few_clips_of_an_emotion(finetune, tmp_path):

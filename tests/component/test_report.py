@@ -22,7 +22,7 @@ from ser_edge.decision import Calibration
 from ser_edge.emotions import EMOTIONS
 from ser_edge.evaluation import edge as edgescores
 from ser_edge.evaluation import unlabelled
-from ser_edge.evaluation.crossval import Study
+from ser_edge.evaluation.crossval import CrossValidation
 from ser_edge.manifest import Manifest
 from ser_edge.metrics import bootstrap
 from ser_edge.metrics.classification import ClipPrediction, figures, group_figures
@@ -91,11 +91,11 @@ def images(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def whole(images: Path, corpus: Path) -> Study:
+def whole(images: Path, corpus: Path) -> CrossValidation:
     """Two folds of eight clips with pictures and sounds, two with nasty names, a leaky run."""
     names = [path.stem for path in sorted(corpus.iterdir())]
     folds = (run("1", [*names, NASTY]), run("2", [*names, NASTY]))
-    return Study(
+    return CrossValidation(
         folder=Path("runs/x"),
         recipe=Recipe(name="tiny", freq_mask=2, time_mask=10, image=SMALL),
         images=images,
@@ -272,13 +272,13 @@ def answer(emotions: list[str]) -> Answer:
 
 
 @pytest.fixture
-def listening() -> unlabelled.Listening:
+def listening() -> unlabelled.FolderAnswers:
     heard = [
-        unlabelled.Heard("a.wav", answer(["happy", "happy", "sad"])),
-        unlabelled.Heard(NASTY, answer(["unknown"])),
-        unlabelled.Heard("long.wav", answer(["calm", "angry"] * 400)),
+        unlabelled.FileAnswer("a.wav", answer(["happy", "happy", "sad"])),
+        unlabelled.FileAnswer(NASTY, answer(["unknown"])),
+        unlabelled.FileAnswer("long.wav", answer(["calm", "angry"] * 400)),
     ]
-    return unlabelled.Listening(
+    return unlabelled.FolderAnswers(
         NASTY,
         Manifest("small", SMALL, Calibration(1.0, 0.2), corpora=("ravdess",)),
         "CPU",
@@ -293,12 +293,12 @@ def test_the_page_of_recordings_without_labels(listening):
     assert NASTY in page.text
     assert "it is empty" in page.text
     assert "33.3%" in page.text  # of the files are unknown
-    empty = check(evaluation.unlabelled_page(replace(listening, heard=())))
+    empty = check(evaluation.unlabelled_page(replace(listening, answers=())))
     assert "it is empty" in empty.text
 
 
 def test_timelines_share_out_what_windows_have_in_common(listening):
-    line = evaluation.timeline(listening.heard[0])
+    line = evaluation.timeline(listening.answers[0])
     # 0 to 5, 2.5 to 7.5 and 5 to 10 s: cut at 3.75 and 6.25 of 10 s.
     assert [(p.emotion, p.start, p.width) for p in line.pieces] == [
         ("happy", 0, 625), ("sad", 625, 375),
@@ -311,6 +311,6 @@ def test_timelines_share_out_what_windows_have_in_common(listening):
 
 
 def test_long_files_are_drawn_no_finer_than_a_screen(listening):
-    line = evaluation.timeline(listening.heard[2])
+    line = evaluation.timeline(listening.answers[2])
     assert line.windows == 800
     assert len(line.layers[0].points.split()) == 4 * evaluation.TIMELINE_STEPS

@@ -19,21 +19,13 @@ from edge_app.classifier import Classifier
 from edge_app.inference.runtime import DeviceError
 from ser_edge.decision import Calibration, decide, softmax
 from ser_edge.emotions import EMOTIONS, emotion_index
-from ser_edge.evaluation.robustness import degradation
-from ser_edge.evaluation.robustness import measure as robustness
+from ser_edge.evaluation.robustness import degradation, fold_answers
+from ser_edge.evaluation.robustness import results as robustness
 from ser_edge.evaluation.robustness import tables as robustnesstables
 from ser_edge.evaluation.robustness.degradation import Babble, Gain, Unchanged
-from ser_edge.evaluation.robustness.measure import (
-    TRIALS,
-    Heard,
-    Row,
-    Trial,
-    chosen,
-    measure,
-    row,
-    try_model,
-)
+from ser_edge.evaluation.robustness.measure import measure, try_model
 from ser_edge.evaluation.robustness.nonspeech import KINDS
+from ser_edge.evaluation.robustness.results import TRIALS, ClipAnswer, Row, Trial, chosen, row
 from ser_edge.export.openvino import save_ir, to_openvino
 from ser_edge.manifest import Manifest
 from ser_edge.metrics import classification
@@ -239,7 +231,7 @@ def test_what_is_written(runs, corpus, tmp_path):
         assert len({line.count("|") for line in lines}) == 1
 
 
-def test_what_was_heard_is_not_heard_again(runs, corpus):
+def test_answers_are_kept(runs, corpus):
     only = ("white-10", "not-speech")
     first = run(runs, corpus, Ears(), *only)
     again = Ears()
@@ -252,7 +244,7 @@ def test_what_was_heard_is_not_heard_again(runs, corpus):
 
 
 @pytest.mark.parametrize("changed", ["seed", "network", "sounds"])
-def test_what_has_changed_is_heard_anew(runs, corpus, changed):
+def test_what_has_changed_is_predicted_again(runs, corpus, changed):
     run(runs, corpus, Ears(), "white-10", "not-speech")
     ears = Ears()
     if changed == "network":
@@ -309,7 +301,7 @@ def test_a_device_that_fails_is_a_problem(runs, corpus):
         run(runs, corpus, Ears(failing=DeviceError("the device is gone")), "gain-20")
 
 
-def test_babble_is_of_others_whom_the_network_never_heard(runs, corpus, monkeypatch):
+def test_babble_is_of_other_held_out_speakers(runs, corpus, monkeypatch):
     asked: list[tuple[str, Babble]] = []
 
     def spy(waveform: Any, rate: int, change: Any, name: str, utterance: str, seed: int) -> Any:
@@ -317,7 +309,7 @@ def test_babble_is_of_others_whom_the_network_never_heard(runs, corpus, monkeypa
             asked.append((utterance, change))
         return degradation.degrade(waveform, rate, change, name, utterance, seed)
 
-    monkeypatch.setattr(robustness, "degrade", spy)
+    monkeypatch.setattr(fold_answers, "degrade", spy)
     run(runs, corpus, Ears(), "babble-10")
     assert len(asked) == 12
     for utterance, change in asked:
@@ -359,7 +351,7 @@ def test_with_the_real_edge_app(here, runs, corpus):
     assert written["degraded"]["gain-20"]["unchanged_share"] == 1.0
     assert (runs / "robustness.md").read_text() in done.stdout
     (corpus / "Actor_01" / f"{name_of('01', 'happy')}.wav").write_bytes(b"no sound")
-    assert here("robustness.py", *words, "--quiet").returncode == 0  # heard already
+    assert here("robustness.py", *words, "--quiet").returncode == 0  # answers are kept
     done = here("robustness.py", *words, "--seed", 1, "--quiet", "--out", runs / "other")
     assert done.returncode == 1
     assert f"failed: {corpus}" in done.stderr
@@ -448,9 +440,17 @@ def test_limits(most_loss, least_unchanged, uar, unchanged, passed, limit):
     assert replace(found, uar=None).loss is None
 
 
-def test_a_row_is_of_the_clips_heard_both_ways():
-    clean = [Heard("a", "sad", "sad"), Heard("b", "sad", "sad"), Heard("c", "sad", "unknown")]
-    degraded = [Heard("a", "sad", "unknown"), Heard("b", "calm", "calm"), Heard("d", "sad", "sad")]
+def test_a_row_is_of_the_clips_answered_both_ways():
+    clean = [
+        ClipAnswer("a", "sad", "sad"),
+        ClipAnswer("b", "sad", "sad"),
+        ClipAnswer("c", "sad", "unknown"),
+    ]
+    degraded = [
+        ClipAnswer("a", "sad", "unknown"),
+        ClipAnswer("b", "calm", "calm"),
+        ClipAnswer("d", "sad", "sad"),
+    ]
     found = row(Trial("x", "x", Gain(0)), clean, degraded)
     assert found is not None
     assert (found.clips, found.unchanged, found.unknown) == (2, 0.5, 0.5)
@@ -460,7 +460,7 @@ def test_a_row_is_of_the_clips_heard_both_ways():
 def test_kinds_are_counted_apart():
     kinds = {"a": "hum", "b": "hum", "c": "hum", "d": "tone"}
     said = [("a", "sad"), ("b", "sad"), ("c", "calm"), ("d", "unknown"), ("a", "unknown")]
-    hum, tone = robustness.kinds_of([Heard(name, "sad", word) for name, word in said], kinds)
+    hum, tone = robustness.kinds_of([ClipAnswer(name, "sad", word) for name, word in said], kinds)
     assert (hum.answers, hum.unknown, hum.most_often, hum.times) == (4, 1, "sad", 2)
     assert (hum.share, hum.passed) == (0.25, False)
     assert (tone.share, tone.times, tone.passed) == (1.0, 0, True)

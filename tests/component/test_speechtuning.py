@@ -522,7 +522,7 @@ def test_what_does_not_fit_is_named(run, images, sounds, tmp_path, monkeypatch, 
         )
     with pytest.raises(ValueError, match="no training speaker left"):
         run("a", without=frozenset({"ravdess-02", "ravdess-04"}))
-    with pytest.raises(ValueError, match="the edge app runs networks of pictures"):
+    with pytest.raises(ValueError, match="the edge app runs image networks"):
         crossval.gather(images, tmp_path / "g", RECIPE, lambda *_: None, classifier=lambda *_: None)  # type: ignore[arg-type]
     (tmp_path / "empty").mkdir()
     done = here("finetune_speech.py", images, tmp_path / "x", "--sounds", tmp_path / "empty")

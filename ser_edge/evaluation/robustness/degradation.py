@@ -2,8 +2,8 @@
 
 NumPy, soundfile and soxr alone, and nothing shared with the augmentations that training uses
 (:mod:`ser_edge.data.audio_augment`): no network is measured by the code that it was trained with.
-Noise is made and mixed anew here, the room is one of images and not of decaying noise, telephone
-and MP3 go through real codecs.
+Noise is made and mixed independently here, the room is one of image sources and not of decaying
+noise, telephone and MP3 go through real codecs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FULL_SCALE: Final = 32767 / 32768
 COLOURS: Final = {"white": 0.0, "pink": -1.0, "brown": -2.0}
 """Noise by name: its power goes with this power of the frequency."""
 
-_LOWEST_HZ: Final = 20.0  # coloured noise is level below: it is not heard there
+_LOWEST_HZ: Final = 20.0  # coloured noise is level below: it is inaudible there
 _SPEED_OF_SOUND: Final = 343.0  # m/s at 20 degrees
 _STEP_SECONDS: Final = 0.05  # of ser_edge.audio.decode.levels
 _MP3_RATE: Final = 16_000
@@ -50,7 +50,7 @@ class Change(Protocol):
 
 
 def random_of(seed: int, *names: str) -> np.random.Generator:
-    """A generator of its own for every name: what one clip gets hangs on no other clip."""
+    """A generator of its own for every name: what one clip gets depends on no other clip."""
     digest = hashlib.sha256("/".join(names).encode("utf-8", "surrogateescape")).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest, dtype="<u4").tolist()])
 
@@ -410,10 +410,10 @@ def room_response(rt60: float, rate: int, random: np.random.Generator) -> Float6
     way = np.sqrt(ways[0][:, None, None] + ways[1][:, None] + ways[2])
     bounce = bounces[0][:, None, None] + bounces[1][:, None] + bounces[2]
     sample = np.round((way - direct) / _SPEED_OF_SOUND * rate).astype(np.int64)
-    heard = (bounce > 0) & (sample < taps)
+    audible = (bounce > 0) & (sample < taps)
     left = kept ** np.arange(int(bounce.max()) + 1)  # a table: powers of a million are slow
-    strength = left[bounce[heard]] * direct / way[heard]
-    reflections = np.bincount(sample[heard], strength, minlength=taps)[:taps]
+    strength = left[bounce[audible]] * direct / way[audible]
+    reflections = np.bincount(sample[audible], strength, minlength=taps)[:taps]
     # All images have the same sign, which adds up to a rumble that no room has.
     spectrum = np.fft.rfft(reflections, 2 * taps)
     hertz = np.fft.rfftfreq(2 * taps, 1 / rate)

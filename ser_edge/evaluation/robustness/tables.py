@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ser_edge.evaluation.robustness.measure import LEAST_NOT_SPEECH_UNKNOWN, Robustness
+from ser_edge.evaluation.robustness.results import LEAST_NOT_SPEECH_UNKNOWN, Robustness
 from ser_edge.files import write_whole
 from ser_edge.metrics import bootstrap
 from ser_edge.metrics.bootstrap import Difference
@@ -79,9 +79,9 @@ def to_dict(found: Robustness) -> dict[str, Any]:
 
 
 def limits(found: Robustness) -> list[tuple[str, float, str, bool]]:
-    """What is asked of the whole: what, its value, the limit in words, whether it is held.
+    """The limits of the whole: name, value, limit as text, whether it is held.
 
-    Of a single model only what needs neither labels nor unheard voices.
+    Of a single model only those that need neither labels nor held-out speakers.
     """
     result = []
     if found.ece is not None:
@@ -125,8 +125,8 @@ def _heading(found: Robustness) -> str:
     if found.folds:
         return (
             f"{name}, through the edge app: {found.clips} test clips of {found.speakers} speakers "
-            f"whom the tested network never heard (fold {', '.join(found.folds)}); {calibration}, "
-            f"fitted on validation speakers; seed {found.seed}."
+            f"held out of the tested network's training (fold {', '.join(found.folds)}); "
+            f"{calibration}, fitted on validation speakers; seed {found.seed}."
         )
     clips = f"{found.clips} clips without labels; " if found.clips else ""
     return f"{name}, through the edge app: {clips}{calibration}, its own; seed {found.seed}."
