@@ -11,7 +11,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ser_edge import __version__
@@ -98,16 +98,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise
 
 
-def program(
-    filled: Iterable[str] = VERBS,
-) -> tuple[ArgumentParser, Mapping[str, ArgumentParser]]:
-    """The parser of ``ser-edge``, and those of its verbs by name.
+def make_parser(complete: Collection[str] = tuple(VERBS)) -> ArgumentParser:
+    """The parser of the command line.
 
     Parameters
     ----------
-    filled : iterable of str
-        Verbs whose modules are imported and whose options are added. The others are known by name
-        alone.
+    complete : collection of str
+        Verbs whose modules are imported for their options; the others have only their names.
     """
     parser = ArgumentParser(
         prog="ser-edge",
@@ -115,20 +112,20 @@ def program(
         description=_description(),
     )
     parser.add_argument("--version", action="version", version=f"ser-edge {__version__}")
-    commands = parser.add_subparsers(
+    verbs = parser.add_subparsers(
         prog="ser-edge", required=True, metavar="VERB", help=argparse.SUPPRESS
     )
-    verbs = {name: commands.add_parser(name) for name in VERBS}
-    for name in filled:
-        from ser_edge.cli.options import add_output_options
+    for name in VERBS:
+        verb = verbs.add_parser(name)
+        if name in complete:
+            from ser_edge.cli.options import add_output_options
 
-        module = importlib.import_module(f"ser_edge.cli.{name.replace('-', '_')}")
-        verb = verbs[name]
-        verb.description = module.DESCRIPTION
-        verb.set_defaults(run=module.run)
-        module.add_arguments(verb)
-        add_output_options(verb)
-    return parser, verbs
+            module = importlib.import_module(f"ser_edge.cli.{name.replace('-', '_')}")
+            verb.description = module.DESCRIPTION
+            verb.set_defaults(run=module.run, command=verb)
+            module.add_arguments(verb)
+            add_output_options(verb)
+    return parser
 
 
 def _description() -> str:
@@ -149,13 +146,10 @@ def _named(given: Sequence[str]) -> str:
 
 
 def _dispatch(name: str, given: Sequence[str]) -> int:
-    parser, _ = program(())
+    parser = make_parser([name])
     if not given:
         parser.print_help()
         return EXIT_OK
-    if not name:
-        parser.parse_args(given)  # prints help or version, or reports an error: ends the program
-    parser, verbs = program([name])
     options = parser.parse_args(given)
     try:
         return _run(options)
@@ -165,7 +159,8 @@ def _dispatch(name: str, given: Sequence[str]) -> int:
         return error.status
     except (ValueError, OSError) as error:
         _print_traceback(options)
-        verbs[name].error(str(error))
+        command: ArgumentParser = options.command
+        command.error(str(error))
 
 
 def _run(options: argparse.Namespace) -> int:
