@@ -44,10 +44,9 @@ def start_log(options: argparse.Namespace) -> None:
     information. Records of other libraries are shown from warnings on.
     """
     service = getattr(options, "service", False)
-    handler: logging.Handler = _Messages(options.command.prog)
-    if service:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler = logging.StreamHandler() if service else _Messages(options.command.prog)
+    form = "%(asctime)s %(levelname)s %(message)s" if service else "%(message)s"
+    handler.setFormatter(logging.Formatter(form))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     level = (logging.INFO if service else logging.WARNING) - 10 * options.verbosity
     if level != logging.WARNING:
