@@ -85,8 +85,8 @@ def _parsed(arguments: Sequence[str]) -> Any:
     chosen = next((each for each in arguments if not each.startswith("-")), "")
     parser = make_parser([chosen])
     if not arguments:
-        parser.print_help(sys.stderr)
-        parser.exit(2)
+        parser.print_help()
+        parser.exit()
     options = parser.parse_args(arguments)
     if hasattr(options, "verbosity"):
         from edge_app.commands.terminal import start_log

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_app.archive.storage import Folder, absolute, files_at, is_uri, one_line, open_file
-from edge_app.inputs import PICTURE_SUFFIXES, STANDARD_INPUT, expand
+from edge_app.inputs import IMAGE_SUFFIXES, STANDARD_INPUT, expand
 from ser_edge.audio.decode import files_below, sound_suffixes
 
 PLAN: Final = "_plan.parquet"
@@ -270,7 +270,7 @@ def _sounds(names: Iterable[str]) -> Iterator[str]:
         elif glob.has_magic(name.partition("?")[0]):
             raise ValueError(f"{name}: {_GLOB_PROBLEM}")
         else:
-            yield from files_at(name, sound_suffixes() | PICTURE_SUFFIXES)
+            yield from files_at(name, sound_suffixes() | IMAGE_SUFFIXES)
 
 
 def _tables(names: Iterable[str]) -> Iterator[str]:

@@ -75,7 +75,7 @@ def add_profiles_option(command: argparse.ArgumentParser) -> None:
         "--profiles",
         type=Path,
         metavar="DIR",
-        help="where profiles are (default: ser-edge/profiles in your configuration's folder)",
+        help="folder of profiles (default: ser-edge/profiles in your configuration folder)",
     )
 
 
@@ -101,7 +101,7 @@ def add_model_options(command: argparse.ArgumentParser, hint: str | None = "late
         "--hint",
         choices=HINTS,
         default=hint,
-        help="one answer soon, or many in all (default: "
+        help="optimise one answer or many (default: "
         + (hint or "latency on the CPU, throughput elsewhere")
         + ")",
     )
@@ -109,8 +109,8 @@ def add_model_options(command: argparse.ArgumentParser, hint: str | None = "late
         "--threads",
         type=int,
         metavar="N",
-        help="of the CPU, for the network (default: all"
-        + (")" if hint else ", of more than two all but one)"),
+        help="CPU threads of the network (default: all"
+        + (")" if hint else ", or all but one of three or more)"),
     )
     command.add_argument(
         "--fallback",
@@ -122,46 +122,46 @@ def add_model_options(command: argparse.ArgumentParser, hint: str | None = "late
 
 
 def add_answer_options(command: argparse.ArgumentParser) -> None:
-    """``--labels``, ``--profile``, ``--profiles``: what answers say, and of whom."""
+    """``--labels``, ``--profile``, ``--profiles``."""
     command.add_argument(
         "--labels",
         metavar="NAME|FILE",
-        help="coarser labels, whose scores are sums: "
+        help="coarser labels, with summed scores: "
         + ", ".join(GROUPINGS)
         + ", or a file with a line a group (default: the model's own)",
     )
     command.add_argument(
         "--profile",
         metavar="NAME|FILE",
-        help="of the person who speaks, made by edge-app enroll; or a .json (default: none)",
+        help="of the speaker, made by edge-app enroll; or a .json (default: none)",
     )
     add_profiles_option(command)
 
 
-def add_words_options(command: argparse.ArgumentParser) -> None:
-    """``--transcribe``, ``--language``, ``--interpret-seconds``: what stands beside the emotion."""
+def add_transcription_options(command: argparse.ArgumentParser) -> None:
+    """``--transcribe``, ``--language``, ``--interpret-seconds``."""
     command.add_argument(
         "--transcribe",
         type=Path,
         metavar="DIR",
-        help="also write down what is said, with the Whisper model in this folder (docs/words.md; "
-        "needs the extra transcribe)",
+        help="also transcribe, with the Whisper model in this folder (docs/words.md; needs the "
+        "extra transcribe)",
     )
     command.add_argument(
-        "--language", metavar="CODE", help="spoken, such as en (default: the model finds out)"
+        "--language", metavar="CODE", help="spoken, such as en (default: detected)"
     )
     command.add_argument(
         "--interpret-seconds",
         type=float,
         default=DEFAULT_SECONDS,
         metavar="S",
-        help=f"for an answer of the language model that ${URL_VARIABLE}, ${MODEL_VARIABLE} and "
+        help=f"timeout of the language model that ${URL_VARIABLE}, ${MODEL_VARIABLE} and "
         f"${KEY_VARIABLE} name (default: {DEFAULT_SECONDS:g})",
     )
 
 
 def make_transcriber(options: argparse.Namespace, threads: int | None) -> Transcriber | None:
-    """What ``--transcribe`` asks for, on the classifier's device."""
+    """The transcriber of ``--transcribe``, on the classifier's device, if it is given."""
     if options.transcribe is None:
         if options.language is not None:
             wrong_usage(options, "--language goes with --transcribe")
@@ -181,7 +181,7 @@ def make_transcriber(options: argparse.Namespace, threads: int | None) -> Transc
 
 
 def make_interpreter(options: argparse.Namespace) -> Interpreter:
-    """Asks the endpoint that the environment names, if it names one."""
+    """The interpreter; it uses the endpoint that the environment names, if it names one."""
     from edge_app.language.interpretation import Interpreter
 
     try:

@@ -16,7 +16,7 @@ from edge_app.commands import EXIT_FAILED, EXIT_OK
 from edge_app.commands.options import (
     add_answer_options,
     add_model_options,
-    add_words_options,
+    add_transcription_options,
     make_classifier,
     make_interpreter,
     make_transcriber,
@@ -25,13 +25,13 @@ from edge_app.commands.options import (
 )
 from edge_app.commands.progress import Bar, working
 from edge_app.commands.terminal import complain, is_terminal
-from edge_app.inputs import PICTURE_SUFFIXES, STANDARD_INPUT, expand, source_of
+from edge_app.inputs import IMAGE_SUFFIXES, STANDARD_INPUT, expand, source_of
 from edge_app.output.answer_formats import ONE_SOUND, SINKS, Sink
 from edge_app.results import Prediction
 from ser_edge.audio import decode
 
 if TYPE_CHECKING:
-    from edge_app.language.annotations import Wording, Words
+    from edge_app.language.annotations import Wording
 
 _DESCRIPTION: Final = """\
 Recognise the emotion in sounds: one answer a sound. A sound that fails gives an error, in the
@@ -71,7 +71,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     # For long sounds and many sounds.
     add_model_options(command, hint=None)
     add_answer_options(command)
-    add_words_options(command)
+    add_transcription_options(command)
     command.add_argument(
         "--interpret",
         action="store_true",
@@ -88,10 +88,10 @@ def run(options: argparse.Namespace) -> int:
         wrong_usage(options, f"--format {options.format} has no place for transcriptions")
     classifier = make_classifier(options)
     wording = _wording(options)
-    sink = SINKS[options.format](
-        sys.stdout, classifier.labels, () if wording is None else wording.fields
-    )
-    return _predict_all(options, classifier, sink, wording)
+    fields = () if wording is None else wording.fields
+    sink = SINKS[options.format](sys.stdout, classifier.labels, fields)
+    names, bar = _names(options)
+    return _Prediction(options, sink, wording, bar).run(classifier, names)
 
 
 def _wording(options: argparse.Namespace) -> Wording | None:
@@ -115,49 +115,56 @@ def _names(options: argparse.Namespace) -> tuple[Iterable[str], Bar]:
     return found, Bar(out, len(found))
 
 
-def _predict_all(
-    options: argparse.Namespace, classifier: Classifier, sink: Sink, wording: Wording | None
-) -> int:
-    status = EXIT_OK
-    twice: dict[str, BinaryIO] = {}  # standard input, where it is transcribed as well
-    names, bar = _names(options)
-    # Errors are in the output; who sends that elsewhere sees them on stderr as well.
-    seen = options.format in ONE_SOUND or sys.stdout.isatty()
+class _Prediction:
+    """Writes the answer of each sound, with its annotations where they are asked for."""
 
-    def opened(name: str) -> str | BinaryIO:
-        found = source_of(name)
-        if isinstance(found, str):
-            return bar.open(found)
-        if wording is not None:
-            found = held.enter_context(decode.opened(found, decode.source_name(found)))
-            twice[name] = found
-        return found
+    def __init__(
+        self, options: argparse.Namespace, sink: Sink, wording: Wording | None, bar: Bar
+    ) -> None:
+        self._options = options
+        self._sink = sink
+        self._wording = wording
+        self._bar = bar
+        self._held = ExitStack()
+        self._copies: dict[str, BinaryIO] = {}  # of standard input, to transcribe it as well
+        # Errors are in the output; who redirects that sees them on stderr as well.
+        self._complains = options.format not in ONE_SOUND and not sys.stdout.isatty()
 
-    def told(name: str, answer: Prediction) -> Words | None:
-        if wording is None:
-            return None
-        is_picture = Path(name).suffix.lower() in PICTURE_SUFFIXES
-        return wording.of(answer, twice.get(name, name), is_picture)
-
-    # A thread that waits for standard input could not be stopped.
-    workers = 0 if STANDARD_INPUT in options.paths else None
-    # Closed whatever happens here, so that no thread outlives it.
-    with (
-        ExitStack() as held,
-        closing(bar),
-        closing(
-            classifier.predict_all(names, opened, workers=workers, progress=bar.update)
-        ) as answers,
-    ):
-        for name, answer in answers:
-            bar.done(name)
-            if isinstance(answer, Prediction):
-                if name in twice:  # it was read from a copy
-                    answer = replace(answer, file=decode.source_name(sys.stdin.buffer))
-                sink.answer(answer, told(name, answer))
-            else:
-                sink.error(name, str(answer))
-                if not seen:
-                    complain(options, str(answer))
+    def run(self, classifier: Classifier, names: Iterable[str]) -> int:
+        """Predict all sounds; gives the exit status."""
+        status = EXIT_OK
+        # A thread that waits for standard input could not be stopped.
+        workers = 0 if STANDARD_INPUT in self._options.paths else None
+        answers = classifier.predict_all(
+            names, self._opened, workers=workers, progress=self._bar.update
+        )
+        # Closed whatever happens here, so that no thread outlives it.
+        with self._held, closing(self._bar), closing(answers):
+            for name, answer in answers:
+                self._bar.done(name)
+                if isinstance(answer, Prediction):
+                    self._write(name, answer)
+                    continue
                 status = EXIT_FAILED
-    return status
+                self._sink.error(name, str(answer))
+                if self._complains:
+                    complain(self._options, str(answer))
+        return status
+
+    def _opened(self, name: str) -> str | BinaryIO:
+        source = source_of(name)
+        if isinstance(source, str):
+            return self._bar.open(source)
+        if self._wording is not None:
+            source = self._held.enter_context(decode.opened(source, decode.source_name(source)))
+            self._copies[name] = source
+        return source
+
+    def _write(self, name: str, answer: Prediction) -> None:
+        if name in self._copies:
+            answer = replace(answer, file=decode.source_name(sys.stdin.buffer))
+        annotations = None
+        if self._wording is not None:
+            is_image = Path(name).suffix.lower() in IMAGE_SUFFIXES
+            annotations = self._wording.of(answer, self._copies.get(name, name), is_image)
+        self._sink.answer(answer, annotations)

@@ -15,7 +15,7 @@ from edge_app.commands.interrupts import leaving_on_interrupt
 from edge_app.commands.options import (
     add_answer_options,
     add_model_options,
-    add_words_options,
+    add_transcription_options,
     make_classifier,
     make_interpreter,
     make_transcriber,
@@ -25,6 +25,8 @@ from edge_app.commands.terminal import complain
 from edge_app.threads import cores
 
 if TYPE_CHECKING:
+    from edge_app.classifier import Classifier
+    from edge_app.language.interpretation import Interpreter
     from edge_app.server.settings import ServerSettings
 
 TOKEN_VARIABLE: Final = "SER_EDGE_TOKEN"
@@ -60,7 +62,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--open", action="store_true", help="open the page in the browser")
     add_model_options(command)
     add_answer_options(command)
-    add_words_options(command)
+    add_transcription_options(command)
     access = command.add_argument_group("access control")
     access.add_argument(
         "--token-file",
@@ -108,15 +110,10 @@ def run(options: argparse.Namespace) -> int:
             from edge_app.server.settings import is_loopback
     except ModuleNotFoundError as error:
         wrong_usage(options, f"this needs the extra serve: pip install 'ser-edge[serve]' ({error})")
-    if not 0 <= options.port <= 65535:
-        wrong_usage(options, f"--port is {options.port}, allowed: 0 to 65535")
-    if (options.certificate is None) != (options.key is None):
-        wrong_usage(options, "--certificate and --key go together")
-    if options.certificate is not None:
-        _check_certificate(options)
+    _check_addresses(options)
     token = _token(options)
-    made = token is None and not is_loopback(options.host)
-    settings = _settings(options, secrets.token_urlsafe(18) if made else token)
+    generated = token is None and not is_loopback(options.host)
+    settings = _settings(options, secrets.token_urlsafe(18) if generated else token)
     interpreter = make_interpreter(options)
     try:
         listening = bind(options.host, options.port)
@@ -130,33 +127,40 @@ def run(options: argparse.Namespace) -> int:
         transcriber = make_transcriber(options, options.threads or max(1, cores() // 2))
         url = _url(options, listening.getsockname()[1])
         secret = f"#token={settings.token}" if settings.token else ""
+        # The user's own token is not for the log.
+        lines = _started(f"{url}{secret if generated else ''}", classifier, interpreter)
 
         def started() -> None:
-            shown = secret if made else ""  # one's own token is not for the log
-            print(
-                f"{url}{shown}  (model {classifier.manifest.name} on {classifier.device}; "
-                "Ctrl-C stops)",
-                flush=True,
-            )
-            if (endpoint := interpreter.endpoint) is not None:
-                print(
-                    "scores, segments and transcriptions of POST /process_audio go to "
-                    f"{endpoint.model!r} at {endpoint.place}, sounds do not",
-                    flush=True,
-                )
+            print(*lines, sep="\n", flush=True)
             if options.open:
                 import webbrowser
 
                 webbrowser.open(url + secret)
 
-        ended = run_server(
-            create_app(classifier, settings, transcriber=transcriber, interpreter=interpreter),
-            listening,
-            options.certificate,
-            options.key,
-            started,
-        )
+        app = create_app(classifier, settings, transcriber=transcriber, interpreter=interpreter)
+        ended = run_server(app, listening, options.certificate, options.key, started)
     return EXIT_INTERRUPTED if ended == signal.SIGINT else EXIT_OK
+
+
+def _started(url: str, classifier: Classifier, interpreter: Interpreter) -> list[str]:
+    """What is printed once the server answers."""
+    model = f"model {classifier.manifest.name} on {classifier.device}"
+    lines = [f"{url}  ({model}; Ctrl-C stops)"]
+    if (endpoint := interpreter.endpoint) is not None:
+        lines.append(
+            "scores, segments and transcriptions of POST /process_audio go to "
+            f"{endpoint.model!r} at {endpoint.place}, sounds do not"
+        )
+    return lines
+
+
+def _check_addresses(options: argparse.Namespace) -> None:
+    if not 0 <= options.port <= 65535:
+        wrong_usage(options, f"--port is {options.port}, allowed: 0 to 65535")
+    if (options.certificate is None) != (options.key is None):
+        wrong_usage(options, "--certificate and --key go together")
+    if options.certificate is not None:
+        _check_certificate(options)
 
 
 def _check_certificate(options: argparse.Namespace) -> None:
