@@ -47,9 +47,10 @@ def start_log(options: argparse.Namespace) -> None:
     handler = logging.StreamHandler() if service else _Messages(options.command.prog)
     form = "%(asctime)s %(levelname)s %(message)s" if service else "%(message)s"
     handler.setFormatter(logging.Formatter(form))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     level = (logging.INFO if service else logging.WARNING) - 10 * options.verbosity
-    if level != logging.WARNING:
+    handler.setLevel(level)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    if level < logging.WARNING:
         for name in _LOGGERS:
             logging.getLogger(name).setLevel(level)
 
