@@ -11,12 +11,14 @@ import sys
 
 from edge_app.cli import make_parser
 from ser_edge.arguments import ArgumentParser
+from ser_edge.cli.main import program
 from ser_edge.completion import write
 
 
 def main() -> int:
     ArgumentParser(description=__doc__).parse_args()
     write(make_parser())
+    write(program()[0])
     return 0
 
 

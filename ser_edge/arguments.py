@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NoReturn
 
 EXIT_USAGE: Final = 2
@@ -27,15 +27,29 @@ class ArgumentParser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        """Print the message and where the help is, and end the program with exit status 2."""
-        self.exit(EXIT_USAGE, f"{self.prog}: error: {message} (see `{self.prog} --help`)\n")
+        """Print the message in one line, and where the help is, and exit with status 2."""
+        sentence = " ".join(line.strip() for line in message.splitlines())
+        self.exit(EXIT_USAGE, f"{self.prog}: error: {sentence} (see `{self.prog} --help`)\n")
+
+    def format_help(self) -> str:
+        """As the base class; the usage names what must be given, the rest is listed below it."""
+        if self.usage is None:
+            self.usage = self._usage()
+        return super().format_help()
 
     def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
-        """As the base class; the sub-command that an unknown argument was given to reports it."""
+        """As the base class; unknown options come first, before what is missing."""
         given = sys.argv[1:] if args is None else list(args)
+        for word, owner in self._owners(given):
+            name = word.partition("=")[0]
+            known = owner._option_string_actions
+            if name.startswith("--") and not any(option.startswith(name) for option in known):
+                owner.error(f"unknown option {name}{did_you_mean(name, known)}")
         found, unknown = self.parse_known_args(given, namespace)
         if unknown:
-            self._owner(given, unknown[0])._reject(unknown)
+            what = "unknown option" if unknown[0].startswith("-") else "unexpected argument"
+            of = (owner for word, owner in self._owners(given) if word == unknown[0])
+            next(of, self).error(f"{what} {unknown[0]}")
         return found
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -47,25 +61,29 @@ class ArgumentParser(argparse.ArgumentParser):
             raise argparse.ArgumentError(None, f"unknown command {value!r}{near or allowed}")
         raise argparse.ArgumentError(action, f"unknown value {value!r}{allowed}{near}")
 
-    def _owner(self, given: Sequence[str], unknown: str) -> ArgumentParser:
-        """The parser of the innermost sub-command that stands before an unknown argument."""
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                for index, word in enumerate(given):
-                    if word == unknown:
-                        return self
-                    chosen = action.choices.get(word)
-                    if isinstance(chosen, ArgumentParser):
-                        return chosen._owner(given[index + 1 :], unknown)
-        return self
+    def _owners(self, given: Sequence[str]) -> Iterator[tuple[str, ArgumentParser]]:
+        """Each argument before a ``--``, and the parser of the sub-command that it stands after."""
+        owner = self
+        for word in given:
+            if word == "--":
+                return
+            yield word, owner
+            for action in owner._actions:
+                if isinstance(action, argparse._SubParsersAction):
+                    owner = action.choices.get(word, owner)
 
-    def _reject(self, unknown: Sequence[str]) -> NoReturn:
-        """Report the first option that there is not, or else the first argument too many."""
-        options = [word for word in unknown if word.startswith("-") and word != "-"]
-        if not options:
-            self.error(f"unexpected argument {unknown[0]!r}")
-        name = options[0].partition("=")[0]
-        self.error(f"unknown option {name}{did_you_mean(name, self._option_string_actions)}")
+    def _usage(self) -> str:
+        """``app command FILE --required X [options]``."""
+        words = [self.prog]
+        for action in sorted(self._actions, key=lambda each: bool(each.option_strings)):
+            name = str(action.metavar or action.dest)
+            shown = {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} [...]"}
+            value = shown.get(str(action.nargs), name)
+            if not action.option_strings:
+                words.append(value)
+            elif action.required:
+                words.append(f"{action.option_strings[-1]} {value}")
+        return " ".join([*words, "[options]"]).replace("%", "%%")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

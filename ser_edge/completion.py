@@ -22,12 +22,13 @@ examples:
   source <({program} completion bash)                       # this shell; or in ~/.bashrc
   {program} completion zsh > ~/.zfunc/_{program}            # with ~/.zfunc in $fpath
   {program} completion fish > ~/.config/fish/completions/{program}.fish
+
+exit status: 0 success, 2 wrong usage
 """
 
 
-def add_arguments(command: argparse.ArgumentParser, program: str) -> None:
-    """Describe the command ``completion`` of a program to its parser."""
-    command.description = DESCRIPTION.format(program=program)
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command ``completion`` to its parser."""
     command.add_argument("shell", choices=SHELLS, help=", ".join(SHELLS))
 
 
@@ -67,6 +68,7 @@ def write(parser: argparse.ArgumentParser) -> None:
 def _complete_files(parser: argparse.ArgumentParser, how: Mapping[str, object]) -> None:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
+            action.help = None  # a suppressed one is not completed
             for command in action.choices.values():
                 _complete_files(command, how)
         elif action.nargs != 0 and action.choices is None and action.type in (None, str, Path):

@@ -10,7 +10,8 @@ from ser_edge import completion
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Describe the command to its parser."""
-    completion.add_arguments(command, "edge-app")
+    command.description = completion.DESCRIPTION.format(program="edge-app")
+    completion.add_arguments(command)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT, SAMPLES
 from edge_app.cli import make_parser
 from ser_edge import completion
+from ser_edge.cli.main import program
 
 CODE = "import sys; from edge_app.cli import main; sys.exit(main())"
 
@@ -128,33 +129,42 @@ def test_a_truncated_sound_is_named_on_stderr(tmp_path, option, kinds, format):
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)
-def test_the_completions_are_those_of_the_parser(shell):
+@pytest.mark.parametrize("make", [make_parser, lambda: program()[0]], ids=["edge-app", "ser-edge"])
+def test_the_completions_are_those_of_the_parser(make, shell):
     pytest.importorskip("shtab")
-    made = completion.generate(make_parser(), shell)
-    assert completion.script("edge-app", shell) == made, "run scripts/completions.py"
+    parser = make()
+    made = completion.generate(parser, shell)
+    assert completion.script(parser.prog, shell) == made, "run scripts/completions.py"
+
+
+COMPLETE = """
+source <("$PYTHON" -m $MODULE completion bash)
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+_shtab_$MODULE "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+printf "%s\\n" "${COMPREPLY[@]}"
+"""
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("line", "expected"),
     [
-        (["pre"], {"predict"}),
-        (["predict", "--prec"], {"--precision"}),
-        (["predict", "--precision", ""], {"FP16", "INT8"}),
-        (["predict", "--format", "j"], {"jsonl"}),
-        (["predict", "READ"], {"README.md"}),
-        (["completion", ""], set(completion.SHELLS)),
+        ("edge-app pre", {"predict"}),
+        ("edge-app predict --prec", {"--precision"}),
+        ("edge-app predict --precision ", {"FP16", "INT8"}),
+        ("edge-app predict --format j", {"jsonl"}),
+        ("edge-app predict READ", {"README.md"}),
+        ("edge-app completion ", {"bash", "zsh", "fish"}),
+        ("ser-edge tra", {"train"}),
+        ("ser-edge train --fo", {"--fold"}),
+        ("ser-edge corpora che", {"check"}),
     ],
 )
 @pytest.mark.skipif(os.name == "nt", reason="bash")
-def test_bash_completes(words, expected):
-    script = (
-        'source <("$1" -c \'' + CODE + "' completion bash); shift\n"
-        'COMP_WORDS=(edge-app "$@"); COMP_CWORD=$#; COMPREPLY=()\n'
-        '_shtab_edge_app edge-app "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"\n'
-        'printf "%s\\n" "${COMPREPLY[@]}"'
-    )
+def test_bash_completes(line, expected):
+    words = line.split(" ")
     done = subprocess.run(
-        ["bash", "-c", script, "bash", sys.executable, *words],
+        ["bash", "-c", COMPLETE, "bash", *words],
+        env={**os.environ, "PYTHON": sys.executable, "MODULE": words[0].replace("-", "_")},
         capture_output=True, text=True, cwd=ROOT, check=True, timeout=60,
     )  # fmt: skip
     assert set(done.stdout.split()) - {"-h", "--help"} == expected
