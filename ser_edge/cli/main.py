@@ -26,6 +26,7 @@ TRAINING: Final = "training"
 EVALUATION: Final = "evaluation"
 DEPLOYMENT: Final = "deployment"
 FEATURES: Final = "classic features"
+SHELL: Final = "shell"
 
 
 class Verb(NamedTuple):
@@ -59,6 +60,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "export": Verb(DEPLOYMENT, "models/NAME -> OpenVINO IR"),
     "features": Verb(FEATURES, "corpus -> table of features", "features", resumes=True),
     "baseline": Verb(FEATURES, "a small network on such a table", "features"),
+    "completion": Verb(SHELL, "a script that completes verbs and options"),
 }
 """In the order of ``ser-edge --help``."""
 
@@ -115,8 +117,8 @@ def make_parser(complete: Collection[str] = tuple(VERBS)) -> ArgumentParser:
     verbs = parser.add_subparsers(
         prog="ser-edge", required=True, metavar="VERB", help=argparse.SUPPRESS
     )
-    for name in VERBS:
-        verb = verbs.add_parser(name)
+    for name, about in VERBS.items():
+        verb = verbs.add_parser(name, help=about.help)
         if name in complete:
             from ser_edge.cli.options import add_output_options
 
