@@ -21,6 +21,8 @@ from ser_edge.cli.errors import CommandError
 EXIT_OK: Final = 0
 EXIT_INTERRUPTED: Final = 130
 
+SAME: Final = "the same command resumes"
+
 DATA: Final = "data"
 TRAINING: Final = "training"
 EVALUATION: Final = "evaluation"
@@ -36,29 +38,31 @@ class Verb(NamedTuple):
     help: str
     extra: str = "train"
     """What pip installs for it."""
-    resumes: bool = False
-    """Whether the same command resumes after an interruption."""
+    again: str = ""
+    """How an interrupted run is resumed."""
 
 
 VERBS: Final[Mapping[str, Verb]] = {
-    "download": Verb(DATA, "download a corpus and unpack it", resumes=True),
+    "download": Verb(DATA, "download a corpus and unpack it", again=SAME),
     "corpora": Verb(DATA, "list the known corpora, or check one on disk"),
-    "render": Verb(DATA, "corpus -> mel images", resumes=True),
+    "render": Verb(DATA, "corpus -> mel images", again=SAME),
     "explore": Verb(DATA, "pages about a clip, its augmentations or a corpus", "explore"),
-    "train": Verb(TRAINING, "mel images -> weights and figures of one run"),
-    "finetune": Verb(TRAINING, "adapt a model to your own recordings", resumes=True),
-    "finetune-ssl": Verb(TRAINING, "fine-tune a pretrained speech encoder", resumes=True),
+    "train": Verb(
+        TRAINING, "mel images -> weights and figures of one run", again="--resume resumes"
+    ),
+    "finetune": Verb(TRAINING, "adapt a model to your own recordings", again=SAME),
+    "finetune-ssl": Verb(TRAINING, "fine-tune a pretrained speech encoder", again=SAME),
     "teach": Verb(TRAINING, "soft targets of a teacher, for distillation"),
-    "experiments": Verb(TRAINING, "run a file of experiments", resumes=True),
-    "evaluate": Verb(EVALUATION, "train and score a recipe by cross-validation", resumes=True),
+    "experiments": Verb(TRAINING, "run a file of experiments", again=SAME),
+    "evaluate": Verb(EVALUATION, "train and score a recipe by cross-validation", again=SAME),
     "compare": Verb(EVALUATION, "two evaluations, runs or models on the same clips"),
     "crosscorpus": Verb(EVALUATION, "score a run or model on other corpora"),
-    "robustness": Verb(EVALUATION, "score degraded clips and nonspeech", resumes=True),
+    "robustness": Verb(EVALUATION, "score degraded clips and nonspeech", again=SAME),
     "listen": Verb(EVALUATION, "classify recordings without labels"),
     "profiles": Verb(EVALUATION, "measure what speaker profiles change"),
     "package": Verb(DEPLOYMENT, "final run and fold runs -> models/NAME"),
     "export": Verb(DEPLOYMENT, "models/NAME -> OpenVINO IR"),
-    "features": Verb(FEATURES, "corpus -> table of features", "features", resumes=True),
+    "features": Verb(FEATURES, "corpus -> table of features", "features", again=SAME),
     "baseline": Verb(FEATURES, "a small network on such a table", "features"),
     "completion": Verb(SHELL, "a script that completes verbs and options"),
 }
@@ -190,6 +194,6 @@ def _print_traceback(options: argparse.Namespace) -> None:
 
 def _interrupted(name: str) -> int:
     if name:
-        resumes = "; the same command resumes" if VERBS[name].resumes else ""
-        print(f"ser-edge {name}: interrupted{resumes}", file=sys.stderr)
+        again = VERBS[name].again
+        print(f"ser-edge {name}: interrupted{again and '; '}{again}", file=sys.stderr)
     return EXIT_INTERRUPTED

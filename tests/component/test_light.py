@@ -82,7 +82,7 @@ def test_ctrl_c_during_an_import_ends_quietly(how, tmp_path):
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr == "ser-edge train: interrupted\n"
+    assert done.stderr == "ser-edge train: interrupted; --resume resumes\n"
 
 
 def test_a_reader_that_has_enough_is_no_error():
