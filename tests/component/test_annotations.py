@@ -152,7 +152,7 @@ def test_a_mel_image_has_no_transcription(whisper, classifier, tmp_path):
         (("--transcribe", "nowhere"), "--transcribe: "),
         (("--language", "en"), "--language goes with --transcribe"),
         (("--interpret", "--interpret-seconds", "0"), "allowed: 0.1 to 600"),
-        (("--interpret", "--format", "audacity"), "has no place for words"),
+        (("--interpret", "--format", "audacity"), "has no place for transcriptions"),
     ],
 )
 def test_wrong_usage(environment, capsys, options, message):
@@ -178,7 +178,7 @@ def test_a_wrong_endpoint_is_wrong_usage(environment, capsys, command):
 
 
 def test_the_command_line_imports_little():
-    code = "import sys, edge_app.cli; print(*sys.modules)"
+    code = "import sys, edge_app.commands.predict; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout.split()
