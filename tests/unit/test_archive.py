@@ -357,7 +357,7 @@ def test_a_device_that_keeps_failing_ends_the_run(sounds, out, in_process, monke
     assert not list(out.glob("part-*"))
 
 
-# -------------------------------------------------------------------------- resuming, in one process
+# ------------------------------------------------------------------------- resuming, in one process
 
 
 def test_an_interrupted_run_is_resumed(sounds, out, monkeypatch):
