@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import sys
 
-from edge_app.cli import make_parser
+from edge_app import cli as edge_app
 from ser_edge.arguments import ArgumentParser
-from ser_edge.cli.main import program
+from ser_edge.cli import main as ser_edge
 from ser_edge.completion import write
 
 
 def main() -> int:
     ArgumentParser(description=__doc__).parse_args()
-    write(make_parser())
-    write(program()[0])
+    write(edge_app.make_parser())
+    write(ser_edge.make_parser())
     return 0
 
 

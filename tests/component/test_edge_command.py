@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, SAMPLES
 from edge_app.cli import make_parser
 from ser_edge import completion
-from ser_edge.cli.main import program
+from ser_edge.cli.main import make_parser as make_ser_edge_parser
 
 CODE = "import sys; from edge_app.cli import main; sys.exit(main())"
 
@@ -129,7 +129,7 @@ def test_a_truncated_sound_is_named_on_stderr(tmp_path, option, kinds, format):
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)
-@pytest.mark.parametrize("make", [make_parser, lambda: program()[0]], ids=["edge-app", "ser-edge"])
+@pytest.mark.parametrize("make", [make_parser, make_ser_edge_parser], ids=["edge-app", "ser-edge"])
 def test_the_completions_are_those_of_the_parser(make, shell):
     pytest.importorskip("shtab")
     parser = make()

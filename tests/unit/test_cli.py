@@ -183,7 +183,7 @@ def test_verbose_shows_where_an_error_comes_from(here, monkeypatch, error):
 
 
 def test_quiet_and_verbose_work_on_both_levels_of_a_verb():
-    parser, _ = main.program(["corpora"])
+    parser = main.make_parser(["corpora"])
     for line in ("corpora -q check a", "corpora check a -q", "corpora check -q a"):
         assert parser.parse_args(line.split()).quiet
     assert not parser.parse_args(["corpora", "list"]).quiet
