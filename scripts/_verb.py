@@ -1,18 +1,22 @@
-"""What the scripts here share: each is a verb of ``ser-edge`` under its old name."""
+"""What the scripts here share: each is a command of ``ser-edge`` or ``edge-app``, from a clone."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 
-def run(verb: str, arguments: Sequence[str] | None = None) -> NoReturn:
+def run(
+    verb: str, arguments: Sequence[str] | None = None, program: str = "ser_edge.__main__:run"
+) -> NoReturn:
     """Run a verb with the script's arguments, or with others, and exit with its status."""
+    module, _, function = program.partition(":")
     try:
-        from ser_edge import __main__ as program
+        main = getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:
-        if error.name != "ser_edge":
+        if error.name not in ("ser_edge", "edge_app"):
             raise
         print(
             f"{sys.argv[0]}: ser-edge is not installed for {sys.executable}: `make .venv/.done` "
@@ -20,4 +24,4 @@ def run(verb: str, arguments: Sequence[str] | None = None) -> NoReturn:
             file=sys.stderr,
         )
         sys.exit(2)
-    sys.exit(program.run([verb, *(sys.argv[1:] if arguments is None else arguments)]))
+    sys.exit(main([verb, *(sys.argv[1:] if arguments is None else arguments)]))

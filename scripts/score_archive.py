@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
-"""``edge-app archive``, under its earlier name; for example: scripts/score_archive.py --help."""
+"""``edge-app archive``, from a clone."""
 
-import sys
+from _verb import run
 
-from edge_app.cli import main
-
-if __name__ == "__main__":
-    sys.exit(main(["archive", *sys.argv[1:]]))
+if __name__ == "__main__":  # not in processes that it starts
+    run("archive", program="edge_app.cli:main")

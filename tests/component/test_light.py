@@ -97,9 +97,10 @@ def test_a_reader_that_has_enough_is_no_error():
     assert process.returncode == 0
 
 
-def test_a_script_outside_the_environment_names_the_way_into_it(tmp_path):
+@pytest.mark.parametrize("name", ["render.py", "score_archive.py"])
+def test_a_script_outside_the_environment_names_the_way_into_it(name, tmp_path):
     python = [sys.executable, "-S", "-E"]  # without what is installed
-    script = ROOT / "scripts" / "render.py"
+    script = ROOT / "scripts" / name
     done = subprocess.run(
         [*python, script, "a", "b"], capture_output=True, text=True, check=False, cwd=tmp_path
     )

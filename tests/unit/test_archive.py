@@ -118,7 +118,7 @@ def test_a_plan_is_made_once_and_found_again(sounds, out):
         ({"labels": "valence 1234"}, "(labels: none; now valence 1234)"),
     ],
 )
-def test_a_folder_with_another_order_is_refused(sounds, out, change, message):
+def test_a_folder_with_another_order_is_rejected(sounds, out, change, message):
     from dataclasses import replace
 
     folder = Folder(str(out))
@@ -136,7 +136,7 @@ def test_a_folder_with_another_order_is_refused(sounds, out, change, message):
         ('{"version": 1, "ser_edge": "1", "order": {}}', "it is damaged"),
     ],
 )
-def test_an_order_that_cannot_be_read_is_refused(sounds, out, text, message):
+def test_an_order_that_cannot_be_read_is_rejected(sounds, out, text, message):
     folder = Folder(str(out))
     plan(folder, order(sounds))
     (out / ORDER).write_text(text)
@@ -144,7 +144,7 @@ def test_an_order_that_cannot_be_read_is_refused(sounds, out, text, message):
         plan(folder, order(sounds))
 
 
-def test_a_folder_with_other_files_is_refused(sounds):
+def test_a_folder_with_other_files_is_rejected(sounds):
     with pytest.raises(ValueError, match="it has other files in it"):
         plan(Folder(str(sounds)), order(sounds))
 
@@ -176,7 +176,7 @@ def test_where_there_is_no_clip_nothing_is_written(tmp_path, out):
         (Columns(sound="audio.bytes", name="audio.bytes"), "it should be text or whole numbers"),
     ],
 )
-def test_a_table_without_such_columns_is_refused(tmp_path, out, columns, message):
+def test_a_table_without_such_columns_is_rejected(tmp_path, out, columns, message):
     table = tmp_path / "clips.parquet"
     rows = [{"path": "a.wav", "audio": {"bytes": b"", "id": 1}}]
     parquet.write_table(pa.Table.from_pylist(rows), table)
@@ -186,7 +186,7 @@ def test_a_table_without_such_columns_is_refused(tmp_path, out, columns, message
 
 
 @pytest.mark.parametrize("name", ["missing.parquet", "text.parquet"])
-def test_what_is_no_table_is_refused(tmp_path, out, name):
+def test_what_is_no_table_is_rejected(tmp_path, out, name):
     (tmp_path / "text.parquet").write_text("no table")
     with pytest.raises(ValueError, match=f"{name}: (there is no such|it is not a Parquet) file"):
         plan(Folder(str(out)), order(tmp_path / name, columns=Columns(path="path")))
@@ -305,7 +305,7 @@ def test_a_shard_that_is_there_is_not_scored_again(sounds, out, monkeypatch):
     folder = Folder(str(out))
     scorer = Scorer(folder.where, plan(folder, order(sounds)), SPEC)
     tally = scorer.score(0)
-    monkeypatch.setattr(Classifier, "predict", lambda *_: pytest.fail("it was heard again"))
+    monkeypatch.setattr(Classifier, "predict", lambda *_: pytest.fail("it was read again"))
     assert scorer.score(0) == tally == scoring.Tally(0, len(list(sounds.iterdir())), 1)
 
 
@@ -357,20 +357,20 @@ def test_a_device_that_keeps_failing_ends_the_run(sounds, out, in_process, monke
     assert not list(out.glob("part-*"))
 
 
-# ------------------------------------------------------------------------------ going on, in one
+# ------------------------------------------------------------------------- resuming, in one process
 
 
-def test_what_was_broken_off_goes_on(sounds, out, monkeypatch):
+def test_an_interrupted_run_is_resumed(sounds, out, monkeypatch):
     made = order(sounds, shard_size=2)
-    heard: list[str] = []
+    scored_shards: list[str] = []
     real = Scorer.score
 
     def some(left, task, cluster, describe):
         scorer = Scorer(*task)
-        for shard in left[: 2 if not heard else None]:
-            heard.append(shard)
+        for shard in left[: 2 if not scored_shards else None]:
+            scored_shards.append(shard)
             yield real(scorer, shard)
-        if len(heard) == 2:
+        if len(scored_shards) == 2:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "_scored", some)
@@ -378,13 +378,13 @@ def test_what_was_broken_off_goes_on(sounds, out, monkeypatch):
         scored(out, made)
     (out / ".part-000002.parquet.1234.unfinished").write_bytes(b"half of it")
     assert scored(out, made) == runner.Outcome(clips=7, failed=1, found=4)
-    assert heard == [0, 1, 2, 3]
+    assert scored_shards == [0, 1, 2, 3]
     assert [row["clip"] for row in rows_in(out)] == list(range(7))
     assert sorted(path.name for path in out.iterdir()) == [
         ORDER, PLAN, attempts.MARKS, *(part_name(shard) for shard in range(4)),
     ]  # fmt: skip
     assert scored(out, made) == runner.Outcome(clips=7, failed=1, found=7)
-    assert heard == [0, 1, 2, 3]
+    assert scored_shards == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "other plan", "not Parquet"])
@@ -506,7 +506,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, uri):
 
 
 @pytest.mark.parametrize("where", ["http://host/x", "nothing://x", "://"])
-def test_a_uri_that_is_unknown_is_refused(where):
+def test_a_uri_that_is_unknown_is_rejected(where):
     assert is_uri(where)
     with pytest.raises(ValueError, match="pyarrow does not open it, allowed: a path, s3://"):
         Folder(where)
@@ -531,7 +531,7 @@ def test_sounds_at_a_uri_are_those_on_disk(sounds, out, in_process):
         sound_at(f"file://{sounds}/missing.wav")
 
 
-def test_globs_in_a_uri_are_refused(sounds, out):
+def test_globs_in_a_uri_are_rejected(sounds, out):
     with pytest.raises(ValueError, match="a URI may not be a glob"):
         plan(Folder(str(out)), order(f"file://{sounds}/*.wav"))
 

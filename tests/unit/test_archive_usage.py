@@ -12,7 +12,7 @@ from edge_app.archive.storage import absolute
 
 
 @pytest.mark.parametrize("size", [0, -1, 100_001])
-def test_a_size_of_shards_that_makes_no_sense_is_refused(size):
+def test_a_size_of_shards_that_makes_no_sense_is_rejected(size):
     with pytest.raises(ValueError, match="allowed: 1 to 100000 clips"):
         ClassifierSpec("compact").order(inputs=("/clips",), shard_size=size)
 
@@ -25,12 +25,12 @@ def test_a_size_of_shards_that_makes_no_sense_is_refused(size):
         ({"path": "p", "name": "n"}, "needs one of sounds"),
     ],
 )
-def test_columns_that_make_no_sense_are_refused(columns, message):
+def test_columns_out_of_range_are_rejected(columns, message):
     with pytest.raises(ValueError, match=message):
         Columns(**columns)
 
 
-def test_threads_that_make_no_sense_are_refused():
+def test_threads_out_of_range_are_rejected():
     with pytest.raises(ValueError, match="threads are 0, allowed: 1 or more"):
         ClassifierSpec("compact", threads=0)
 
