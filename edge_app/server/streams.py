@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from edge_app.inference.runtime import DeviceError
 from edge_app.results import Event
 from edge_app.server.errors import RejectedError
-from edge_app.server.inference import Engine, LiveLike
+from edge_app.server.inference import Engine, LiveLike, stopping
 from edge_app.server.metrics import Metrics
 from edge_app.server.settings import ServerSettings
 from ser_edge.audio.decode import MAX_RATE, MIN_RATE, AudioError
@@ -62,7 +62,7 @@ class Streams:
         wants_image = socket.query_params.get("image") == "1"
         limit = self._settings.streams
         if self._stopping.is_set():
-            raise RejectedError(503, "the server is stopping", "stopping", retry_after=10)
+            raise stopping()
         if self.count >= limit:
             raise RejectedError(503, f"all {limit} streams are in use", "streams", retry_after=10)
         task = asyncio.current_task()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from edge_app import Event, Prediction, Segment
 from ser_edge.emotions import EMOTIONS
@@ -40,3 +44,15 @@ def until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end, "waited for a minute"
         time.sleep(0.01)
+
+
+def start(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Run code in a separate process, with ``open_sinks`` and the names of this module."""
+    support = Path(__file__).resolve().parent
+    head = (
+        f"import sys; sys.path[:0] = [{str(support.parent.parent)!r}, {str(support)!r}]\n"
+        "from edge_app.output.delivery import open_sinks; from events import *\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", head + code, *map(str, arguments)], text=True, **options
+    )

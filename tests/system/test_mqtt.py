@@ -17,12 +17,11 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 
-from conftest import ROOT
 from edge_app.output import mqtt
 from edge_app.output.delivery import Delivery, open_sinks
 from edge_app.output.homeassistant import identifier
 from edge_app.output.mqtt import Mqtt, MqttAddress
-from events import LABELS, event, until
+from events import LABELS, event, start, until
 
 # Debian installs it in a folder that is not in every PATH.
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
@@ -147,18 +146,13 @@ def address(broker: Broker, more: str = "") -> str:
 def program(*specs: str, environment: dict[str, str] | None = None) -> subprocess.Popen:
     """A process that sends a change, prints ``sent``, and waits for a line to end."""
     code = (
-        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests' / 'support')!r}]\n"
-        "from edge_app.output.delivery import open_sinks; from events import LABELS, event, until\n"
         "delivery = open_sinks(sys.argv[1:], LABELS)\n"
         "delivery.event(event(1, 'change'))\n"
         "until(lambda: all(sink.written for sink in delivery.health()))\n"
         "print('sent', flush=True); sys.stdin.readline(); delivery.close()"
     )
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *specs],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | (environment or {}),
-    )  # fmt: skip
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return start(code, *specs, env=os.environ | (environment or {}), **pipes)
 
 
 # ------------------------------------------------------------------------------ published messages

@@ -1,4 +1,4 @@
-"""A short form of benchmarks/serverload.py: accepted requests are answered, the server stays up."""
+"""A short form of benchmarks/serverload.py: the server stays usable under load."""
 
 from __future__ import annotations
 

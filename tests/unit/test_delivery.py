@@ -7,17 +7,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
 from edge_app import Event
 from edge_app.output.delivery import Delivery, open_sinks
 from edge_app.output.files import AppendedFile
-from events import LABELS, event, until
+from events import LABELS, event, start, until
 
 
 class Recorder:
@@ -267,22 +265,10 @@ def test_a_csv_with_other_labels_is_rejected(path):
         open_sinks([f"csv:{path}"], ("negative", "positive"))
 
 
-def run(code: str, *arguments: object, **options: object) -> subprocess.Popen:
-    """Run code in a separate process."""
-    start = (
-        "import resource, sys, time\n"
-        f"sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests' / 'support')!r}]\n"
-        "from edge_app.output.delivery import Delivery, open_sinks\n"
-        "from events import LABELS, event, until\n"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", start + code, *map(str, arguments)], text=True, **options
-    )
-
-
 @pytest.mark.component
 def test_a_full_disk_loses_no_line(path):
     code = """
+import resource
 path = sys.argv[1]
 whole = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, whole[1]))  # no file beyond 1,000 bytes
@@ -297,7 +283,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, whole)
 until(lambda: delivery.health()[0].written == 40)
 delivery.close()
 """
-    program = run(code, path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    program = start(code, path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = program.communicate(timeout=120)
     assert program.returncode == 0, err
     assert out == "File too large\n"
@@ -331,7 +317,7 @@ until(lambda: delivery.health()[1].written == 20 and not delivery.health()[0].ok
 delivery.close()
 """
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with run(code, path, **pipes) as program:
+    with start(code, path, **pipes) as program:
         assert program.stdout.readline().startswith("time")
         assert program.stdout.readline().startswith("16:02:11")
         program.stdout.close()
@@ -353,7 +339,7 @@ for number in range(10**9):
     until(lambda: delivery.health()[0].written == number + 1)
     print(number, flush=True)
 """
-    with run(code, path, stdout=subprocess.PIPE) as program:
+    with start(code, path, stdout=subprocess.PIPE) as program:
         for _ in range(50):
             last = int(program.stdout.readline())
         program.send_signal(signal.SIGKILL)
