@@ -34,7 +34,8 @@ from ser_edge.export import convert
 from ser_edge.export.quantize import layers
 from ser_edge.files import write_whole
 from ser_edge.manifest import FP16, INT8, Manifest
-from ser_edge.mel.image import MelImageSpec, UInt8
+from ser_edge.mel.image import UInt8
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.nets import build_net
 from ser_edge.provenance import provenance
 

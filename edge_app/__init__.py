@@ -11,7 +11,7 @@ from edge_app.inference.occlusion import Explanation
 from edge_app.inference.profile_store import ProfileError
 from edge_app.inference.runtime import DeviceError
 from edge_app.results import Event, Prediction, Segment, WindowPrediction
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 from ser_edge.profiles import Profile
 
 __all__ = [

@@ -18,6 +18,8 @@ from edge_app.classifier import Classifier
 from edge_app.inference.devices import runtime_version
 from edge_app.inference.file_windows import pictures
 from ser_edge.audio import decode
+from ser_edge.audio.base import Source
+from ser_edge.audio.resample import as_mono
 from ser_edge.decision import decide, pool, speech_weights
 from ser_edge.mel.image import UInt8
 
@@ -119,7 +121,7 @@ def measure(
     spec = classifier.manifest.spec
     content = _made_here() if source is None else None
 
-    def opened() -> decode.Source:
+    def opened() -> Source:
         return io.BytesIO(content) if content is not None else str(source)
 
     stored = decode.load_stored(opened())
@@ -181,7 +183,7 @@ def measure_network(classifier: Classifier, image: UInt8, seconds: float) -> Net
 
 def measure_sound(
     classifier: Classifier,
-    opened: Callable[[], decode.Source],
+    opened: Callable[[], Source],
     name: str,
     stored: Sequence[decode.Stored],
     seconds: float,
@@ -196,7 +198,7 @@ def measure_sound(
         clock = _Clock()
         parts = decode.load_stored(opened())
         clock.lap("decode")
-        blocks = [decode.as_mono(part.samples, part.rate, spec.sample_rate) for part in parts]
+        blocks = [as_mono(part.samples, part.rate, spec.sample_rate) for part in parts]
         clock.lap("resample")
         found = list(pictures(blocks, spec))
         clock.lap("mel")

@@ -24,7 +24,9 @@ from edge_app.segmentation.segments import segments_of
 from edge_app.segmentation.vad import Span, SpeechGate, joined
 from edge_app.threads import Stopped, cores, in_order, read_ahead
 from ser_edge.audio import decode
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError, Float32
+from ser_edge.audio.files import open_source, source_name
+from ser_edge.audio.resample import as_mono
 from ser_edge.decision import Decision, decide, pool, speech_weights
 from ser_edge.emotions import EMOTIONS
 from ser_edge.labels import Grouping, find_grouping
@@ -479,18 +481,18 @@ class Classifier:
             if rate is not None:
                 raise ValueError("rate goes with a waveform; a file says its own")
             source: Any = sound
-            name = decode.source_name(source)
+            name = source_name(source)
             if Path(name).suffix.lower() == ".png":
                 return self._hear_picture(network, source, name)
             decoded = decode.read_blocks(source, self.manifest.spec.sample_rate)
             return self._hear_blocks(network, read_ahead(decoded, _BLOCKS_AHEAD), name, hearing)
         if rate is None:
             raise ValueError("a waveform needs its rate: predict(waveform, rate=48000)")
-        waveform = decode.as_mono(sound, rate, self.manifest.spec.sample_rate)
+        waveform = as_mono(sound, rate, self.manifest.spec.sample_rate)
         return self._hear_blocks(network, iter([waveform]), "<waveform>", hearing)
 
     def _hear_blocks(
-        self, network: Network, blocks: Iterator[decode.Float32], name: str, hearing: _Hearing
+        self, network: Network, blocks: Iterator[Float32], name: str, hearing: _Hearing
     ) -> _Heard:
         spec = self.manifest.spec
         levels: list[npt.NDArray[np.float32]] = []
@@ -585,7 +587,7 @@ def _read_picture(source: Any, name: str, shape: tuple[int, int]) -> npt.NDArray
     try:
         # PNG alone: Pillow would try every other format on it, some by way of other programs.
         with (
-            decode.opened(source, name) as file,
+            open_source(source, name) as file,
             Image.open(file, formats=("PNG",)) as picture,
         ):
             mode, size = picture.mode, picture.size

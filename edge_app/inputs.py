@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from ser_edge.audio.decode import AudioError, files_below, sound_suffixes
+from ser_edge.audio.base import AudioError
+from ser_edge.audio.files import files_below, sound_suffixes
 
 STANDARD_INPUT: Final = "-"
 PICTURE_SUFFIXES: Final = frozenset({".png"})

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD_IRS = sorted((ROOT / "ir" / "heads").glob("*/*/*.xml"))

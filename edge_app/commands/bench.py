@@ -18,7 +18,7 @@ from edge_app.commands.options import (
     wrong_usage,
 )
 from edge_app.inference.devices import DeviceError
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 
 _DESCRIPTION: Final = """\
 Measure how fast a model is on a device: the network by itself, in the words of OpenVINO's

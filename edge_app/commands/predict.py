@@ -28,7 +28,7 @@ from edge_app.commands.progress import Bar
 from edge_app.inputs import PICTURE_SUFFIXES, STANDARD_INPUT, expand, source_of
 from edge_app.output.answer_formats import ONE_SOUND, SINKS, Sink
 from edge_app.results import Prediction
-from ser_edge.audio import decode
+from ser_edge.audio.files import open_source, source_name
 
 if TYPE_CHECKING:
     from edge_app.language.annotations import Wording, Words
@@ -123,7 +123,7 @@ def _predict_all(
         if isinstance(found, str):
             return bar.open(found)
         if wording is not None:
-            found = held.enter_context(decode.opened(found, decode.source_name(found)))
+            found = held.enter_context(open_source(found, source_name(found)))
             twice[name] = found
         return found
 
@@ -147,7 +147,7 @@ def _predict_all(
             bar.done(name)
             if isinstance(answer, Prediction):
                 if name in twice:  # it was heard from a copy
-                    answer = replace(answer, file=decode.source_name(sys.stdin.buffer))
+                    answer = replace(answer, file=source_name(sys.stdin.buffer))
                 sink.answer(answer, told(name, answer))
             else:
                 sink.error(name, str(answer))

@@ -7,15 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_edge.audio.decode import LEVEL_SECONDS, Float32, levels
-from ser_edge.mel.image import (
-    MelImageSpec,
-    UInt8,
-    frames_at_once,
-    log_mel,
-    pad_window,
-    quantize,
-)
+from ser_edge.audio.base import Float32
+from ser_edge.audio.windows import LEVEL_SECONDS, levels
+from ser_edge.mel.image import UInt8, frames_at_once, log_mel, pad_window, quantize
+from ser_edge.mel.spec import MelImageSpec
 
 
 @dataclass(frozen=True)
@@ -29,7 +24,7 @@ class Picture:
     image : ndarray
         ``uint8 (n_mels, frames)``.
     levels : ndarray
-        ``float32``, dB, of each 50 ms (:func:`ser_edge.audio.decode.levels`).
+        ``float32``, dB, of each 50 ms (:func:`ser_edge.audio.windows.levels`).
     fresh : ndarray
         ``float32 (n_mels, n)``, dB: the log-mel frames that no earlier window had. Together those
         of all windows are the frames of the whole sound, without padding.
@@ -45,7 +40,7 @@ class Picture:
 def pictures(blocks: Iterable[Float32], spec: MelImageSpec) -> Iterator[Picture]:
     """Windows of 5 s every 2.5 s, the last flush with the end; a shorter sound has one.
 
-    The same windows as :func:`ser_edge.audio.decode.windows`, the same pictures as
+    The same windows as :func:`ser_edge.audio.windows.windows`, the same pictures as
     :func:`ser_edge.mel.image.mel_image`, to the last bit: a frame of a stream does not depend on
     where the stream is cut (:func:`ser_edge.mel.image.frames_at_once`).
 

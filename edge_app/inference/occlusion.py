@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from edge_app.results import Prediction, WindowPrediction
 from ser_edge.decision import softmax
-from ser_edge.mel.image import MelImageSpec, UInt8
+from ser_edge.mel.image import UInt8
+from ser_edge.mel.spec import MelImageSpec
 
 Float64 = npt.NDArray[np.float64]
 

@@ -24,6 +24,7 @@ from edge_app.language.transcription import (
 from edge_app.results import Prediction
 from edge_app.threads import in_background
 from ser_edge.audio import decode
+from ser_edge.audio.base import AudioError, Float32, Source
 
 A_PICTURE: Final = "a mel image holds no words"
 
@@ -90,7 +91,7 @@ class Wording:
         )
         return tuple(key for key in asked.to_dict() if key != "transcription_parts")
 
-    def of(self, prediction: Prediction, source: decode.Source, is_picture: bool) -> Words:
+    def of(self, prediction: Prediction, source: Source, is_picture: bool) -> Words:
         """The words of a sound that was heard.
 
         Parameters
@@ -112,7 +113,7 @@ class Wording:
         return Words(said, meant)
 
     def _said(
-        self, prediction: Prediction, source: decode.Source, is_picture: bool
+        self, prediction: Prediction, source: Source, is_picture: bool
     ) -> Transcription | Missing:
         assert self._transcriber is not None
         if is_picture:
@@ -122,7 +123,7 @@ class Wording:
         said = in_background(lambda: transcribe(transcriber, prediction, source, stop), "whisper")
         try:
             return said.result()
-        except (TranscriptionError, decode.AudioError) as error:
+        except (TranscriptionError, AudioError) as error:
             return Missing(str(error))
         finally:
             stop.set()
@@ -132,7 +133,7 @@ class Wording:
 def transcribe(
     transcriber: Transcriber,
     prediction: Prediction,
-    source: decode.Source,
+    source: Source,
     stop: threading.Event,
 ) -> Transcription:
     """What is said in a sound that was heard; it is decoded once more, as far as somebody speaks.
@@ -144,6 +145,6 @@ def transcribe(
     Stopped
         ``stop`` was set.
     """
-    blocks = cast("Generator[decode.Float32, None, None]", decode.read_blocks(source, RATE))
+    blocks = cast("Generator[Float32, None, None]", decode.read_blocks(source, RATE))
     with closing(blocks):  # it may not be read to its end
         return transcriber.transcribe(blocks, speech_of(prediction), stop)

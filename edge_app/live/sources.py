@@ -17,8 +17,8 @@ from typing import Any, Final, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ser_edge.audio.base import MAX_CHANNELS, MAX_RATE, MIN_RATE, AudioError
 from ser_edge.audio.containers import CONTAINERS
-from ser_edge.audio.decode import MAX_CHANNELS, MAX_RATE, MIN_RATE, AudioError
 
 POLL_SECONDS: Final = 0.2
 """So soon a source notices that it should stop."""

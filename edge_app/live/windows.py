@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from ser_edge.audio.decode import MAX_AMPLITUDE, MAX_RATE, MIN_RATE, AudioError
-from ser_edge.mel.image import Float32, MelImageSpec, UInt8, log_mel, mel_image, quantize
+from ser_edge.audio.base import MAX_AMPLITUDE, MAX_RATE, MIN_RATE, AudioError
+from ser_edge.mel.image import Float32, UInt8, log_mel, mel_image, quantize
+from ser_edge.mel.spec import MelImageSpec
 
 SHORTEST_SECONDS: Final = 1.0
 """A stream that has just begun is a short clip; less than this of it is none."""

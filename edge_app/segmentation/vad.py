@@ -28,7 +28,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_edge.decision import SILENCE_DB
-from ser_edge.mel.image import Float32, MelImageSpec, mel_filterbank
+from ser_edge.mel.image import Float32, mel_filterbank
+from ser_edge.mel.spec import MelImageSpec
 
 STEP_SECONDS: Final = 0.05
 """A decision every so often."""

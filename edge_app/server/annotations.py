@@ -28,7 +28,7 @@ from edge_app.server.admission import Gate
 from edge_app.server.errors import ClientGoneError, RefusedError
 from edge_app.server.uploads import Upload
 from edge_app.threads import Stopped, in_background
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 
 T = TypeVar("T")
 

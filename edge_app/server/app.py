@@ -40,7 +40,8 @@ from edge_app.server.settings import ServerSettings
 from edge_app.server.streams import Streams
 from edge_app.server.uploads import Upload, read_upload
 from ser_edge import __version__
-from ser_edge.audio.decode import AudioError, sound_suffixes
+from ser_edge.audio.base import AudioError
+from ser_edge.audio.files import sound_suffixes
 from ser_edge.labels import GROUPINGS
 
 _LOG = logging.getLogger("edge_app.server")

@@ -24,6 +24,8 @@ from edge_app.server.errors import ClientGoneError, RefusedError
 from edge_app.server.settings import ServerSettings
 from edge_app.server.uploads import Upload
 from ser_edge.audio import decode
+from ser_edge.audio.base import AudioError, Float32
+from ser_edge.audio.windows import cut_windows
 from ser_edge.mel.image import UInt8, mel_image
 
 T = TypeVar("T")
@@ -239,17 +241,17 @@ class Engine:
         from PIL import Image
 
         spec = self.classifier.manifest.spec
-        windows = decode.windows([self._decode(upload, job)], spec.window_samples, spec.hop_samples)
+        windows = cut_windows([self._decode(upload, job)], spec.window_samples, spec.hop_samples)
         window = min(windows, key=lambda w: abs(w.start / spec.sample_rate - start))
         file = io.BytesIO()
         Image.fromarray(mel_image(window.waveform, spec)).save(file, "PNG")
         return file.getvalue()
 
-    def _decode(self, upload: Upload, job: _Job) -> decode.Float32:
+    def _decode(self, upload: Upload, job: _Job) -> Float32:
         """The whole sound, unless it turns out too long, too slow, or nobody waits any more."""
         rate = self.classifier.manifest.spec.sample_rate
         most = self._settings.sound_seconds
-        blocks: list[decode.Float32] = []
+        blocks: list[Float32] = []
         samples = 0
         for block in decode.read_blocks(upload, rate):
             if job.stopped.is_set():
@@ -268,8 +270,8 @@ class Engine:
 def _renamed(work: Callable[[], Prediction], name: str) -> Prediction:
     try:
         return work()
-    except decode.AudioError as error:
-        raise decode.AudioError(name, error.cause) from None
+    except AudioError as error:
+        raise AudioError(name, error.cause) from None
 
 
 def _too_slow(settings: ServerSettings) -> RefusedError:

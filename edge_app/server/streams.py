@@ -17,7 +17,7 @@ from edge_app.server.errors import RefusedError
 from edge_app.server.inference import Engine, LiveLike
 from edge_app.server.metrics import Metrics
 from edge_app.server.settings import ServerSettings
-from ser_edge.audio.decode import MAX_RATE, MIN_RATE, AudioError
+from ser_edge.audio.base import MAX_RATE, MIN_RATE, AudioError
 
 SUBPROTOCOL: Final = "ser-edge"
 END: Final = "end"

@@ -19,7 +19,7 @@ from edge_app.server.admission import Place, harmless_name
 from edge_app.server.errors import ClientGoneError, RefusedError
 from edge_app.server.settings import ServerSettings
 from ser_edge.audio.containers import container_of
-from ser_edge.audio.decode import media_installed
+from ser_edge.audio.files import media_installed
 
 FIELD: Final = "file"
 SOUNDS: Final = "WAV, FLAC, Ogg Vorbis or Opus, MP3"

@@ -28,6 +28,9 @@ MOST_READ: Final = 2**26
 MOST_READS: Final = 2**15
 """How often it may read for that: some read junk byte by byte, at 10 us each."""
 
+NO_SOUND: Final = f"{MOST_READ // 2**20} MB, or thousands of empty parts, without any sound"
+"""What messages say of a decoder that has read so much."""
+
 _MOST_PARTS: Final = 10_000  # of a header or a tag: chunks, ID3 tags, empty Ogg pages in a row
 _NEXT_PAGE: Final = 2**20  # bytes after a damaged Ogg page in which the next one is looked for
 

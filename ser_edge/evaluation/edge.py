@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import Problem
 from ser_edge.data.datasets import load_clips

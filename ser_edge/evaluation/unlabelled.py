@@ -12,7 +12,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from ser_edge.audio.decode import AudioError, files_below, sound_suffixes
+from ser_edge.audio.base import AudioError
+from ser_edge.audio.files import files_below, sound_suffixes
 from ser_edge.emotions import UNKNOWN
 from ser_edge.files import write_whole
 from ser_edge.manifest import Manifest

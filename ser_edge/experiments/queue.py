@@ -25,7 +25,7 @@ from tqdm import tqdm
 from ser_edge.corpora import CORPORA, Problem
 from ser_edge.data.render import read_index, render
 from ser_edge.experiments.plan import Job
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.runs.inference import METRICS
 
 Rendering: TypeAlias = tuple[str, MelImageSpec]

@@ -19,7 +19,7 @@ from ser_edge.data.render import read_index, render
 from ser_edge.decision import Calibration
 from ser_edge.export import convert
 from ser_edge.manifest import Manifest
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.nets import build_net, zoo_names
 from ser_edge.nets import torchvision as zoo
 from ser_edge.nets.parallel import SharedBatchNorm2d, share_batch_norm, share_dropout

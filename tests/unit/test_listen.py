@@ -24,7 +24,7 @@ from edge_app.live.sources import InputStatus, Lost, PcmFormat, StandardInput, w
 from edge_app.live.view import LiveView, clock_of
 from edge_app.results import Event
 from ser_edge.audio import decode
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 
 RATE = 16_000
 LISTEN = (sys.executable, "-m", "edge_app", "listen")

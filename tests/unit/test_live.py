@@ -19,7 +19,8 @@ from edge_app.results import SILENCE
 from edge_app.segmentation.segments import segments_of
 from edge_app.segmentation.vad import SpeechGate, joined
 from ser_edge.audio import decode
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
+from ser_edge.audio.resample import as_mono
 from ser_edge.mel.image import log_mel, mel_image
 
 RATE = 16_000
@@ -76,7 +77,7 @@ def test_windows_segments_and_changes(classifier, talk):
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 def test_how_the_sound_is_cut_changes_nothing(classifier, talk, rate):
-    sound = decode.as_mono(talk, RATE, rate)[: 9 * rate]
+    sound = as_mono(talk, RATE, rate)[: 9 * rate]
     whole = plain(events_of(Live(classifier, rate), sound, sound.size))
     assert plain(events_of(Live(classifier, rate), sound, 4_321)) == whole
     assert len(whole) > 10

@@ -9,8 +9,10 @@ import soundfile
 from conftest import SAMPLES, SMALL, speechlike
 from edge_app.live.windows import LiveMel
 from ser_edge.audio import decode
-from ser_edge.audio.decode import AudioError
-from ser_edge.mel.image import MelImageSpec, mel_image
+from ser_edge.audio.base import AudioError
+from ser_edge.audio.resample import as_mono
+from ser_edge.mel.image import mel_image
+from ser_edge.mel.spec import MelImageSpec
 
 RATE = 16_000
 
@@ -72,7 +74,7 @@ def test_real_sounds_at_many_offsets(path):
 def test_any_rate_gives_the_images_of_the_converted_sound(rate):
     spec = MelImageSpec()
     sound = speechlike(7.3, rate, 5)
-    converted = decode.as_mono(sound, rate, spec.sample_rate)
+    converted = as_mono(sound, rate, spec.sample_rate)
     hops = hops_of(LiveMel(spec, rate), sound, [997, 3, 48_000])
     for window in hops:
         if window.image is not None:
@@ -186,7 +188,7 @@ def test_real_recordings(ravdess):
     for path in sorted(ravdess.rglob("*.wav"))[:300:60]:
         sound, rate = soundfile.read(path, dtype="float32")
         two = np.concatenate([sound, sound])
-        converted = decode.as_mono(two, rate, spec.sample_rate)
+        converted = as_mono(two, rate, spec.sample_rate)
         for window in hops_of(LiveMel(spec, rate), two, [rate // 10]):
             if window.image is not None:
                 part = mel_image(converted[window.start : window.end], spec)

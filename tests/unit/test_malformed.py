@@ -19,8 +19,8 @@ import soundfile
 
 from conftest import ROOT, speechlike
 from malformed_sounds import MUTATIONS, encode, good_clips, kinds, malformed
-from ser_edge.audio import containers, decode
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio import containers, decode, files
+from ser_edge.audio.base import AudioError
 from ser_edge.reports import documents
 
 RATE = 16_000
@@ -333,7 +333,7 @@ class Endless(io.RawIOBase):
     ],
 )
 def test_streams_without_an_end_are_given_up(monkeypatch, head, cause, most):
-    monkeypatch.setattr(decode, "_MAX_SPOOL", 8 * 2**20)
+    monkeypatch.setattr(files, "_MAX_SPOOL", 8 * 2**20)
     stream = Endless(head)
     with pytest.raises(AudioError, match=cause):
         decode.load(stream, RATE)

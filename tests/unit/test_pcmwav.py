@@ -11,7 +11,7 @@ import soundfile
 
 from conftest import speechlike
 from ser_edge.audio import decode
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import MAX_SECONDS, AudioError
 from ser_edge.audio.wav import pcm_wav
 
 RATE = 16_000
@@ -136,7 +136,7 @@ def test_a_disk_that_fails_is_named():
 
 def test_a_day_and_more_is_refused_at_once(tmp_path):
     path = tmp_path / "days.wav"
-    samples = 2 * 8_000 * (decode.MAX_SECONDS + 1)
+    samples = 2 * 8_000 * (MAX_SECONDS + 1)
     head = made(layout(rate=8_000), (b"data", b""), stated={b"data": samples})
     with open(path, "wb") as file:
         file.write(head)

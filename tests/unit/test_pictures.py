@@ -10,8 +10,9 @@ import pytest
 from conftest import SMALL, speechlike
 from edge_app.inference import file_windows as module
 from edge_app.inference.file_windows import pictures
-from ser_edge.audio import decode
-from ser_edge.mel.image import MelImageSpec, log_mel, mel_image
+from ser_edge.audio.windows import cut_windows, levels
+from ser_edge.mel.image import log_mel, mel_image
+from ser_edge.mel.spec import MelImageSpec
 
 SPECS = {
     "shipped": MelImageSpec(),
@@ -33,15 +34,13 @@ def cut(sound: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
 def test_the_same_windows_and_pictures_to_the_last_bit(spec, seconds, block):
     sound = speechlike(seconds, spec.sample_rate)
     blocks = cut(sound, [block] * (sound.size // block + 1))
-    expected = list(decode.windows(blocks, spec.window_samples, spec.hop_samples))
+    expected = list(cut_windows(blocks, spec.window_samples, spec.hop_samples))
     found = list(pictures(blocks, spec))
     assert [p.start for p in found] == [w.start for w in expected]
     assert [p.end for p in found] == [w.start + w.waveform.size for w in expected]
     for picture, window in zip(found, expected, strict=True):
         np.testing.assert_array_equal(picture.image, mel_image(window.waveform, spec))
-        np.testing.assert_array_equal(
-            picture.levels, decode.levels(window.waveform, spec.sample_rate)
-        )
+        np.testing.assert_array_equal(picture.levels, levels(window.waveform, spec.sample_rate))
     whole = np.empty((spec.n_mels, 0))
     if sound.size >= spec.n_fft:
         whole = log_mel(sound, spec)

@@ -8,9 +8,11 @@ import pytest
 from conftest import SAMPLES, SMALL, speechlike
 from edge_app.segmentation.vad import GateSettings, Span, SpeechGate, joined, speech_of
 from ser_edge.audio import decode
+from ser_edge.audio.windows import levels
 from ser_edge.evaluation.robustness import nonspeech
 from ser_edge.evaluation.robustness.degradation import coloured_noise
-from ser_edge.mel.image import MelImageSpec, log_mel
+from ser_edge.mel.image import log_mel
+from ser_edge.mel.spec import MelImageSpec
 
 RATE = 16_000
 SPEC = MelImageSpec()
@@ -82,8 +84,8 @@ def test_most_of_real_speech_is_found(ravdess):
     heard = total = 0.0
     for path in paths:
         sound = decode.load(path, RATE)
-        levels = decode.levels(sound, RATE)
-        loud = levels >= levels.max() - 30
+        decibels = levels(sound, RATE)
+        loud = decibels >= decibels.max() - 30
         inside = np.zeros(loud.size, dtype=bool)
         for span in speech_in(sound):
             inside[round(span.start / 0.05) : round(span.end / 0.05)] = True

@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from ser_edge.audio.decode import files_below, load, sound_suffixes
+from ser_edge.audio.decode import load
+from ser_edge.audio.files import files_below, sound_suffixes
 from ser_edge.corpora import Problem
 from ser_edge.data.datasets import find_sounds
 from ser_edge.decision import Calibration, decide
