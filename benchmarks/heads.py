@@ -25,7 +25,6 @@ import torch
 from edge_app import Classifier
 from edge_app.benchmark import measure_network
 from edge_app.inference.devices import runtime_version
-from edge_app.inference.file_windows import pictures
 from ser_edge.audio import decode
 from ser_edge.config.recipe import Recipe
 from ser_edge.decision import Calibration
@@ -36,6 +35,7 @@ from ser_edge.files import write_whole
 from ser_edge.manifest import FP16, INT8, Manifest
 from ser_edge.mel.image import UInt8
 from ser_edge.mel.spec import MelImageSpec
+from ser_edge.mel.streaming import mel_windows
 from ser_edge.nets import build_net
 from ser_edge.provenance import provenance
 
@@ -112,9 +112,9 @@ def sample_images(spec: MelImageSpec) -> list[UInt8]:
     """Mel images of the samples."""
     sounds = sorted(path for path in (ROOT / "samples").iterdir() if path.is_file())
     return [
-        picture.image
+        window.image
         for sound in sounds
-        for picture in pictures([decode.load(str(sound), spec.sample_rate)], spec)
+        for window in mel_windows([decode.load(str(sound), spec.sample_rate)], spec)
     ]
 
 

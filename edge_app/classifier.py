@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_app.inference.devices import DeviceError
-from edge_app.inference.file_windows import pictures
 from edge_app.inference.model_store import DEFAULT_MODEL, find_model
 from edge_app.inference.occlusion import Explanation, find_spot, occlude
 from edge_app.inference.profile_store import find_profile
@@ -32,6 +31,7 @@ from ser_edge.emotions import EMOTIONS
 from ser_edge.labels import Grouping, find_grouping
 from ser_edge.manifest import Manifest
 from ser_edge.mel.image import UInt8
+from ser_edge.mel.streaming import mel_windows
 from ser_edge.profiles import Profile
 
 Sound: TypeAlias = "str | os.PathLike[str] | BinaryIO | npt.NDArray[Any] | Sequence[float]"
@@ -502,20 +502,20 @@ class Classifier:
         gate = SpeechGate(spec)
 
         def noted() -> Iterator[UInt8]:
-            for picture in pictures(blocks, spec):
+            for window in mel_windows(blocks, spec):
                 if hearing.stop is not None and hearing.stop.is_set():
                     raise Stopped
-                end = picture.end / spec.sample_rate
-                levels.append(picture.levels)
-                spans.append((picture.start / spec.sample_rate, end))
+                end = window.end / spec.sample_rate
+                levels.append(window.levels)
+                spans.append((window.start / spec.sample_rate, end))
                 if hearing.keep_images:
-                    images.append(picture.image)
+                    images.append(window.image)
                 if hearing.progress is not None:
                     hearing.progress(end)
-                yield picture.image
+                yield window.image
                 # While the device works on some windows, the gate looks at them, and the next
                 # are decoded and drawn.
-                speech.extend(gate.feed(picture.fresh))
+                speech.extend(gate.feed(window.frames))
 
         with closing(network.run(noted())) as running:
             outputs = list(running)

@@ -6,17 +6,23 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 import numpy.typing as npt
 
 from edge_app.classifier import Classifier
-from edge_app.live.windows import Hop, LiveMel
 from edge_app.results import SILENCE, Event, Segment, WindowPrediction
 from edge_app.segmentation.segments import Timeline, TimelineSettings, Turn
 from edge_app.segmentation.vad import GateSettings, Span, SpeechGate
+from ser_edge.audio.base import MAX_RATE, MIN_RATE
+from ser_edge.audio.resample import Resampler, live_block
 from ser_edge.mel.image import UInt8
+from ser_edge.mel.streaming import MelWindow, MelWindower
 
-WINDOW = "window"
+WINDOW: Final = "window"
+
+SHORTEST_SECONDS: Final = 1.0
+"""A stream that has just begun is a short clip; what is shorter than this gets no answer."""
 
 
 def _now() -> datetime:
@@ -92,10 +98,13 @@ class Live:
         settings: LiveSettings = LiveSettings(),
         clock: Callable[[], datetime] = _now,
     ) -> None:
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise ValueError(f"rate is {rate}, allowed: {MIN_RATE} to {MAX_RATE} Hz")
         self.rate, self.source, self.settings = rate, source, settings
         self._classifier, self._clock = classifier, clock
-        spec = classifier.manifest.spec
-        self._mel = LiveMel(spec, rate, settings.hop, source)
+        self._spec = spec = classifier.manifest.spec
+        self._shortest = min(round(SHORTEST_SECONDS * spec.sample_rate), spec.window_samples)
+        self._windower = MelWindower(spec, settings.hop)
         self._gate = SpeechGate(spec, settings.gate)
         self._timeline = Timeline(classifier.labels, settings.timeline)
         self._unspoken = dict.fromkeys(classifier.labels, 1.0 / len(classifier.labels))
@@ -139,16 +148,21 @@ class Live:
         DeviceError
             The device failed. What came before the failure is lost; feeding may go on.
         """
-        sound = self._mel.checked(samples)
+        sound = live_block(samples, self.source)
         self._received += sound.size
-        return [event for hop in self._mel.take(sound) for event in self._hop(hop)]
+        windows = self._windower.feed(self._resampler.feed(sound))
+        return [event for window in windows for event in self._hop(window)]
 
     def finish(self) -> list[Event]:
         """The stream ends or is interrupted: close the open segment.
 
         What is fed afterwards is a new stream whose time goes on, as after a microphone was lost.
         """
-        events = [event for hop in self._mel.finish() for event in self._hop(hop)]
+        events: list[Event] = []
+        for window in self._windower.feed(self._resampler.finish()):
+            events += self._hop(window)
+        for window in self._windower.finish():  # less than a hop: no answer
+            events += self._hop(window, answered=False)
         end = self.heard
         turns = self._timeline.feed(None, self._moved(self._gate.finish(end - self._base)))
         turns += self._timeline.finish(end)
@@ -160,25 +174,26 @@ class Live:
         self._base = self.heard
         self.image: UInt8 | None = None
         self._speech: deque[Span] = deque()
-        self._mel.reset()
+        self._windower.reset()
+        self._resampler = Resampler(self.rate, self._spec.sample_rate)
         self._gate.reset()
         self._timeline.reset(self._base)
 
-    def _hop(self, hop: Hop) -> Iterator[Event]:
-        rate = self._mel.spec.sample_rate
-        start, end = self._base + hop.start / rate, self._base + hop.end / rate
-        speech = self._moved(self._gate.feed(hop.frames))
+    def _hop(self, window: MelWindow, *, answered: bool = True) -> Iterator[Event]:
+        rate = self._spec.sample_rate
+        start, end = self._base + window.start / rate, self._base + window.end / rate
+        speech = self._moved(self._gate.feed(window.frames))
         self._speech.extend(speech)
         while self._speech and self._speech[0].end < start:
             self._speech.popleft()
-        window = None
-        if hop.image is not None:
-            self.image = hop.image
-            window = self._window(hop.image, start, end)
-            yield self._event(WINDOW, window)
-        yield from self._events(self._timeline.feed(window, speech, self._base + self._gate.until))
+        answer = None
+        if answered and window.end >= self._shortest:
+            self.image = window.image
+            answer = self._answer(window.image, start, end)
+            yield self._event(WINDOW, answer)
+        yield from self._events(self._timeline.feed(answer, speech, self._base + self._gate.until))
 
-    def _window(self, image: UInt8, start: float, end: float) -> WindowPrediction:
+    def _answer(self, image: UInt8, start: float, end: float) -> WindowPrediction:
         spoken = sum(span.end - max(span.start, start) for span in self._speech)
         if self._gate.speaking:
             spoken += end - (self._base + self._gate.until)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,20 +74,78 @@ def as_mono(waveform: npt.ArrayLike, waveform_rate: float, rate: int) -> Float32
         )
     if samples.size == 0:
         raise AudioError(name, "it has no samples")
-    if samples.dtype.kind == "i":
-        samples = samples.astype(np.float64) / -float(np.iinfo(samples.dtype).min)
-    elif samples.dtype.kind == "u":
-        middle = (np.iinfo(samples.dtype).max + 1) / 2
-        samples = (samples.astype(np.float64) - middle) / middle
-    if samples.ndim == 1:
-        samples = samples[:, None]
-    with np.errstate(over="ignore"):  # what becomes infinite is rejected below
-        block = samples.astype(np.float32)
+    block = _full_scale_one(samples[:, None] if samples.ndim == 1 else samples)
     stream = Stream(waveform_rate, block.shape[1], iter([block]))
     mono = np.concatenate(list(resampled(stream, rate, name)))
     if mono.size == 0:  # a sample or two at a high rate
         raise AudioError(name, f"it has no samples left at {rate} Hz")
     return mono
+
+
+def live_block(samples: npt.ArrayLike, name: str) -> Float32:
+    """A block of a live stream -> ``float32 (n,)`` of full scale 1.0.
+
+    Parameters
+    ----------
+    samples : array_like
+        ``(n,)``, mono: floats of full scale 1.0, or signed integers of their range.
+    name : str
+        What messages call the stream.
+
+    Raises
+    ------
+    AudioError
+        No numbers, not one-dimensional, NaN or infinite.
+    """
+    block = np.asarray(samples)
+    if block.ndim != 1 or block.dtype.kind not in "fi":
+        raise AudioError(
+            name, f"shape {block.shape} of {block.dtype}, allowed: (samples,) of numbers"
+        )
+    waveform = _full_scale_one(block)
+    if waveform.size and not np.abs(waveform).max() <= MAX_AMPLITUDE:
+        raise AudioError(name, "it has NaN or infinite samples")
+    return waveform
+
+
+def _full_scale_one(samples: npt.NDArray[Any]) -> Float32:
+    """Floats as they are, integers scaled by their type's range."""
+    if samples.dtype.kind == "u":
+        middle = (np.iinfo(samples.dtype).max + 1) / 2
+        samples = (samples.astype(np.float64) - middle) / middle
+    if samples.dtype.kind == "i":
+        scale = np.float32(-1.0 / np.iinfo(samples.dtype).min)
+        return np.asarray(samples.astype(np.float32) * scale)
+    with np.errstate(over="ignore"):  # what becomes infinite is rejected by the caller
+        return samples.astype(np.float32)
+
+
+class Resampler:
+    """Consecutive blocks at one rate -> blocks at another; how they are cut changes nothing.
+
+    Parameters
+    ----------
+    rate, new_rate : float
+        Hz.
+    """
+
+    def __init__(self, rate: float, new_rate: float) -> None:
+        self._converter = (
+            None if rate == new_rate else soxr.ResampleStream(rate, new_rate, 1, dtype="float32")
+        )
+
+    def feed(self, block: Float32) -> Float32:
+        """``float32 (n,)`` -> as much as is known of it at the new rate."""
+        if self._converter is None or not block.size:
+            return block
+        return np.asarray(self._converter.resample_chunk(block))
+
+    def finish(self) -> Float32:
+        """The rest, which the filter held."""
+        empty = np.empty(0, dtype=np.float32)
+        if self._converter is None:
+            return empty
+        return np.asarray(self._converter.resample_chunk(empty, last=True))
 
 
 def checked(stream: Stream, name: str) -> Iterator[Float32]:
@@ -130,8 +189,7 @@ def resampled(stream: Stream, rate: int, name: str) -> Iterator[Float32]:
     if second is None:  # the same to the last bit, in three quarters of the time
         yield soxr.resample(first, stream.rate, rate)
         return
-    # A rate that soxr does not take is rejected before.
-    converter = soxr.ResampleStream(stream.rate, rate, 1, dtype="float32")
+    converter = Resampler(stream.rate, rate)  # takes every rate that was not rejected above
     for mono in chain((first, second), mixed):
-        yield converter.resample_chunk(mono)
-    yield converter.resample_chunk(np.empty(0, dtype=np.float32), last=True)
+        yield converter.feed(mono)
+    yield converter.finish()

@@ -25,6 +25,9 @@ _DB_OF_LN: Final = np.float32(10.0 / math.log(10.0))
 """Natural logarithm of a power -> dB. NumPy has SIMD for that logarithm, not for the decimal one:
 a quarter of the time."""
 
+_SILENT_DB: Final = float(np.log(np.array([AMIN], dtype=np.float32))[0] * _DB_OF_LN)
+"""Of a frame without power, as computed."""
+
 _NUMPY_1: Final = np.lib.NumpyVersion(np.__version__) < "2.0.0"
 
 _FRAMES_AT_ONCE: Final = 40
@@ -112,9 +115,9 @@ def _filter_groups(spec: MelImageSpec) -> tuple[tuple[slice, slice, Float32], ..
 def frames_at_once(spec: MelImageSpec) -> int:
     """How many frames are transformed together: a divisor of those of half a second.
 
-    A BLAS may round a row of a product differently in a matrix of another height. With this
-    number every frame has the same place in a matrix of the same size, whether its sound is cut
-    every half second, every 2.5 s or not at all, so that it is the same to the last bit.
+    A BLAS may round a row of a product differently at another place, or in a matrix of another
+    height. So the matrix always has this height, and a frame the same place in it, whether its
+    waveform is cut every half second, every 2.5 s or not at all: it is the same to the last bit.
     """
     half_second = spec.sample_rate // 2 // spec.hop_length
     return max(n for n in range(1, _FRAMES_AT_ONCE + 1) if half_second % n == 0)
@@ -136,8 +139,8 @@ def _transform(frames: Float32, out: npt.NDArray[Any]) -> None:
         np.fft.rfft(frames, axis=1, out=out)
 
 
-def log_mel(waveform: npt.ArrayLike, spec: MelImageSpec) -> Float32:
-    """Log-mel frames of a sound of any length, in dB re 1.0.
+def log_mel(waveform: npt.ArrayLike, spec: MelImageSpec, *, first: int = 0) -> Float32:
+    """Log-mel frames of a waveform of any length, in dB re 1.0.
 
     Frame ``t`` covers the samples ``t * hop_length`` to ``t * hop_length + n_fft``, so the frames
     of a stream are the same wherever the stream is cut at a multiple of ``hop_length``.
@@ -147,6 +150,9 @@ def log_mel(waveform: npt.ArrayLike, spec: MelImageSpec) -> Float32:
     waveform : array_like
         ``(samples,)``, mono, at ``spec.sample_rate``, at least ``n_fft`` samples.
     spec : MelImageSpec
+    first : int
+        Number of the first frame in its window: with it, the frames of a part of a window are
+        those of the whole window, bit for bit.
 
     Returns
     -------
@@ -164,45 +170,52 @@ def log_mel(waveform: npt.ArrayLike, spec: MelImageSpec) -> Float32:
             f"a waveform of shape {samples.shape} has no frame: it should be (samples,) with "
             f"at least {spec.n_fft} samples"
         )
-    margin = (spec.n_fft - spec.win_length) // 2
     count = 1 + (samples.size - spec.n_fft) // spec.hop_length
-    stride = samples.strides[0]
-    frames = np.lib.stride_tricks.as_strided(
-        samples[margin:],
-        shape=(count, spec.win_length),
-        strides=(stride * spec.hop_length, stride),
-        writeable=False,
+    mel = _mel_frames(samples, spec, count, first % frames_at_once(spec))
+    np.maximum(mel, np.float32(AMIN), out=mel)
+    np.log(mel, out=mel)
+    decibels = np.full((spec.n_mels, count), _SILENT_DB, dtype=np.float32)
+    np.multiply(mel.T, _DB_OF_LN, out=decibels[:, : len(mel)])
+    return decibels
+
+
+def _mel_frames(samples: Float32, spec: MelImageSpec, count: int, place: int) -> Float32:
+    """Power in mel bands, ``(n, n_mels)``, of the frames up to the last that is not all zeros.
+
+    ``place`` is that of the first frame in its group.
+    """
+    margin = (spec.n_fft - spec.win_length) // 2
+    step = samples.itemsize
+    frames: Float32 = np.ndarray(  # a view; as_strided would leave garbage in reference cycles
+        (count, spec.win_length), np.float32, samples, margin * step, (spec.hop_length * step, step)
     )
     window, groups, together = _hann(spec.win_length), _filter_groups(spec), frames_at_once(spec)
-    mel = np.empty((-(-count // together) * together, spec.n_mels), dtype=np.float32)
+    mel = np.empty((-(-(place + count) // together) * together, spec.n_mels), dtype=np.float32)
     # A few frames at a time, in the same memory each time: temporaries of megabytes, or made anew,
     # cost more in page faults and cache than the transform.
     padded = np.zeros((together, spec.n_fft), dtype=np.float32)
-    spectrum = np.zeros((together, spec.n_fft // 2 + 1), dtype=np.complex64)
+    power = np.zeros((together, spec.n_fft // 2 + 1), dtype=np.float32)
+    spectrum = np.zeros(power.shape, dtype=np.complex64)
     squares = spectrum.view(np.float32)  # real and imaginary parts lie side by side
-    power = np.empty(spectrum.shape, dtype=np.float32)
     # Zeros after the sound, as of a padded clip, stay zeros: two fifths of the work for 3 s of 5.
     sounding = samples.size - int(np.argmax(samples[::-1] != 0)) if samples.any() else 0
     done = 0
     # The window is zero outside win_length, and where it sits inside n_fft only turns the phase.
     while done < count and margin + done * spec.hop_length < sounding:
-        part = slice(done, done + together)
-        here = min(together, count - done)
-        np.multiply(frames[part], window, out=padded[:here, : spec.win_length])
-        _transform(padded, spectrum)
-        np.multiply(squares, squares, out=squares)
-        np.add(squares[:, 0::2], squares[:, 1::2], out=power)
+        at = (place + done) % together
+        group = slice(place + done - at, place + done - at + together)
+        rows = slice(at, min(together, at + count - done))
+        end = done + rows.stop - at
+        np.multiply(frames[done:end], window, out=padded[rows, : spec.win_length])
+        _transform(padded[rows], spectrum[rows])
+        np.multiply(squares[rows], squares[rows], out=squares[rows])
+        np.add(squares[rows, 0::2], squares[rows, 1::2], out=power[rows])
         if spec.power == 1.0:
-            np.sqrt(power, out=power)
+            np.sqrt(power[rows], out=power[rows])
         for bins, bands, filters in groups:
-            np.matmul(power[:, bins], filters, out=mel[part, bands])
-        done += together
-    sounds = mel[: min(done, count)]
-    np.maximum(sounds, np.float32(AMIN), out=sounds)
-    np.log(sounds, out=sounds)
-    decibels = np.full((spec.n_mels, count), 10.0 * math.log10(AMIN), dtype=np.float32)
-    np.multiply(sounds.T, _DB_OF_LN, out=decibels[:, : len(sounds)])
-    return decibels
+            np.matmul(power[:, bins], filters, out=mel[group, bands])
+        done = end
+    return mel[place : place + done]
 
 
 def quantize(decibels: Float32, spec: MelImageSpec) -> UInt8:

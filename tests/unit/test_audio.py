@@ -14,7 +14,7 @@ import soundfile
 from conftest import SAMPLES, speechlike
 from ser_edge.audio import decode
 from ser_edge.audio.base import AudioError
-from ser_edge.audio.resample import as_mono
+from ser_edge.audio.resample import Resampler, as_mono, live_block
 from ser_edge.audio.windows import cut_windows, levels
 
 RATE = 16_000
@@ -530,3 +530,33 @@ def test_many_channels_at_a_high_rate_take_little_memory():
     tracemalloc.stop()
     assert sum(sizes) == pytest.approx(5 * RATE, abs=2)
     assert peak < 20e6
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000, 22_050, 16_000])
+def test_a_stream_loses_no_samples_by_its_conversion(rate):
+    converter, seconds = Resampler(rate, RATE), 600
+    silence = np.zeros(rate // 10, dtype=np.float32)
+    samples = sum(converter.feed(silence).size for _ in range(10 * seconds))
+    assert 0 <= seconds * RATE - samples < RATE / 4  # what the filter holds
+    assert abs(samples + converter.finish().size - seconds * RATE) <= 1
+
+
+def test_a_live_block_of_integers_is_scaled_by_their_range():
+    sound = np.array([0.5, -1.0, 0.25], dtype=np.float32)
+    for kind, scale in ((np.int8, 2**7), (np.int16, 2**15), (np.int32, 2**31)):
+        np.testing.assert_array_equal(live_block((sound * scale).astype(kind), "mic"), sound)
+
+
+@pytest.mark.parametrize(
+    ("samples", "cause"),
+    [
+        ([0.0, float("nan")], "NaN or infinite"),
+        (np.array([1e300]), "NaN or infinite"),
+        (np.zeros((3, 2)), "shape"),
+        (np.array(["a"]), "shape"),
+        (np.zeros(3, dtype=np.uint8), "shape"),
+    ],
+)
+def test_a_live_block_that_cannot_be_used_is_rejected_by_name(samples, cause):
+    with pytest.raises(AudioError, match=f"^kitchen: .*{cause}"):
+        live_block(samples, "kitchen")
