@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, BinaryIO, Final
 
-_SIZES_UNKNOWN: Final = 0x7FFF_0000
-"""Data sizes from here on are what writers to pipes put in (sox 0x7FFFF000, ffmpeg 0xFFFFFFFF)."""
+from ser_edge.audio.wav import is_wav, size_patches
 
 _FAR: Final = 2**36
 """A position no file reaches; below 2**40, where libsndfile takes a length for damage."""
@@ -184,8 +183,8 @@ def views(file: BinaryIO) -> list[View]:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(12)
-    if head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
-        return [View(file, 0, size, _wav_patches(file, size))]
+    if is_wav(head):
+        return [View(file, 0, size, size_patches(file, size))]
     if head[:4] == b"OggS":
         starts = _ogg_starts(file, size)
         return [View(file, a, b) for a, b in pairwise(starts)]
@@ -198,47 +197,6 @@ def views(file: BinaryIO) -> list[View]:
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2:
         return [_mp3_view(file, size)]
     return [View(file, 0, size)]
-
-
-def _wav_patches(file: BinaryIO, size: int) -> dict[int, bytes]:
-    """Sizes for a header that a pipe left at 0 or "unknown"."""
-    at, ds64 = 12, None
-    for _ in range(_MOST_PARTS):
-        file.seek(at)
-        head = file.read(8)
-        if len(head) < 8:  # also where the file has become shorter meanwhile
-            break
-        chunk, length = struct.unpack("<4sI", head)
-        if chunk == b"ds64" and length >= 24:
-            ds64 = at + 8
-        if chunk == b"data":
-            rest = size - at - 8
-            if ds64 is not None and length == 0xFFFF_FFFF:
-                file.seek(ds64 + 8)
-                stated = file.read(8)
-                if stated == bytes(8) and rest:
-                    return {ds64: struct.pack("<QQ", size - 8, rest)}
-            elif rest and (length >= _SIZES_UNKNOWN or (length == 0 and _no_chunk(file, rest))):
-                return {
-                    4: struct.pack("<I", min(size - 8, 0xFFFF_FFFE)),
-                    at + 4: struct.pack("<I", min(rest, 0xFFFF_FFFE)),
-                }
-            return {}
-        at += 8 + length + length % 2
-    return {}
-
-
-def _no_chunk(file: BinaryIO, rest: int) -> bool:
-    """Whether what follows an empty data chunk is samples, not the next chunk.
-
-    A properly finished file without samples may go on with LIST, id3, ...: a name of four printable
-    characters and a size that ends inside the file.
-    """
-    head = file.read(8)
-    if len(head) < 8:
-        return True
-    chunk, length = struct.unpack("<4sI", head)
-    return not (all(32 <= byte < 127 for byte in chunk) and 8 + length <= rest)
 
 
 def _ogg_starts(file: BinaryIO, size: int) -> list[int]:
