@@ -20,7 +20,7 @@ from edge_app.inference.profile_store import find_profile
 from edge_app.inference.runtime import Network, Output, cache_folder
 from edge_app.results import Embedding, Prediction, WindowEmbedding, WindowPrediction
 from edge_app.segmentation.segments import segments_of
-from edge_app.segmentation.vad import Span, SpeechGate, joined
+from edge_app.segmentation.vad import SpeechSpan, VoiceActivityDetector, joined
 from edge_app.threads import Stopped, cores, in_order, read_ahead
 from ser_edge.audio import decode
 from ser_edge.audio.base import AudioError, Float32
@@ -55,7 +55,7 @@ class _Heard:
     weights: npt.NDArray[np.float64]
     spans: Sequence[tuple[float, float]]
     images: Sequence[UInt8]
-    speech: Sequence[Span]
+    speech: Sequence[SpeechSpan]
 
     @property
     def logits(self) -> list[npt.NDArray[np.float32]]:
@@ -498,8 +498,8 @@ class Classifier:
         levels: list[npt.NDArray[np.float32]] = []
         spans: list[tuple[float, float]] = []
         images: list[UInt8] = []
-        speech: list[Span] = []
-        gate = SpeechGate(spec)
+        speech: list[SpeechSpan] = []
+        vad = VoiceActivityDetector(spec)
 
         def noted() -> Iterator[UInt8]:
             for window in mel_windows(blocks, spec):
@@ -515,18 +515,18 @@ class Classifier:
                 yield window.image
                 # While the device works on some windows, the gate looks at them, and the next
                 # are decoded and drawn.
-                speech.extend(gate.feed(window.frames))
+                speech.extend(vad.feed(window.frames))
 
         with closing(network.run(noted())) as running:
             outputs = list(running)
-        speech.extend(gate.finish(spans[-1][1]))
+        speech.extend(vad.finish(spans[-1][1]))
         return _Heard(name, outputs, speech_weights(levels), spans, images, joined(speech))
 
     def _hear_picture(self, network: Network, source: Any, name: str) -> _Heard:
         image = _read_picture(source, name, self.manifest.spec.shape)
         weight = np.array([1.0 if image.any() else 0.0])
         span = (0.0, self.manifest.spec.seconds)
-        speech = [Span(*span)] if image.any() else []
+        speech = [SpeechSpan(*span)] if image.any() else []
         return _Heard(name, list(network.run([image])), weight, [span], [image], speech)
 
     def _answer(self, heard: _Heard) -> Prediction:

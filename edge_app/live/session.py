@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edge_app.classifier import Classifier
 from edge_app.results import SILENCE, Event, Segment, WindowPrediction
 from edge_app.segmentation.segments import Timeline, TimelineSettings, Turn
-from edge_app.segmentation.vad import GateSettings, Span, SpeechGate
+from edge_app.segmentation.vad import SpeechSpan, VADSettings, VoiceActivityDetector
 from ser_edge.audio.base import MAX_RATE, MIN_RATE
 from ser_edge.audio.resample import Resampler, live_block
 from ser_edge.mel.image import UInt8
@@ -40,13 +40,13 @@ class LiveSettings:
         which knows the model's frames).
     timeline : TimelineSettings
         Smoothing, hysteresis, minimum duration.
-    gate : GateSettings
+    vad : VADSettings
         What counts as speech.
     """
 
     hop: float = 0.5
     timeline: TimelineSettings = field(default_factory=TimelineSettings)
-    gate: GateSettings = field(default_factory=GateSettings)
+    vad: VADSettings = field(default_factory=VADSettings)
 
     def __post_init__(self) -> None:
         if not self.hop > 0:
@@ -105,7 +105,7 @@ class Live:
         self._spec = spec = classifier.manifest.spec
         self._shortest = min(round(SHORTEST_SECONDS * spec.sample_rate), spec.window_samples)
         self._windower = MelWindower(spec, settings.hop)
-        self._gate = SpeechGate(spec, settings.gate)
+        self._vad = VoiceActivityDetector(spec, settings.vad)
         self._timeline = Timeline(classifier.labels, settings.timeline)
         self._unspoken = dict.fromkeys(classifier.labels, 1.0 / len(classifier.labels))
         self.reset()
@@ -164,7 +164,7 @@ class Live:
         for window in self._windower.finish():  # less than a hop: no answer
             events += self._hop(window, answered=False)
         end = self.heard
-        turns = self._timeline.feed(None, self._moved(self._gate.finish(end - self._base)))
+        turns = self._timeline.feed(None, self._moved(self._vad.finish(end - self._base)))
         turns += self._timeline.finish(end)
         events += self._events(turns)
         self._begin()
@@ -173,16 +173,16 @@ class Live:
     def _begin(self) -> None:
         self._base = self.heard
         self.image: UInt8 | None = None
-        self._speech: deque[Span] = deque()
+        self._speech: deque[SpeechSpan] = deque()
         self._windower.reset()
         self._resampler = Resampler(self.rate, self._spec.sample_rate)
-        self._gate.reset()
+        self._vad.reset()
         self._timeline.reset(self._base)
 
     def _hop(self, window: MelWindow, *, answered: bool = True) -> Iterator[Event]:
         rate = self._spec.sample_rate
         start, end = self._base + window.start / rate, self._base + window.end / rate
-        speech = self._moved(self._gate.feed(window.frames))
+        speech = self._moved(self._vad.feed(window.frames))
         self._speech.extend(speech)
         while self._speech and self._speech[0].end < start:
             self._speech.popleft()
@@ -191,12 +191,12 @@ class Live:
             self.image = window.image
             answer = self._answer(window.image, start, end)
             yield self._event(WINDOW, answer)
-        yield from self._events(self._timeline.feed(answer, speech, self._base + self._gate.until))
+        yield from self._events(self._timeline.feed(answer, speech, self._base + self._vad.until))
 
     def _answer(self, image: UInt8, start: float, end: float) -> WindowPrediction:
         spoken = sum(span.end - max(span.start, start) for span in self._speech)
-        if self._gate.speaking:
-            spoken += end - (self._base + self._gate.until)
+        if self._vad.speaking:
+            spoken += end - (self._base + self._vad.until)
         if spoken < self.settings.timeline.min_speech:
             return WindowPrediction(
                 start, end, SILENCE, 1.0 / len(self._unspoken), dict(self._unspoken)
@@ -205,8 +205,8 @@ class Live:
         scores = dict(zip(self._classifier.labels, answer.scores, strict=True))
         return WindowPrediction(start, end, answer.emotion, answer.confidence, scores)
 
-    def _moved(self, spans: tuple[Span, ...]) -> list[Span]:
-        return [Span(self._base + span.start, self._base + span.end) for span in spans]
+    def _moved(self, spans: tuple[SpeechSpan, ...]) -> list[SpeechSpan]:
+        return [SpeechSpan(self._base + span.start, self._base + span.end) for span in spans]
 
     def _events(self, turns: list[Turn]) -> list[Event]:
         return [self._event(turn.kind, turn.segment) for turn in turns]

@@ -17,7 +17,7 @@ from edge_app import Classifier
 from edge_app.live.session import Live, LiveSettings
 from edge_app.results import SILENCE
 from edge_app.segmentation.segments import segments_of
-from edge_app.segmentation.vad import SpeechGate, joined
+from edge_app.segmentation.vad import VoiceActivityDetector, joined
 from ser_edge.audio import decode
 from ser_edge.audio.base import AudioError
 from ser_edge.audio.resample import as_mono
@@ -101,9 +101,9 @@ def test_a_window_is_what_the_classifier_says_of_the_same_five_seconds(classifie
 def test_a_stream_says_what_a_file_says(classifier, talk):
     events = events_of(Live(classifier, RATE), talk, 999)
     windows = [event for event in events if event.kind == "window"]
-    gate = SpeechGate(classifier.manifest.spec)
-    speech = gate.feed(log_mel(talk, classifier.manifest.spec))
-    segments = segments_of(windows, joined([*speech, *gate.finish()]), duration=talk.size / RATE)
+    vad = VoiceActivityDetector(classifier.manifest.spec)
+    speech = vad.feed(log_mel(talk, classifier.manifest.spec))
+    segments = segments_of(windows, joined([*speech, *vad.finish()]), duration=talk.size / RATE)
     live = [event for event in events if event.kind == "segment"]
     assert [(round(s.start, 6), round(s.end, 6), s.emotion) for s in segments] == [
         (round(s.start, 6), round(s.end, 6), s.emotion) for s in live
