@@ -83,7 +83,7 @@ def in_order(
             thread.join(_JOIN_SECONDS)
 
 
-def read_ahead(source: Iterator[Item], depth: int) -> Iterator[Item]:
+def read_ahead(source: Iterator[Item], depth: int) -> Generator[Item, None, None]:
     """An iterator's items, the next ``depth`` of them made by a thread while one is looked at.
 
     The first few are made here, so that a short sound needs no thread.

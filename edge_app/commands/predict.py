@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from edge_app.classifier import Classifier
@@ -25,7 +24,7 @@ from edge_app.commands.options import (
     wrong_usage,
 )
 from edge_app.commands.progress import Bar
-from edge_app.inputs import PICTURE_SUFFIXES, STANDARD_INPUT, expand, source_of
+from edge_app.inputs import STANDARD_INPUT, expand, is_mel_image, source_of
 from edge_app.output.answer_formats import ONE_SOUND, SINKS, Sink
 from edge_app.results import Prediction
 from ser_edge.audio.files import open_source, source_name
@@ -130,8 +129,8 @@ def _predict_all(
     def told(name: str, answer: Prediction) -> Words | None:
         if wording is None:
             return None
-        is_picture = Path(name).suffix.lower() in PICTURE_SUFFIXES
-        return wording.of(answer, twice.get(name, name), is_picture)
+        source = twice.get(name, name)
+        return wording.of(answer, source, is_mel_image(source))
 
     # A thread that waits for standard input could not be told to stop.
     workers = 0 if STANDARD_INPUT in paths else None

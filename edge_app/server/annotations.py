@@ -120,7 +120,7 @@ class WordService:
         """
         if self._transcriber is None:
             return Missing(NO_TRANSCRIBER)
-        if upload.is_picture:
+        if upload.is_mel_image:
             return Missing(A_PICTURE)
         if self._waiting >= WAITING:
             return Missing(f"{WAITING} sounds are being written down or wait for it, the most")

@@ -209,8 +209,8 @@ class Served:
         """The mel image of a window, as PNG."""
         with self.enter(request) as place:
             upload: Upload = await read_upload(request, place, self.settings)
-            if upload.is_picture:
-                raise RefusedError(422, f"{upload.name}: it is a picture already", "type")
+            if upload.is_mel_image:
+                raise RefusedError(422, f"{upload.name}: it is a mel image already", "type")
             return await self.engine.image(upload, start, place, _gone(request))
 
 

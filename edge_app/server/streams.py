@@ -12,9 +12,10 @@ from typing import Any, Final
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from edge_app.inference.runtime import DeviceError
+from edge_app.live.session import Live
 from edge_app.results import Event
 from edge_app.server.errors import RefusedError
-from edge_app.server.inference import Engine, LiveLike
+from edge_app.server.inference import Engine
 from edge_app.server.metrics import Metrics
 from edge_app.server.settings import ServerSettings
 from ser_edge.audio.base import MAX_RATE, MIN_RATE, AudioError
@@ -88,7 +89,7 @@ class Streams:
 
     async def _listen(self, socket: WebSocket, rate: int, wants_image: bool) -> tuple[int, str]:
         """Until the end, whose code and reason are returned."""
-        live: LiveLike | None = None
+        live: Live | None = None
         try:
             live = await self._engine.open_stream(rate, "stream")
             code, reason = await self._feed(socket, live, rate, wants_image)
@@ -107,7 +108,7 @@ class Streams:
         return code, reason
 
     async def _feed(
-        self, socket: WebSocket, live: LiveLike, rate: int, wants_image: bool
+        self, socket: WebSocket, live: Live, rate: int, wants_image: bool
     ) -> tuple[int, str]:
         half = b""
         while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import BinaryIO, Final, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -44,8 +44,28 @@ class AudioError(ValueError):
         self.file = file
         self.cause = cause
 
-    def __reduce__(self) -> tuple[type[AudioError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[AudioError], tuple[Any, ...]]:
         return type(self), (self.file, self.cause)  # so that it survives a process pool
+
+
+class SoundTooLongError(AudioError):
+    """A sound that is longer than allowed.
+
+    Parameters
+    ----------
+    file : str
+        Path or name of the sound.
+    max_seconds : float
+        The most that is allowed.
+    """
+
+    def __init__(self, file: str, max_seconds: float) -> None:
+        most = f"{max_seconds:g} s" if max_seconds < 7200 else f"{max_seconds / 3600:g} hours"
+        super().__init__(file, f"it is too long, allowed: up to {most}")
+        self.max_seconds = max_seconds
+
+    def __reduce__(self) -> tuple[type[AudioError], tuple[Any, ...]]:
+        return type(self), (self.file, self.max_seconds)
 
 
 def reason(error: Exception) -> str:

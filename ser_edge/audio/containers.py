@@ -88,6 +88,11 @@ def container_of_bytes(head: bytes) -> Container | None:
     return None
 
 
+def is_png(head: bytes) -> bool:
+    """Whether a file that begins with these bytes, 8 or more, is a PNG: a mel image."""
+    return head.startswith(b"\x89PNG\r\n\x1a\n")
+
+
 class View(io.RawIOBase):
     """Part of a seekable file, some bytes replaced, as a decoder should see it.
 

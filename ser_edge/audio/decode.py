@@ -20,6 +20,7 @@ from ser_edge.audio.base import (
     READABLE,
     AudioError,
     Float32,
+    SoundTooLongError,
     Source,
     clause,
     reason,
@@ -45,10 +46,11 @@ _EXACT: Final = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC"})
 _SDS: Final = b"\xf0\x7e"  # refused unopened: libsndfile's reader prints to standard output
 
 _LFS_POINTER: Final = b"version https://git-lfs"
-_TOO_LONG: Final = f"it is longer than {MAX_SECONDS // 3600} hours, the most that is read as one"
 
 
-def read_blocks(source: Source, rate: int) -> Iterator[Float32]:
+def read_blocks(
+    source: Source, rate: int, *, name: str | None = None, max_seconds: float = MAX_SECONDS
+) -> Iterator[Float32]:
     """Decode a sound block by block; memory does not grow with its length.
 
     Parameters
@@ -59,6 +61,10 @@ def read_blocks(source: Source, rate: int) -> Iterator[Float32]:
         its start where it can seek, else to its end. It is left open.
     rate : int
         Rate wanted, in Hz.
+    name : str, optional
+        What errors call the sound; by default its path or the file object's name.
+    max_seconds : float
+        A longer sound is rejected as soon as that is known.
 
     Yields
     ------
@@ -69,17 +75,19 @@ def read_blocks(source: Source, rate: int) -> Iterator[Float32]:
     ------
     AudioError
         Missing, a folder, not readable, empty, not sound, cut off inside the header, damaged, no
-        samples, NaN or infinite samples, unsupported rate or channel count, over 24 hours.
+        samples, NaN or infinite samples, unsupported rate or channel count.
+    SoundTooLongError
+        Longer than ``max_seconds``.
     """
-    name = source_name(source)
+    name = name or source_name(source)
     with open_source(source, name) as file:
         samples = 0
-        for stream in _decoded(file, name):
+        for stream in _decoded(file, name, max_seconds):
             for block in resampled(stream, rate, name):
                 if block.size:
                     samples += block.size
-                    if samples > MAX_SECONDS * rate:
-                        raise AudioError(name, _TOO_LONG)
+                    if samples > max_seconds * rate:
+                        raise SoundTooLongError(name, max_seconds)
                     yield block
         if not samples:
             raise AudioError(name, "it has no samples")
@@ -125,7 +133,7 @@ def load_stored(source: Source) -> list[Stored]:
     name = source_name(source)
     found = []
     with open_source(source, name) as file:
-        for stream in _decoded(file, name):
+        for stream in _decoded(file, name, MAX_SECONDS):
             blocks = list(checked(stream, name))
             if blocks:
                 found.append(Stored(stream.rate, np.concatenate(blocks)))
@@ -141,7 +149,7 @@ class _Sound(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no typ
         return False
 
 
-def _decoded(file: BinaryIO, name: str) -> Iterator[Stream]:
+def _decoded(file: BinaryIO, name: str, max_seconds: float) -> Iterator[Stream]:
     """The sounds of a file, as a rule one."""
     try:
         plain = pcm_wav(file)
@@ -149,8 +157,8 @@ def _decoded(file: BinaryIO, name: str) -> Iterator[Stream]:
     except (OSError, ValueError) as error:
         raise AudioError(name, f"it cannot be read: {reason(error)}") from None
     if plain is not None:
-        if plain.frames > MAX_SECONDS * plain.rate:
-            raise AudioError(name, _TOO_LONG)
+        if plain.frames > max_seconds * plain.rate:
+            raise SoundTooLongError(name, max_seconds)
         yield Stream(plain.rate, plain.channels, _pcm_blocks(plain, file, name), whole_numbers=True)
         return
     if len(parts) > MAX_SOUNDS:
@@ -173,9 +181,9 @@ def _decoded(file: BinaryIO, name: str) -> Iterator[Stream]:
         if sound.format not in _FORMATS:
             sound.close()
             raise AudioError(name, f"it is {sound.format_info}, {READABLE}")
-        if sound.format in _EXACT and MAX_SECONDS * sound.samplerate < sound.frames < 2**40:
+        if sound.format in _EXACT and max_seconds * sound.samplerate < sound.frames < 2**40:
             sound.close()
-            raise AudioError(name, _TOO_LONG)  # at once, not after a day of it
+            raise SoundTooLongError(name, max_seconds)  # at once, not after a day of it
         yield Stream(sound.samplerate, sound.channels, _sndfile_blocks(sound, view, name))
 
 

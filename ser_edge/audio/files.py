@@ -68,12 +68,13 @@ def open_source(source: Source, name: str) -> Iterator[BinaryIO]:
     with ExitStack() as stack:
         if isinstance(source, (str, os.PathLike)):
             try:
-                kind = Path(name).stat().st_mode  # before it is opened: a named pipe would wait
+                # Before it is opened: a named pipe would wait.
+                kind = Path(os.fsdecode(source)).stat().st_mode
                 if stat.S_ISDIR(kind):
                     raise AudioError(name, "it is a folder, not a file")
                 if not stat.S_ISREG(kind):
                     raise AudioError(name, "it is not a regular file")
-                file: BinaryIO = stack.enter_context(open(name, "rb"))
+                file: BinaryIO = stack.enter_context(open(source, "rb"))
             except FileNotFoundError:
                 raise AudioError(name, "there is no such file") from None
             except AudioError:
