@@ -15,10 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from ser_edge.audio.decode import load
@@ -27,6 +26,7 @@ from ser_edge.corpora import Problem
 from ser_edge.data.datasets import find_sounds
 from ser_edge.decision import Calibration, decide
 from ser_edge.emotions import UNKNOWN
+from ser_edge.evaluation.classifier import OpenClassifier, SoundAnswer, SoundClassifier
 from ser_edge.evaluation.crossval import FOLDS, run_folder
 from ser_edge.evaluation.edge import EDGE, logits_of, weights_digest
 from ser_edge.evaluation.robustness import degradation, nonspeech
@@ -47,7 +47,7 @@ from ser_edge.evaluation.robustness.degradation import (
     pcm16,
 )
 from ser_edge.files import write_whole
-from ser_edge.manifest import FP16, PRECISIONS, Manifest
+from ser_edge.manifest import FP16, PRECISIONS
 from ser_edge.metrics import bootstrap, classification
 from ser_edge.metrics.bootstrap import Difference, Scored
 from ser_edge.metrics.calibration import UNKNOWN_SHARE, fit_calibration
@@ -109,29 +109,6 @@ TRIALS: Final = (
 )
 
 _CLEAN: Final = Trial(CLEAN, "clean", Unchanged())
-
-
-class Answer(Protocol):
-    """What a classifier answers for a sound."""
-
-    @property
-    def emotion(self) -> str: ...
-    @property
-    def scores(self) -> Mapping[str, float]: ...
-
-
-class Ear(Protocol):
-    """Waveform and its rate in Hz -> answer: the edge app's ``Classifier``."""
-
-    @property
-    def manifest(self) -> Manifest: ...
-    def predict(self, sound: npt.NDArray[np.int16], rate: int) -> Answer: ...
-
-
-class OpenEar(Protocol):
-    """The ``.xml`` of an IR -> ear: the class ``edge_app.Classifier``."""
-
-    def __call__(self, xml: str) -> Ear: ...
 
 
 # ----------------------------------------------------------------------------------- the figures
@@ -288,7 +265,7 @@ def _unknown(heard: Sequence[Heard]) -> float:
 def measure(
     folder: Path,
     sounds: Sequence[Path],
-    classifier: OpenEar,
+    classifier: OpenClassifier,
     *,
     precision: str = FP16,
     only: Sequence[str] = (),
@@ -430,11 +407,11 @@ class _Fold:
     run: Run
     xml: Path
     sounds: Mapping[str, Path]
-    classifier: OpenEar
+    classifier: OpenClassifier
     seed: int
 
     @cached_property
-    def ear(self) -> Ear:
+    def ear(self) -> SoundClassifier:
         ear = self.classifier(str(self.xml))
         if ear.manifest.calibration != Calibration():
             raise ValueError(
@@ -544,7 +521,9 @@ def _behind(babble: Babble, speaker: str, voices: Sequence[tuple[str, Float32]])
     return replace(babble, voices=tuple(voice for other, voice in voices if other != speaker))
 
 
-def _hear(ear: Ear, path: Path, change: Change, name: str, utterance: str, seed: int) -> Answer:
+def _hear(
+    ear: SoundClassifier, path: Path, change: Change, name: str, utterance: str, seed: int
+) -> SoundAnswer:
     rate = ear.manifest.spec.sample_rate
     waveform = load(str(path), rate)
     return ear.predict(degrade(waveform, rate, change, name, utterance, seed), rate)
@@ -563,7 +542,7 @@ def _once(problems: Sequence[Problem]) -> tuple[Problem, ...]:
 
 
 def try_model(
-    ear: Ear,
+    ear: SoundClassifier,
     *,
     clips: Path | None = None,
     not_speech: bool = False,
@@ -577,7 +556,7 @@ def try_model(
 
     Parameters
     ----------
-    ear : Ear
+    ear : SoundClassifier
         ``edge_app.Classifier``.
     clips : Path, optional
         Folder of recordings. Those of one subfolder are taken to be of one speaker, for babble;
@@ -660,7 +639,7 @@ def try_model(
     )
 
 
-def _heard(name: str, answer: Answer) -> Heard:
+def _heard(name: str, answer: SoundAnswer) -> Heard:
     return Heard(name, max(answer.scores, key=lambda label: answer.scores[label]), answer.emotion)
 
 
@@ -681,7 +660,7 @@ def _has_babble(trials: Sequence[Trial]) -> bool:
 
 
 def _readable(
-    paths: Sequence[Path], speakers: Mapping[Path, str], ear: Ear
+    paths: Sequence[Path], speakers: Mapping[Path, str], ear: SoundClassifier
 ) -> list[tuple[str, Float32]]:
     """Clips for babble; one that cannot be read is named when its own turn comes."""
     result = []
