@@ -11,6 +11,7 @@ from edge_app.inference.occlusion import Explanation
 from edge_app.inference.profile_store import ProfileError
 from edge_app.inference.runtime import DeviceError
 from edge_app.results import Event, Prediction, Segment, WindowPrediction
+from edge_app.threads import Stopped
 from ser_edge.audio.base import AudioError
 from ser_edge.profiles import Profile
 
@@ -25,5 +26,6 @@ __all__ = [
     "Profile",
     "ProfileError",
     "Segment",
+    "Stopped",
     "WindowPrediction",
 ]

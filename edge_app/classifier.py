@@ -186,7 +186,7 @@ class Classifier:
         DeviceError
             The device failed, or gave scores that are not finite.
         Stopped
-            ``stop`` was set (:class:`edge_app.threads.Stopped`).
+            ``stop`` was set.
         ValueError
             A waveform without its rate, or a rate with something else.
         """
@@ -424,14 +424,14 @@ class Classifier:
             )
             raise AudioError(scored.name, f"it is silent {where}: no answer to explain")
         spec, temperature = self.manifest.spec, self.manifest.calibration.temperature
-        asked = emotion or max(window.scores, key=lambda label: window.scores[label])
-        label, logits = labels.index(asked), self._network.logits
+        chosen_label = emotion or max(window.scores, key=lambda label: window.scores[label])
+        label, logits = labels.index(chosen_label), self._network.logits
         heat = occlude(logits, image, label, spec, temperature)
         missing = spec.seconds - (window.end - window.start)
         return Explanation(
             prediction=answer,
             window=window,
-            emotion=asked,
+            emotion=chosen_label,
             spec=spec,
             image=image,
             heat=heat,

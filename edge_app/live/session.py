@@ -1,4 +1,4 @@
-"""A stream of sound -> events: windows every hop, changes once they are sure, ended segments."""
+"""A stream of sound -> events: windows every hop, changes once they are certain, ended segments."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _now() -> datetime:
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """How a stream is listened to.
+    """How a stream is analysed.
 
     Parameters
     ----------
@@ -54,10 +54,10 @@ class LiveSettings:
 
 
 class Live:
-    """Listens to one stream.
+    """Blocks of one stream -> events.
 
     Time is counted in samples: it does not drift, whatever the clock does. Where nobody speaks the
-    network is not asked, which is most of the time in most rooms.
+    network does not run.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Live:
     image : ndarray or None
         ``uint8 (n_mels, frames)``: mel image of the latest window; None before the first second.
     emotion : str or None
-        What is heard now, smoothed; "silence" where nobody speaks, None where it is not sure yet.
+        The present one, smoothed; "silence" where nobody speaks, None where it is not certain yet.
 
     Raises
     ------
@@ -114,7 +114,7 @@ class Live:
         return f"Live({self._classifier!r}, rate={self.rate}, source={self.source!r})"
 
     @property
-    def heard(self) -> float:
+    def seconds(self) -> float:
         """Seconds of sound that have come since the start or the last reset."""
         return self._received / self.rate
 
@@ -156,14 +156,14 @@ class Live:
     def finish(self) -> list[Event]:
         """The stream ends or is interrupted: close the open segment.
 
-        What is fed afterwards is a new stream whose time goes on, as after a microphone was lost.
+        What is fed afterwards is a new stream whose time continues, as after a microphone was lost.
         """
         events: list[Event] = []
         for window in self._windower.feed(self._resampler.finish()):
             events += self._hop(window)
         for window in self._windower.finish():  # less than a hop: no answer
             events += self._hop(window, answered=False)
-        end = self.heard
+        end = self.seconds
         turns = self._timeline.feed(None, self._moved(self._vad.finish(end - self._base)))
         turns += self._timeline.finish(end)
         events += self._events(turns)
@@ -171,7 +171,7 @@ class Live:
         return events
 
     def _begin(self) -> None:
-        self._base = self.heard
+        self._base = self.seconds
         self.image: UInt8 | None = None
         self._speech: deque[SpeechSpan] = deque()
         self._windower.reset()
@@ -213,7 +213,7 @@ class Live:
 
     def _event(self, kind: str, part: WindowPrediction | Segment) -> Event:
         # Sound that came after the part's end is later than it.
-        time = self._clock() - timedelta(seconds=self.heard - part.end)
+        time = self._clock() - timedelta(seconds=self.seconds - part.end)
         return Event(
             kind=kind,
             start=part.start,

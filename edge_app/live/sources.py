@@ -1,7 +1,7 @@
-"""What live sound comes in as, whatever it comes from; and standard input as one such source.
+"""Sources of live sound: what all of them give, and standard input as one.
 
 A source gives :class:`Sound` and :class:`Lost` in turn. It reads in a thread of its own, so that a
-slow moment of the program costs no sound; what is lost all the same is counted and said.
+slow moment of the program costs no sound; what is lost all the same is counted and reported.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Lost:
-    """Sound stops here for a while; what comes next does not join on."""
+    """Sound stops here for a while; what comes next does not continue it."""
 
     reason: str
 
@@ -93,7 +93,7 @@ class SoundInput(Protocol):
 
     @property
     def status(self) -> InputStatus:
-        """How it is; may be asked from any thread."""
+        """Its present state; any thread may read it."""
 
     def items(self, stop: threading.Event) -> Iterator[Item]:
         """Sound as it comes, until it ends or ``stop`` is set."""
@@ -105,8 +105,8 @@ class SoundInput(Protocol):
 class StandardInput:
     """Raw 16-bit little-endian PCM, or WAV, as it is piped in.
 
-    A WAV is told by its first bytes and says its rate itself; a length in its header that is 0 or
-    far too large, as pipes have, means that it goes on until it ends.
+    A WAV is recognised by its first bytes and states its rate; a length in its header that is 0 or
+    far too large, as pipes have, means that it lasts until it ends.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class StandardInput:
             return
         form, rest, left = found
         self._set(state="listening", rate=form.rate)
-        chunk, rest, heard = rest, b"", 0
+        chunk, rest, frames = rest, b"", 0
         while not stop.is_set():
             if left is not None:
                 chunk = chunk[:left]
@@ -159,8 +159,8 @@ class StandardInput:
             whole = len(rest) - len(rest) % form.frame_bytes
             if whole:
                 samples = form.mono(rest[:whole])
-                heard += len(samples)
-                self._set(heard=heard / form.rate)
+                frames += len(samples)
+                self._set(heard=frames / form.rate)
                 yield Sound(samples, form.rate)
             rest = rest[whole:]
             chunk = next(data, b"") if left is None or left > 0 else b""

@@ -62,7 +62,7 @@ class LiveView:
 
     def heard(self, live: Live, level: float) -> None:
         """A block of sound came."""
-        self._level, self._emotion, self._heard = level, live.emotion, live.heard
+        self._level, self._emotion, self._heard = level, live.emotion, live.seconds
 
     def event(self, event: Event) -> None:
         """Something was heard: a window redraws."""

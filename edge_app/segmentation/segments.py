@@ -238,7 +238,7 @@ class Timeline:
 
     def _vote(self, window: WindowPrediction, seconds: float) -> list[Turn]:
         """A window covers so many seconds of the open stretch of speech."""
-        if window.emotion == SILENCE:  # the network was not asked
+        if window.emotion == SILENCE:  # the network did not run
             return []
         scores = np.array([window.scores[label] for label in self.labels])
         self._open.sums.add(scores, seconds)

@@ -109,11 +109,11 @@ class Engine:
         return await self._hop(lambda: self._live(self.classifier, rate, source))
 
     async def feed(self, live: Live, pcm: bytes) -> list[Event]:
-        """Signed 16-bit little-endian mono PCM -> what is heard."""
+        """Signed 16-bit little-endian mono PCM -> events."""
         samples = np.frombuffer(pcm, dtype="<i2").astype(np.int16)
         with self._device():
             events = await self._hop(lambda: live.feed(samples))
-        if any(event.emotion != SILENCE for event in events):  # else it was not asked
+        if any(event.emotion != SILENCE for event in events):  # else it did not run
             self.device_error = None
         return events
 
@@ -137,7 +137,7 @@ class Engine:
         self.device_error = None
 
     def begin_to_stop(self) -> None:
-        """Whoever waits for a file's answer gets it within half a second, or is told (503)."""
+        """Whoever waits for a file's answer gets it within half a second, or status 503."""
         self._stopping.set()
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""What the first bytes of a sound say: its container, and where its header does not tell the truth.
+"""The first bytes of a file -> its container; damaged lengths in headers -> what they should be.
 
 libsndfile believes headers. Sound written to a pipe, glued together or cut has headers that are
 wrong about the length; here such a file is shown to libsndfile as it should be.
@@ -36,7 +36,7 @@ _NEXT_PAGE: Final = 2**20  # bytes after a damaged Ogg page in which the next on
 
 @dataclass(frozen=True)
 class Container:
-    """A kind of file, told by ``magic`` at ``offset``.
+    """A kind of file, recognised by ``magic`` at ``offset``.
 
     ``demuxer`` is ffmpeg's, for what libsndfile does not read.
     """
@@ -242,7 +242,7 @@ def _mp3_view(file: BinaryIO, size: int) -> View:
     which is too soon where the bit rate varies. So it is shown a file without an end, and where
     more follows than was counted (files glued together), a file without that header too.
     """
-    # Tags hold pictures of any size, of which the decoder would make copies: it sees none.
+    # Tags hold cover images of any size, which the decoder would copy: it sees none.
     start = after_tags(file)
     file.seek(start)
     frame = file.read(64)

@@ -34,7 +34,7 @@ from ser_edge.audio.wav import PcmWav, pcm_wav
 MAX_SOUNDS: Final = 4096
 """Of sounds glued together in one Ogg file."""
 
-_AFTER_THE_END: Final = 4096  # samples of a channel that are asked for after a short block
+_AFTER_THE_END: Final = 4096  # samples of a channel that are requested after a short block
 _FORMATS: Final = frozenset(
     {"WAV", "WAVEX", "RF64", "W64", "NIST", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3", "MPEG"}
 )
@@ -43,7 +43,7 @@ _FORMATS: Final = frozenset(
 _EXACT: Final = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC"})
 """Of these libsndfile knows the length; of the others it guesses."""
 
-_SDS: Final = b"\xf0\x7e"  # refused unopened: libsndfile's reader prints to standard output
+_SDS: Final = b"\xf0\x7e"  # rejected unopened: libsndfile's reader prints to standard output
 
 _LFS_POINTER: Final = b"version https://git-lfs"
 
@@ -214,7 +214,7 @@ def _sndfile_blocks(sound: soundfile.SoundFile, view: View, name: str) -> Iterat
     exact, wanted = sound.format in _EXACT and 0 < sound.frames < 2**40, most
     with sound:
         while True:
-            # What is asked for beyond the end is filled with zeros: two megabytes of them took
+            # What is requested beyond the end is filled with zeros: two megabytes of them took
             # longer than all the rest of decoding a short clip.
             if exact and (wanted := min(most, sound.frames - done)) == 0:
                 break

@@ -59,7 +59,7 @@ def decode_media(file: BinaryIO, name: str, container: Container) -> Stream:
 
 
 def _lenient(release: str) -> dict[str, str]:
-    """What PyAV is told, that tags which are no UTF-8 are no reason to refuse a sound.
+    """Options of PyAV that accept tags which are no UTF-8.
 
     From 19 on it always takes them so, and knows no such option.
     """

@@ -133,7 +133,7 @@ def test_timestamps_follow_the_samples(classifier):
         for event in live.feed(silence):
             told = (datetime.fromisoformat(event.time) - begun).total_seconds()
             assert told == pytest.approx(event.end, abs=0.001)
-    assert live.heard == 60.0
+    assert live.seconds == 60.0
 
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
@@ -147,7 +147,7 @@ def test_after_finish_time_goes_on_and_after_reset_it_begins(classifier, talk, r
         assert other.end == pytest.approx(one.end + shift)
         assert other.emotion == one.emotion or one.kind == "change"
     live.reset()
-    assert live.heard == 0.0
+    assert live.seconds == 0.0
     assert live.image is None
     assert plain(events_of(live, sound, 8_000)) == plain(first)
 
@@ -168,7 +168,7 @@ def test_bad_sound_is_refused_and_nothing_of_it_is_taken(classifier):
     live = Live(classifier, RATE, "kitchen")
     with pytest.raises(AudioError, match=r"^kitchen: it has NaN"):
         live.feed([0.0, float("nan")])
-    assert live.heard == 0.0
+    assert live.seconds == 0.0
 
 
 @pytest.mark.parametrize("rate", [0, 7_999, 192_001])
