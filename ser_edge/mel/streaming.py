@@ -87,7 +87,7 @@ class MelWindower:
         Yields
         ------
         MelWindow
-            The block is taken in with the first; what is not asked for comes next time.
+            The block is taken in with the first; windows not consumed come with the next block.
         """
         self._waveform.append(block)
         while self._waveform.end >= self._next_end:
