@@ -31,7 +31,7 @@ from typing import Any, Final
 from edge_app import Classifier
 from edge_app.archive.runner import OBJECT_STORE_BYTES
 from edge_app.inputs import expand
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 
 SCRIPT: Final = Path(__file__).resolve().parent.parent / "scripts" / "score_archive.py"
 LOOK_EVERY: Final = 0.02

@@ -180,7 +180,7 @@ def find_clips(folder: Path, count: int) -> list[Path]:
     """So many 48 kHz WAVs of up to 5 s below a folder, evenly chosen."""
     import soundfile
 
-    from ser_edge.audio.decode import files_below
+    from ser_edge.audio.files import files_below
 
     found = []
     for path in files_below(folder, {".wav"}):
@@ -355,6 +355,8 @@ def _librosa_image(spec: Any) -> Draw:
 def stages(models: Models, threads: int) -> list[tuple[str, Callable[[Any], Any]]]:
     """The edge app's steps by themselves: each takes what the one of that name before it gave."""
     from ser_edge.audio import decode
+    from ser_edge.audio.resample import as_mono
+    from ser_edge.audio.windows import levels
     from ser_edge.decision import decide, pool, speech_weights
     from ser_edge.mel.image import mel_image
 
@@ -362,11 +364,11 @@ def stages(models: Models, threads: int) -> list[tuple[str, Callable[[Any], Any]
 
     def decision(given: tuple[Any, Any]) -> str:
         waveform, logits = given
-        weights = speech_weights([decode.levels(waveform, spec.sample_rate)])
+        weights = speech_weights([levels(waveform, spec.sample_rate)])
         return decide(pool([logits], weights), models.calibration, models.labels).emotion
 
     def resample(stored: Any) -> Any:
-        return decode.as_mono(stored.samples, stored.rate, spec.sample_rate)
+        return as_mono(stored.samples, stored.rate, spec.sample_rate)
 
     steps: list[tuple[str, Callable[[Any], Any]]] = [
         ("decode", lambda path: decode.load_stored(path)[0]),

@@ -25,7 +25,6 @@ import torch
 from edge_app import Classifier
 from edge_app.benchmark import measure_network
 from edge_app.inference.devices import runtime_version
-from edge_app.inference.file_windows import pictures
 from ser_edge.audio import decode
 from ser_edge.config.recipe import Recipe
 from ser_edge.decision import Calibration
@@ -36,7 +35,9 @@ from ser_edge.export.openvino import check_old_runtime, save_ir, to_openvino
 from ser_edge.export.quantize import quantize
 from ser_edge.files import write_whole
 from ser_edge.manifest import FP16, INT8, Manifest
-from ser_edge.mel.image import MelImageSpec, UInt8
+from ser_edge.mel.image import UInt8
+from ser_edge.mel.spec import MelImageSpec
+from ser_edge.mel.streaming import mel_windows
 from ser_edge.nets import build_net
 from ser_edge.provenance import provenance
 
@@ -116,7 +117,7 @@ def sample_images(spec: MelImageSpec) -> list[UInt8]:
     return [
         window.image
         for sound in sounds
-        for window in pictures([decode.load(str(sound), spec.sample_rate)], spec)
+        for window in mel_windows([decode.load(str(sound), spec.sample_rate)], spec)
     ]
 
 

@@ -33,7 +33,7 @@ from pathlib import Path
 import soundfile
 
 from malformed_sounds import Malformed, good_clips, malformed
-from ser_edge.audio.decode import files_below, media_installed, sound_suffixes
+from ser_edge.audio.files import files_below, media_installed, sound_suffixes
 from ser_edge.files import write_whole
 from ser_edge.provenance import provenance
 from ser_edge.reports.documents import check_document, write_into

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from ser_edge.audio.decode import load, media_installed
+from ser_edge.audio.decode import load
+from ser_edge.audio.files import media_installed
 from ser_edge.evaluation.robustness.degradation import random_of
 
 Float32 = npt.NDArray[np.float32]

@@ -22,7 +22,8 @@ import librosa
 import numpy as np
 
 from ser_edge.files import write_whole
-from ser_edge.mel.image import MelImageSpec, mel_image, quantize
+from ser_edge.mel.image import mel_image, quantize
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.provenance import provenance
 
 

@@ -29,7 +29,8 @@ from ser_edge.config.augmentation import SoundStrengths
 from ser_edge.config.recipe import Recipe
 from ser_edge.data.audio_augment import SoundPictures
 from ser_edge.files import write_whole
-from ser_edge.mel.image import MelImageSpec, mel_image, pad_window
+from ser_edge.mel.image import mel_image, pad_window
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.mel.torch import MelImage
 from ser_edge.nets import build_net
 from ser_edge.provenance import provenance

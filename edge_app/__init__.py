@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from edge_app.inference.profile_store import ProfileError
     from edge_app.inference.runtime import DeviceError
     from edge_app.results import Event, Prediction, Segment, WindowPrediction
-    from ser_edge.audio.decode import AudioError
+    from edge_app.threads import Stopped
+    from ser_edge.audio.base import AudioError
     from ser_edge.profiles import Profile
 
 __all__ = [
@@ -28,17 +29,19 @@ __all__ = [
     "Profile",
     "ProfileError",
     "Segment",
+    "Stopped",
     "WindowPrediction",
 ]
 
 _MODULES = {
-    "AudioError": "ser_edge.audio.decode",
+    "AudioError": "ser_edge.audio.base",
     "Classifier": "edge_app.classifier",
     "DeviceError": "edge_app.inference.runtime",
     "Explanation": "edge_app.inference.occlusion",
     "ModelError": "edge_app.inference.model_store",
     "Profile": "ser_edge.profiles",
     "ProfileError": "edge_app.inference.profile_store",
+    "Stopped": "edge_app.threads",
 }
 
 

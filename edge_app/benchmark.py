@@ -16,10 +16,12 @@ import soundfile
 
 from edge_app.classifier import Classifier
 from edge_app.inference.devices import runtime_version
-from edge_app.inference.file_windows import pictures
 from ser_edge.audio import decode
+from ser_edge.audio.base import Source
+from ser_edge.audio.resample import as_mono
 from ser_edge.decision import decide, pool, speech_weights
 from ser_edge.mel.image import UInt8
+from ser_edge.mel.streaming import mel_windows
 
 STAGES: Final = ("decode", "resample", "mel", "network", "decision")
 
@@ -119,11 +121,11 @@ def measure(
     spec = classifier.manifest.spec
     content = _made_here() if source is None else None
 
-    def opened() -> decode.Source:
+    def opened() -> Source:
         return io.BytesIO(content) if content is not None else str(source)
 
     stored = decode.load_stored(opened())
-    image = next(pictures([decode.load(opened(), spec.sample_rate)], spec)).image
+    image = next(mel_windows([decode.load(opened(), spec.sample_rate)], spec)).image
     network = measure_network(classifier, image, seconds)
     name = "5 s made here" if source is None else os.fsdecode(source)
     sound = measure_sound(classifier, opened, name, stored, seconds)
@@ -181,7 +183,7 @@ def measure_network(classifier: Classifier, image: UInt8, seconds: float) -> Net
 
 def measure_sound(
     classifier: Classifier,
-    opened: Callable[[], decode.Source],
+    opened: Callable[[], Source],
     name: str,
     stored: Sequence[decode.Stored],
     seconds: float,
@@ -196,9 +198,9 @@ def measure_sound(
         clock = _Clock()
         parts = decode.load_stored(opened())
         clock.lap("decode")
-        blocks = [decode.as_mono(part.samples, part.rate, spec.sample_rate) for part in parts]
+        blocks = [as_mono(part.samples, part.rate, spec.sample_rate) for part in parts]
         clock.lap("resample")
-        found = list(pictures(blocks, spec))
+        found = list(mel_windows(blocks, spec))
         clock.lap("mel")
         logits = [output.logits for output in classifier.network.run(p.image for p in found)]
         clock.lap("network")

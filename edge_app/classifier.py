@@ -4,82 +4,39 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_app.inference.devices import DeviceError
-from edge_app.inference.file_windows import pictures
 from edge_app.inference.model_store import DEFAULT_MODEL, find_model
 from edge_app.inference.occlusion import Explanation, find_spot, occlude
 from edge_app.inference.profile_store import find_profile
-from edge_app.inference.runtime import Network, Output, cache_folder
+from edge_app.inference.runtime import Network, cache_folder
 from edge_app.results import Embedding, Prediction, WindowEmbedding, WindowPrediction
+from edge_app.scoring import ScoredSound, ScoringOptions, Sound, score_sound
 from edge_app.segmentation.segments import segments_of
-from edge_app.segmentation.vad import Span, SpeechGate, joined
-from edge_app.threads import Stopped, cores, in_order, read_ahead
+from edge_app.threads import cores, in_order
 from ser_edge.arguments import did_you_mean
-from ser_edge.audio import decode
-from ser_edge.audio.decode import AudioError
-from ser_edge.decision import Decision, decide, pool, speech_weights
+from ser_edge.audio.base import MAX_SECONDS, AudioError
+from ser_edge.decision import Decision, decide, pool
 from ser_edge.emotions import EMOTIONS
 from ser_edge.labels import Grouping, find_grouping
 from ser_edge.manifest import Manifest
 from ser_edge.mel.image import UInt8
 from ser_edge.profiles import Profile
 
-Sound: TypeAlias = "str | os.PathLike[str] | BinaryIO | npt.NDArray[Any] | Sequence[float]"
-"""What can be heard: a path, a binary file object, or a waveform (with its rate)."""
-
 Name = TypeVar("Name")
 
-_BLOCKS_AHEAD: Final = 2  # of 2 MB: decoded while the ones before are heard
-_MOST_WORKERS: Final = 4  # threads that hear sounds, each some 15 MB for a long one
-
-
-@dataclass(frozen=True)
-class _Heard:
-    """A sound's windows: outputs, shares of speech, start and end in seconds, pictures if kept.
-
-    ``speech`` is where somebody speaks, whatever the windows.
-    """
-
-    name: str
-    outputs: Sequence[Output]
-    weights: npt.NDArray[np.float64]
-    spans: Sequence[tuple[float, float]]
-    images: Sequence[UInt8]
-    speech: Sequence[Span]
-
-    @property
-    def logits(self) -> list[npt.NDArray[np.float32]]:
-        return [output.logits for output in self.outputs]
-
-    @property
-    def device(self) -> str:
-        """All that ran a window of it, in their order: a fallback may have taken over midway."""
-        names = (name for output in self.outputs for name in output.device.split(","))
-        return ",".join(dict.fromkeys(names))
-
-
-@dataclass(frozen=True)
-class _Hearing:
-    """What goes along with hearing one sound."""
-
-    keep_images: bool = False
-    stop: threading.Event | None = None
-    progress: Callable[[float], None] | None = None
+_MOST_WORKERS: Final = 4  # threads that score sounds, each some 15 MB for a long one
 
 
 class Classifier:
-    """Hears emotions. Make one and keep it: compiling the network is the slow part.
+    """Sounds -> emotions. Make one and keep it: compiling the network is the slow part.
 
-    Any number of threads may ask it at once.
+    Any number of threads may use it at once.
 
     Parameters
     ----------
@@ -117,7 +74,7 @@ class Classifier:
     ModelError
         No such model, or one that is damaged or says too little of itself.
     DeviceError
-        The device is not there or refuses the model.
+        The device is not there or rejects the model.
     ValueError
         Labels that there are not, or a file that is no grouping of the model's labels; a profile
         that there is not (ProfileError), or that was made with another model; a hint, threads or
@@ -195,16 +152,28 @@ class Classifier:
         self,
         sound: Sound,
         rate: int | None = None,
+        *,
+        name: str | None = None,
+        stop: threading.Event | None = None,
+        max_seconds: float = MAX_SECONDS,
     ) -> Prediction:
-        """The emotion of one sound.
+        """A sound -> its emotion, scores, windows and segments.
 
         Parameters
         ----------
         sound : path, binary file object or array
-            A sound file; a ``.png`` mel image; or a waveform, ``(samples,)`` or
-            ``(samples, channels)``, with its ``rate``.
+            A sound file; a mel image (PNG, recognised by its first bytes); or a waveform,
+            ``(samples,)`` or ``(samples, channels)``, with its ``rate``. A file is decoded while
+            the network runs.
         rate : int, optional
             Of a waveform, in Hz.
+        name : str, optional
+            What the answer and errors call the sound; by default its path or the file object's
+            name.
+        stop : Event, optional
+            Ends the work early once another thread sets it.
+        max_seconds : float
+            A longer sound is rejected as soon as that is known.
 
         Returns
         -------
@@ -213,13 +182,17 @@ class Classifier:
         Raises
         ------
         AudioError
-            The sound cannot be used; the message names it and the cause.
+            The sound cannot be used; the message names it and the cause. Its subclass
+            :class:`ser_edge.audio.base.SoundTooLongError` where it is too long.
         DeviceError
             The device failed, or gave scores that are not finite.
+        Stopped
+            ``stop`` was set.
         ValueError
             A waveform without its rate, or a rate with something else.
         """
-        return self._answer(self._hear(self._network, sound, rate))
+        options = ScoringOptions(name=name, stop=stop, max_seconds=max_seconds)
+        return self._answer(self._score(sound, rate, options))
 
     def predict_all(
         self,
@@ -229,7 +202,7 @@ class Classifier:
         workers: int | None = None,
         progress: Callable[[Name, float], None] | None = None,
     ) -> Generator[tuple[Name, Prediction | AudioError | DeviceError], None, None]:
-        """The emotions of many sounds, in their order; one that fails does not stop the rest.
+        """Many sounds -> their answers, in their order; one that fails does not stop the rest.
 
         Some sounds are decoded ahead by threads while the network runs, so that all cores have
         work. Memory grows with neither their number nor their lengths, but for the windows of the
@@ -245,7 +218,7 @@ class Classifier:
             Threads; as a rule one more than the device takes windows at once, at most one a core
             and at most 4. With 0, the caller's alone.
         progress : callable, optional
-            Called with a name and the seconds of it that were heard, from any thread.
+            Called with a name and the seconds of it that were scored, from any thread.
 
         Yields
         ------
@@ -253,23 +226,22 @@ class Classifier:
             The name, and its answer or why there is none.
         """
 
-        def hear(name: Name, stop: threading.Event) -> Prediction | AudioError | DeviceError:
-            def tell(seconds: float) -> None:
+        def answer(name: Name, stop: threading.Event) -> Prediction | AudioError | DeviceError:
+            def report(seconds: float) -> None:
                 if progress is not None:
                     progress(name, seconds)
 
             try:
                 sound: Any = name if opened is None else opened(name)
-                return self._answer(
-                    self._hear(self._network, sound, None, _Hearing(stop=stop, progress=tell))
-                )
+                scored = self._score(sound, None, ScoringOptions(stop=stop, progress=report))
+                return self._answer(scored)
             except (AudioError, DeviceError) as error:
                 return error.with_traceback(None)  # which would hold on to the sound
 
         def with_name(
             name: Name, stop: threading.Event
         ) -> tuple[Name, Prediction | AudioError | DeviceError]:
-            return name, hear(name, stop)
+            return name, answer(name, stop)
 
         if workers is None:
             workers = min(cores(), _MOST_WORKERS, 1 + self._network.streams)
@@ -283,7 +255,7 @@ class Classifier:
     def predict_images(
         self, images: Iterable[UInt8], weights: Iterable[float] | None = None
     ) -> list[Decision]:
-        """The emotion of each mel image by itself; while the device works, the next are taken.
+        """Mel images -> the decision for each; while the device works, the next are taken.
 
         Parameters
         ----------
@@ -325,7 +297,7 @@ class Classifier:
         ]
 
     def embed(self, sound: Sound, rate: int | None = None) -> Embedding:
-        """What the network's last layer looks at: a vector in which voices can be compared.
+        """A sound -> the input of the network's last layer: a vector to compare voices by.
 
         It is a second output of the network, which is compiled once more for it, at the first
         call. Neither labels nor profile play a part.
@@ -349,20 +321,20 @@ class Classifier:
         with self._lock:
             if self._embedder is None:
                 self._embedder = self._make_network(True)
-        heard = self._hear(self._embedder, sound, rate)
-        if not heard.weights.any():
-            raise AudioError(heard.name, "it is silent: there is nothing to embed")
-        vectors = [output.embedding for output in heard.outputs if output.embedding is not None]
+        scored = score_sound(self._embedder, self.manifest.spec, sound, rate)
+        if not scored.weights.any():
+            raise AudioError(scored.name, "it is silent: there is nothing to embed")
+        vectors = [output.embedding for output in scored.outputs if output.embedding is not None]
         return Embedding(
-            file=heard.name,
-            vector=pool(vectors, heard.weights).astype(np.float32),
-            duration=heard.spans[-1][1],
-            device=heard.device,
+            file=scored.name,
+            vector=pool(vectors, scored.weights).astype(np.float32),
+            duration=scored.duration,
+            device=scored.device,
             model=self.manifest.name,
             windows=tuple(
                 WindowEmbedding(start, end, float(share), vector)
                 for (start, end), share, vector in zip(
-                    heard.spans, heard.weights, vectors, strict=True
+                    scored.spans, scored.weights, vectors, strict=True
                 )
             ),
         )
@@ -372,7 +344,7 @@ class Classifier:
         sound: Sound,
         rate: int | None = None,
     ) -> npt.NDArray[np.float64] | None:
-        """What the network says of one sound: no profile, no temperature, the model's own labels.
+        """A sound -> the network's logits: no profile, no temperature, the model's own labels.
 
         Parameters
         ----------
@@ -389,8 +361,8 @@ class Classifier:
         AudioError, DeviceError, ValueError
             As :meth:`predict`.
         """
-        heard = self._hear(self._network, sound, rate)
-        return pool(heard.logits, heard.weights) if heard.weights.any() else None
+        scored = self._score(sound, rate, ScoringOptions())
+        return pool(scored.logits, scored.weights) if scored.weights.any() else None
 
     def explain(
         self,
@@ -400,10 +372,10 @@ class Classifier:
         at: float | None = None,
         emotion: str | None = None,
     ) -> Explanation:
-        """What in the mel image of a sound spoke for its answer, and what against it.
+        """A sound -> what in its mel image speaks for the answer, and what against it.
 
-        The network is asked some 600 times (:mod:`edge_app.inference.occlusion`): seconds, not
-        milliseconds. The pictures of all windows are kept until then, 45 MB an hour.
+        The network runs some 600 times (:mod:`edge_app.inference.occlusion`): seconds, not
+        milliseconds. The mel images of all windows are kept until then, 45 MB an hour.
 
         Parameters
         ----------
@@ -440,30 +412,30 @@ class Classifier:
                 f"emotion is {emotion!r}, allowed: {', '.join(labels)}"
                 f"{did_you_mean(emotion, labels)}"
             )
-        heard = self._hear(self._network, sound, rate, _Hearing(keep_images=True))
-        answer = self._answer(heard)
-        chosen = int(heard.weights.argmax())
+        scored = self._score(sound, rate, ScoringOptions(keep_images=True))
+        answer = self._answer(scored)
+        chosen = int(scored.weights.argmax())
         if at is not None:
             if not 0 <= at <= answer.duration:
                 raise ValueError(f"at is {at:g} s, allowed: 0 to {answer.duration:.3f} s")
-            chosen = int(np.argmin([abs((a + b) / 2 - at) for a, b in heard.spans]))
-        window, image = answer.windows[chosen], heard.images[chosen]
-        if heard.weights[chosen] <= 0:
+            chosen = int(np.argmin([abs((a + b) / 2 - at) for a, b in scored.spans]))
+        window, image = answer.windows[chosen], scored.images[chosen]
+        if scored.weights[chosen] <= 0:
             where = (
                 f"from {window.start:.1f} to {window.end:.1f} s"
-                if len(heard.spans) > 1
+                if len(scored.spans) > 1
                 else "there"
             )
-            raise AudioError(heard.name, f"it is silent {where}: no answer to explain")
+            raise AudioError(scored.name, f"it is silent {where}: no answer to explain")
         spec, temperature = self.manifest.spec, self.manifest.calibration.temperature
-        asked = emotion or max(window.scores, key=lambda label: window.scores[label])
-        label, logits = labels.index(asked), self._network.logits
+        chosen_label = emotion or max(window.scores, key=lambda label: window.scores[label])
+        label, logits = labels.index(chosen_label), self._network.logits
         heat = occlude(logits, image, label, spec, temperature)
         missing = spec.seconds - (window.end - window.start)
         return Explanation(
             prediction=answer,
             window=window,
-            emotion=asked,
+            emotion=chosen_label,
             spec=spec,
             image=image,
             heat=heat,
@@ -472,73 +444,17 @@ class Classifier:
             offset=max(0.0, missing / 2) if spec.align == "center" else 0.0,
         )
 
-    def _hear(
-        self,
-        network: Network,
-        sound: Sound,
-        rate: int | None,
-        hearing: _Hearing = _Hearing(),
-    ) -> _Heard:
-        if isinstance(sound, (str, os.PathLike)) or hasattr(sound, "read"):
-            if rate is not None:
-                raise ValueError("rate goes with a waveform; a file says its own")
-            source: Any = sound
-            name = decode.source_name(source)
-            if Path(name).suffix.lower() == ".png":
-                return self._hear_picture(network, source, name)
-            decoded = decode.read_blocks(source, self.manifest.spec.sample_rate)
-            return self._hear_blocks(network, read_ahead(decoded, _BLOCKS_AHEAD), name, hearing)
-        if rate is None:
-            raise ValueError("a waveform needs its rate: predict(waveform, rate=48000)")
-        waveform = decode.as_mono(sound, rate, self.manifest.spec.sample_rate)
-        return self._hear_blocks(network, iter([waveform]), "<waveform>", hearing)
+    def _score(self, sound: Sound, rate: int | None, options: ScoringOptions) -> ScoredSound:
+        return score_sound(self._network, self.manifest.spec, sound, rate, options)
 
-    def _hear_blocks(
-        self, network: Network, blocks: Iterator[decode.Float32], name: str, hearing: _Hearing
-    ) -> _Heard:
-        spec = self.manifest.spec
-        levels: list[npt.NDArray[np.float32]] = []
-        spans: list[tuple[float, float]] = []
-        images: list[UInt8] = []
-        speech: list[Span] = []
-        gate = SpeechGate(spec)
-
-        def noted() -> Iterator[UInt8]:
-            for picture in pictures(blocks, spec):
-                if hearing.stop is not None and hearing.stop.is_set():
-                    raise Stopped
-                end = picture.end / spec.sample_rate
-                levels.append(picture.levels)
-                spans.append((picture.start / spec.sample_rate, end))
-                if hearing.keep_images:
-                    images.append(picture.image)
-                if hearing.progress is not None:
-                    hearing.progress(end)
-                yield picture.image
-                # While the device works on some windows, the gate looks at them, and the next
-                # are decoded and drawn.
-                speech.extend(gate.feed(picture.fresh))
-
-        with closing(network.run(noted())) as running:
-            outputs = list(running)
-        speech.extend(gate.finish(spans[-1][1]))
-        return _Heard(name, outputs, speech_weights(levels), spans, images, joined(speech))
-
-    def _hear_picture(self, network: Network, source: Any, name: str) -> _Heard:
-        image = _read_picture(source, name, self.manifest.spec.shape)
-        weight = np.array([1.0 if image.any() else 0.0])
-        span = (0.0, self.manifest.spec.seconds)
-        speech = [Span(*span)] if image.any() else []
-        return _Heard(name, list(network.run([image])), weight, [span], [image], speech)
-
-    def _answer(self, heard: _Heard) -> Prediction:
-        whole = self._decide(heard.logits, heard.weights)
+    def _answer(self, scored: ScoredSound) -> Prediction:
+        whole = self._decide(scored.logits, scored.weights)
         windows = []
         for (start, end), values, share in zip(
-            heard.spans, heard.logits, heard.weights, strict=True
+            scored.spans, scored.logits, scored.weights, strict=True
         ):
             # A silent window says nothing, as a silent clip does.
-            answer = whole if len(heard.spans) == 1 else self._decide([values], [share])
+            answer = whole if len(scored.spans) == 1 else self._decide([values], [share])
             windows.append(
                 WindowPrediction(
                     start,
@@ -549,16 +465,16 @@ class Classifier:
                 )
             )
         return Prediction(
-            file=heard.name,
+            file=scored.name,
             emotion=whole.emotion,
             confidence=whole.confidence,
             scores=dict(zip(self.labels, whole.scores, strict=True)),
-            duration=heard.spans[-1][1],
-            device=heard.device,
+            duration=scored.duration,
+            device=scored.device,
             model=self.manifest.name,
             windows=tuple(windows),
             profile=None if self.profile is None else self.profile.name,
-            segments=segments_of(windows, heard.speech),
+            segments=segments_of(windows, scored.speech),
         )
 
     def _decide(self, windows: npt.ArrayLike, weights: npt.ArrayLike) -> Decision:
@@ -581,29 +497,3 @@ def _check_labels(grouping: Grouping, manifest: Manifest) -> None:
 
 def _check_profile(profile: Profile, manifest: Manifest) -> None:
     profile.check_model(manifest.name, manifest.weights_sha256, manifest.labels)
-
-
-def _read_picture(source: Any, name: str, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        # PNG alone: Pillow would try every other format on it, some by way of other programs.
-        with (
-            decode.opened(source, name) as file,
-            Image.open(file, formats=("PNG",)) as picture,
-        ):
-            mode, size = picture.mode, picture.size
-            pixels = np.asarray(picture) if (mode, size) == ("L", shape[::-1]) else None
-    except AudioError:
-        raise
-    except UnidentifiedImageError:
-        raise AudioError(name, "it is not a PNG picture") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise AudioError(name, f"the picture cannot be read: {error}") from None
-    if pixels is None:
-        raise AudioError(
-            name,
-            f"it is no mel image of this model: {size[0]} x {size[1]} in mode {mode}, it should "
-            f"be {shape[1]} x {shape[0]} in mode L (8-bit grey)",
-        )
-    return pixels

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edge_app.classifier import Classifier
 from edge_app.inference.profile_store import ProfileError
 from edge_app.inference.runtime import DeviceError
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 from ser_edge.profiles import MIN_CLIPS, Profile, check_name
 
 WHY_SO_MANY: Final = (

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from ser_edge.audio.decode import AudioError, files_below, sound_suffixes
+from ser_edge.audio.base import AudioError
+from ser_edge.audio.containers import is_png
+from ser_edge.audio.files import files_below, open_source, sound_suffixes, source_name
 
 STANDARD_INPUT: Final = "-"
 IMAGE_SUFFIXES: Final = frozenset({".png"})
@@ -41,6 +43,18 @@ def _file_or_folder(name: str) -> Iterator[str]:
             yield str(path)
     if not found:
         yield name
+
+
+def is_mel_image(source: str | BinaryIO) -> bool:
+    """Whether a file or file object begins as a PNG does, whatever its name.
+
+    Raises
+    ------
+    AudioError
+        It cannot be read.
+    """
+    with open_source(source, source_name(source)) as file:
+        return is_png(file.read(16))
 
 
 def source_of(name: str) -> str | BinaryIO:

@@ -1,4 +1,4 @@
-"""What the edge app answers: the same object from command line, Python and server."""
+"""The answers of the edge app: the same objects from command line, Python and server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class WindowPrediction:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch in which one emotion is heard: ``start`` and ``end`` in seconds, mean scores."""
+    """A stretch of one emotion: ``start`` and ``end`` in seconds, mean scores."""
 
     start: float
     end: float
@@ -44,12 +44,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Event:
-    """What the live path tells its sinks.
+    """What a live stream gives: a window, a change or a segment.
 
     Parameters
     ----------
     kind : {"window", "segment", "change"}
-        A window, every hop; a segment that has ended; or, as soon as it is sure, that another
+        A window, every hop; a segment that has ended; or, as soon as it is certain, that another
         emotion has begun (``start`` is when, ``end`` is now).
     start, end : float
         Seconds of sound since listening began: counted in samples, so they never drift.
@@ -117,8 +117,8 @@ class Prediction:
     profile : str or None
         Name of the person's profile that was used (:mod:`ser_edge.profiles`).
     segments : tuple of Segment
-        From 0 to the end without a gap: from when to when which emotion was heard, ``"unknown"``
-        or, where nobody speaks, ``"silence"`` (:mod:`edge_app.segmentation.segments`).
+        From 0 to the end without a gap: an emotion, ``"unknown"`` or, where nobody speaks,
+        ``"silence"`` (:mod:`edge_app.segmentation.segments`).
     """
 
     file: str
@@ -163,7 +163,7 @@ class WindowEmbedding:
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """What the network's last layer looks at, for one sound.
+    """The input of the network's last layer, for one sound.
 
     Parameters
     ----------

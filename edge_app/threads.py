@@ -83,7 +83,7 @@ def in_order(
             thread.join(_JOIN_SECONDS)
 
 
-def read_ahead(source: Iterator[Item], depth: int) -> Iterator[Item]:
+def read_ahead(source: Iterator[Item], depth: int) -> Generator[Item, None, None]:
     """The items of an iterator; a thread computes up to ``depth`` of them ahead of the reader.
 
     The first few are computed by the reader, so that a short sound needs no thread.

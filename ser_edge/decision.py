@@ -81,7 +81,7 @@ def speech_weights(levels: Sequence[npt.NDArray[np.float32]]) -> Float64:
     Parameters
     ----------
     levels : sequence of ndarray
-        For each window its levels in dB (:func:`ser_edge.audio.decode.levels`).
+        For each window its levels in dB (:func:`ser_edge.audio.windows.levels`).
 
     Returns
     -------

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ser_edge.decision import Calibration
 from ser_edge.emotions import EMOTIONS
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 
 RT_INFO_KEY: Final = "model_info"
 """Where OpenVINO's Model API keeps such values inside an IR."""

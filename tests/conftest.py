@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 
 pytest_plugins = ["app_fixtures"]
 

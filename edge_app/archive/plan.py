@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from edge_app.archive.storage import Folder, absolute, files_at, is_uri, one_line, open_file
 from edge_app.inputs import IMAGE_SUFFIXES, STANDARD_INPUT, expand
-from ser_edge.audio.decode import files_below, sound_suffixes
+from ser_edge.audio.files import files_below, sound_suffixes
 
 PLAN: Final = "_plan.parquet"
 ORDER: Final = "_archive.json"

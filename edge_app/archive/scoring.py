@@ -24,7 +24,7 @@ from edge_app.classifier import Classifier
 from edge_app.inference.devices import DeviceError
 from edge_app.inference.model_store import find_model
 from edge_app.inputs import source_of
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 from ser_edge.labels import Grouping
 from ser_edge.manifest import Manifest
 from ser_edge.profiles import Profile

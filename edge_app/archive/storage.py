@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote
 
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 from ser_edge.files import UNFINISHED
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from edge_app.commands.options import (
 from edge_app.commands.progress import working
 from edge_app.commands.terminal import complain
 from edge_app.inference.devices import DeviceError
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 
 _DESCRIPTION: Final = """\
 Measure how fast a model is on a device: the network by itself, in the terms of OpenVINO's

@@ -25,7 +25,7 @@ from edge_app.inference.devices import DeviceError
 from edge_app.inference.model_store import ModelError
 from edge_app.inputs import expand, source_of
 from edge_app.results import Embedding
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 from ser_edge.files import whole_file
 
 Vector: TypeAlias = npt.NDArray[np.float32]

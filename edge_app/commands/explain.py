@@ -18,7 +18,7 @@ from edge_app.commands.progress import working
 from edge_app.commands.terminal import complain
 from edge_app.inference.runtime import DeviceError
 from edge_app.inputs import source_of
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 
 _DESCRIPTION: Final = """\
 Draw why a sound got its answer: its mel image, the same with what spoke for the answer in orange

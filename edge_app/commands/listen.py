@@ -20,7 +20,7 @@ from edge_app.commands.options import (
 from edge_app.commands.terminal import complain
 from edge_app.inference.runtime import DeviceError
 from edge_app.inputs import STANDARD_INPUT
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 
 if TYPE_CHECKING:
     from edge_app.live.health import HealthAddress

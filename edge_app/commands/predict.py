@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from edge_app.classifier import Classifier
@@ -25,10 +24,10 @@ from edge_app.commands.options import (
 )
 from edge_app.commands.progress import Bar, working
 from edge_app.commands.terminal import complain, is_terminal
-from edge_app.inputs import IMAGE_SUFFIXES, STANDARD_INPUT, expand, source_of
+from edge_app.inputs import STANDARD_INPUT, expand, is_mel_image, source_of
 from edge_app.output.formats import FORMATS, AnswerWriter
 from edge_app.results import Prediction
-from ser_edge.audio import decode
+from ser_edge.audio.files import open_source, source_name
 
 if TYPE_CHECKING:
     from edge_app.language.annotations import Annotator
@@ -163,15 +162,15 @@ class _Prediction:
         if isinstance(source, str):
             return self._bar.open(source)
         if self._annotator is not None:
-            source = self._held.enter_context(decode.opened(source, decode.source_name(source)))
+            source = self._held.enter_context(open_source(source, source_name(source)))
             self._copies[name] = source
         return source
 
     def _write(self, name: str, answer: Prediction) -> None:
         if name in self._copies:
-            answer = replace(answer, file=decode.source_name(sys.stdin.buffer))
+            answer = replace(answer, file=source_name(sys.stdin.buffer))
         annotations = None
         if self._annotator is not None:
-            is_image = Path(name).suffix.lower() in IMAGE_SUFFIXES
-            annotations = self._annotator.annotate(answer, self._copies.get(name, name), is_image)
+            source = self._copies.get(name, name)
+            annotations = self._annotator.annotate(answer, source, is_mel_image(source))
         self._writer.answer(answer, annotations)

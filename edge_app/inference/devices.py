@@ -1,4 +1,4 @@
-"""OpenVINO's devices: which may be asked for, which are here, what is missing for the others."""
+"""OpenVINO's devices: which may be chosen, which are here, what is missing for the others."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Device:
     missing : str
         Of a device that is not here: what to install.
     problem : str
-        Of a device that is not here: OpenVINO's words.
+        Of a device that is not here: OpenVINO's message.
     """
 
     name: str
@@ -145,7 +145,7 @@ def check_device(device: str, here: Sequence[str]) -> str:
         good = all(
             (match := _NAME.fullmatch(part))
             and match[1] in known
-            # Only AUTO can be told what to leave out.
+            # Only AUTO takes a list of what to leave out.
             and (choosing == "AUTO" or not part.startswith("-"))
             for part in parts
         )

@@ -7,14 +7,14 @@ from typing import Any, Final
 _BEHIND: Final = frozenset(
     {"Add", "Subtract", "Multiply", "Divide", "Sigmoid", "FakeQuantize", "Convert", "Result"}
 )
-"""Kinds of node between the last layer and the logits: its bias, a gate, quantising, rounding."""
+"""Kinds of node between the last layer and the logits, those of the nonspeech head among them."""
 
 
 def embedding_of(model: Any) -> Any:
     """The output of a node of an ``ov.Model`` that the last matrix product takes.
 
-    The shipped network multiplies its logits by a gate, itself a matrix product of the same
-    features: both are found and agree. What is before the gate does not depend on it.
+    The shipped network multiplies its logits by its nonspeech head, itself a matrix product of the
+    same features: both are found and agree. What is before that head does not depend on it.
 
     Parameters
     ----------

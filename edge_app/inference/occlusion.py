@@ -1,11 +1,11 @@
 """Why an answer: what the network says when parts of the mel image are taken away (occlusion).
 
-After Zeiler & Fergus 2014 (arXiv 1311.2901). A patch of the picture is made black and the network
-is asked again; where its answer weakens, the patch spoke for it.
+After Zeiler & Fergus 2014 (arXiv 1311.2901). A patch of the image is made black and the network
+runs again; where its answer weakens, the patch supports it.
 
 Black means "no sound here": silence is black in every mel image, and the stripes of SpecAugment
 that the networks were trained with are black too, so a black patch is nothing strange to them. A
-median or a mean of the picture would add sound where there was none, in pauses and in the padding
+median or a mean of the image would add sound where there was none, in pauses and in the padding
 behind a short clip.
 """
 
@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from edge_app.results import Prediction, WindowPrediction
 from ser_edge.decision import softmax
-from ser_edge.mel.image import MelImageSpec, UInt8
+from ser_edge.mel.image import UInt8
+from ser_edge.mel.spec import MelImageSpec
 
 Float64 = npt.NDArray[np.float64]
 
@@ -28,18 +29,18 @@ PATCH_SECONDS: Final = 0.25
 """Width of a patch, about a syllable; it moves by half of that."""
 
 PATCH_BANDS: Final = 8
-"""A patch is so many times lower than the picture; it moves by half of its height."""
+"""A patch is so many times lower than the image; it moves by half of its height."""
 
 
 LEAST_PEAK: Final = 0.1
-"""Nats: where no part of the picture weighs so much, there is no spot worth a word."""
+"""Nats: where no part of the image has this effect, no region is reported."""
 
 _PEAKS: Final = 8  # of the heat, that are measured
 
 
 @dataclass(frozen=True)
 class Spot:
-    """A rectangle of the picture that weighs most for an emotion, or against it.
+    """A rectangle of the image that weighs most for an emotion, or against it.
 
     ``score`` is that of the explained emotion where just this rectangle is black, 0 to 1.
     """
@@ -51,7 +52,7 @@ class Spot:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What spoke for an emotion, and what against it, in one window of a sound.
+    """What supports an emotion, and what contradicts it, in one window of a sound.
 
     Parameters
     ----------
@@ -68,9 +69,9 @@ class Explanation:
         ``float64 (n_mels, frames)``. By how much the log-odds of ``emotion`` (nats) fall where
         that part is black; below 0 where they rise (:func:`occlude`).
     most_for, most_against : Spot or None
-        The parts that spoke most for the emotion and against it; None where none did.
+        The regions that support the emotion most and contradict it most; None where there is none.
     offset : float
-        Where the sound begins in the picture, in seconds.
+        Where the sound begins in the image, in seconds.
     """
 
     prediction: Prediction
@@ -91,14 +92,14 @@ def occlude(
     spec: MelImageSpec,
     temperature: float = 1.0,
 ) -> Float64:
-    """By how much the log-odds of a label fall where a patch of the picture is black.
+    """By how much the log-odds of a label fall where a patch of the image is black.
 
     Log-odds neither stick at 1 as scores do, nor move where all logits move alike.
 
     Parameters
     ----------
     logits : callable
-        The network: mel image -> ``(classes,)``. Asked once for the whole picture and once for
+        The network: mel image -> ``(classes,)``. Run once for the whole image and once for
         every patch that is not black already (600 for five seconds of speech).
     image : ndarray
         ``uint8 (n_mels, frames)``.
@@ -112,7 +113,7 @@ def occlude(
     -------
     ndarray
         ``float64 (n_mels, frames)``, nats; mean over the patches that cover a point, each weighted
-        by how near its middle is; 0 where the picture is black all around.
+        by how near its middle is; 0 where the image is black all around.
     """
     whole = log_odds(logits(image), label, temperature)
     total, times = np.zeros(image.shape), np.zeros(image.shape)
@@ -148,7 +149,7 @@ def find_spot(
     """The rectangle that weighs most, and the label's score without it.
 
     Around each of the highest peaks of the heat one reaches, along time and along pitch, as far as
-    the heat is half of its peak. The network is asked once more for each, so that the score is
+    the heat is half of its peak. The network runs once more for each, so that the score is
     measured and not added up from patches, and the one that changes it most is chosen: a peak may
     be made of patches that weigh only together.
 
@@ -159,7 +160,7 @@ def find_spot(
     heat : ndarray
         ``(n_mels, frames)``.
     against : bool
-        Look for what spoke against the label.
+        Look for what contradicts the label.
 
     Returns
     -------

@@ -27,7 +27,7 @@ __all__ = ["CACHE_VARIABLE", "DeviceError", "Network", "Output", "cache_folder"]
 CACHE_VARIABLE: Final = "SER_EDGE_CACHE"
 
 PATIENCE_SECONDS: Final = 30.0
-"""A device that has not answered for so long has hung: a picture is a matter of milliseconds."""
+"""A device that has not answered for so long has hung: an image is a matter of milliseconds."""
 
 _LOOK_MS: Final = 200  # how often a wait looks whether it should end; Ctrl-C waits as long
 
@@ -43,14 +43,14 @@ _LOG: Final = logging.getLogger("edge_app")
 
 @dataclass(frozen=True)
 class Output:
-    """What the network says of one picture.
+    """What the network gives for one image.
 
     Parameters
     ----------
     logits : ndarray
         ``float32 (classes,)``.
     embedding : ndarray or None
-        ``float32 (features,)``; None where it was not asked for.
+        ``float32 (features,)``; None where the network was built without it.
     device : str
         That really ran it.
     """
@@ -111,7 +111,7 @@ class Network:
         The IR is damaged, its input or output are not what its manifest says, or it has nothing
         to give as embedding.
     DeviceError
-        The device is not there or refuses the model, and so does the fallback.
+        The device is not there or rejects the model, and so does the fallback.
     ValueError
         A hint, threads or a fallback that make no sense.
     """
@@ -162,7 +162,7 @@ class Network:
 
     @property
     def streams(self) -> int:
-        """How many pictures the device takes at once."""
+        """How many images the device takes at once."""
         return self._engine.streams
 
     @property
@@ -183,7 +183,7 @@ class Network:
     def run(self, images: Iterable[npt.NDArray[np.uint8]]) -> Generator[Output, None, None]:
         """Mel images -> what the network says of each, in order.
 
-        While the device works, the next pictures are taken from ``images``: as many as the device
+        While the device works, the next images are taken from ``images``: as many as the device
         takes at once, and no more are held.
 
         Raises
@@ -321,7 +321,7 @@ class _Engine:
         return self._checked(values)
 
     def once(self, image: npt.NDArray[np.uint8]) -> Output:
-        """Run one picture on a request of its own."""
+        """Run one image on a request of its own."""
         request = self._request()
         try:
             self._start(request, image)
@@ -343,7 +343,7 @@ class _Engine:
         return self.compiled.create_infer_request()
 
     def _start(self, request: Any, image: npt.NDArray[np.uint8]) -> None:
-        # Written where the network reads it: a tensor made of each picture costs 0.1 ms.
+        # Written where the network reads it: a tensor made of each image costs 0.1 ms.
         request.get_input_tensor(0).data[...] = image.reshape(self._shape)
         request.start_async()
 
@@ -381,7 +381,7 @@ class _Engine:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A picture on its way."""
+    """An image on its way."""
 
     engine: _Engine
     request: Any

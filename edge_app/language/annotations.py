@@ -24,6 +24,7 @@ from edge_app.language.transcription import (
 from edge_app.results import Prediction
 from edge_app.threads import in_background
 from ser_edge.audio import decode
+from ser_edge.audio.base import AudioError, Float32, Source
 
 IS_MEL_IMAGE: Final = "a mel image cannot be transcribed"
 
@@ -89,9 +90,7 @@ class Annotator:
         )
         return tuple(key for key in requested.to_dict() if key != "transcription_parts")
 
-    def annotate(
-        self, prediction: Prediction, source: decode.Source, is_image: bool
-    ) -> Annotations:
+    def annotate(self, prediction: Prediction, source: Source, is_image: bool) -> Annotations:
         """Annotations of a file that was classified.
 
         Parameters
@@ -116,7 +115,7 @@ class Annotator:
 
     @staticmethod
     def _transcribe(
-        transcriber: Transcriber, prediction: Prediction, source: decode.Source, is_image: bool
+        transcriber: Transcriber, prediction: Prediction, source: Source, is_image: bool
     ) -> Transcription | Missing:
         if is_image:
             return Missing(IS_MEL_IMAGE)
@@ -125,7 +124,7 @@ class Annotator:
         result = in_background(lambda: transcribe(transcriber, prediction, source, stop), "whisper")
         try:
             return result.result()
-        except (TranscriptionError, decode.AudioError) as error:
+        except (TranscriptionError, AudioError) as error:
             return Missing(str(error))
         finally:
             stop.set()
@@ -135,7 +134,7 @@ class Annotator:
 def transcribe(
     transcriber: Transcriber,
     prediction: Prediction,
-    source: decode.Source,
+    source: Source,
     stop: threading.Event,
 ) -> Transcription:
     """Transcription of a file that was classified; it is decoded again, up to the last speech.
@@ -147,6 +146,6 @@ def transcribe(
     Stopped
         ``stop`` was set.
     """
-    blocks = cast("Generator[decode.Float32, None, None]", decode.read_blocks(source, RATE))
+    blocks = cast("Generator[Float32, None, None]", decode.read_blocks(source, RATE))
     with closing(blocks):  # it may not be read to its end
         return transcriber.transcribe(blocks, speech_spans(prediction), stop)

@@ -1,4 +1,4 @@
-"""A source of sound -> events, until it ends or is told to stop: what ``edge-app listen`` runs."""
+"""A source of sound -> events, until it ends or is stopped: what ``edge-app listen`` runs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _FLOOR_DB: Final = -120.0
 
 
 class Watcher(Protocol):
-    """Somebody who looks on: the live view."""
+    """Observes the blocks and events: the live view."""
 
     def heard(self, live: Live, level: float) -> None:
         """A block of sound came; ``level`` is its RMS in dB re full scale."""
 
     def event(self, event: Event) -> None:
-        """Something was heard."""
+        """An event was delivered."""
 
 
 def listen(
@@ -61,7 +61,7 @@ def listen(
     """
     live: Live | None = None
 
-    def tell(events: list[Event]) -> None:
+    def deliver_all(events: list[Event]) -> None:
         for event in events:
             deliver(event)
             if watcher is not None:
@@ -72,7 +72,7 @@ def listen(
         for item in items:
             if isinstance(item, Lost):
                 if live is not None:
-                    tell(live.finish())
+                    deliver_all(live.finish())
                 continue
             if live is None:
                 live = Live(
@@ -80,12 +80,12 @@ def listen(
                 )
             elif item.rate != live.rate:
                 raise ValueError(f"the rate changed from {live.rate} to {item.rate} Hz")
-            tell(live.feed(item.samples))
+            deliver_all(live.feed(item.samples))
             if watcher is not None:
                 watcher.heard(live, level_of(item.samples))
     finally:
         if live is not None:
-            tell(live.finish())
+            deliver_all(live.finish())
 
 
 def level_of(samples: npt.NDArray[Any]) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_app.live.sources import POLL_SECONDS, InputStatus, Item, Lost, Say, Sound
-from ser_edge.audio.decode import MAX_RATE, MIN_RATE
+from ser_edge.audio.base import MAX_RATE, MIN_RATE
 
 BLOCK_SECONDS: Final = 0.1
 QUEUE_SECONDS: Final = 30.0

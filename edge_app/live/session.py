@@ -1,4 +1,4 @@
-"""A stream of sound -> events: windows every hop, changes once they are sure, ended segments."""
+"""A stream of sound -> events: windows every hop, changes once they are certain, ended segments."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 import numpy.typing as npt
 
 from edge_app.classifier import Classifier
-from edge_app.live.windows import Hop, LiveMel
 from edge_app.results import SILENCE, Event, Segment, WindowPrediction
 from edge_app.segmentation.segments import Timeline, TimelineSettings, Turn
-from edge_app.segmentation.vad import GateSettings, Span, SpeechGate
+from edge_app.segmentation.vad import SpeechSpan, VADSettings, VoiceActivityDetector
+from ser_edge.audio.base import MAX_RATE, MIN_RATE
+from ser_edge.audio.resample import Resampler, live_block
 from ser_edge.mel.image import UInt8
+from ser_edge.mel.streaming import MelWindow, MelWindower
 
-WINDOW = "window"
+WINDOW: Final = "window"
+
+SHORTEST_SECONDS: Final = 1.0
+"""A stream that has just begun is a short clip; what is shorter than this gets no answer."""
 
 
 def _now() -> datetime:
@@ -25,7 +31,7 @@ def _now() -> datetime:
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """How a stream is listened to.
+    """How a stream is analysed.
 
     Parameters
     ----------
@@ -34,13 +40,13 @@ class LiveSettings:
         which knows the model's frames).
     timeline : TimelineSettings
         Smoothing, hysteresis, minimum duration.
-    gate : GateSettings
+    vad : VADSettings
         What counts as speech.
     """
 
     hop: float = 0.5
     timeline: TimelineSettings = field(default_factory=TimelineSettings)
-    gate: GateSettings = field(default_factory=GateSettings)
+    vad: VADSettings = field(default_factory=VADSettings)
 
     def __post_init__(self) -> None:
         if not self.hop > 0:
@@ -48,10 +54,10 @@ class LiveSettings:
 
 
 class Live:
-    """Listens to one stream.
+    """Blocks of one stream -> events.
 
     Time is counted in samples: it does not drift, whatever the clock does. Where nobody speaks the
-    network is not asked, which is most of the time in most rooms.
+    network does not run.
 
     Parameters
     ----------
@@ -70,7 +76,7 @@ class Live:
     image : ndarray or None
         ``uint8 (n_mels, frames)``: mel image of the latest window; None before the first second.
     emotion : str or None
-        What is heard now, smoothed; "silence" where nobody speaks, None where it is not sure yet.
+        The present one, smoothed; "silence" where nobody speaks, None where it is not certain yet.
 
     Raises
     ------
@@ -92,11 +98,14 @@ class Live:
         settings: LiveSettings = LiveSettings(),
         clock: Callable[[], datetime] = _now,
     ) -> None:
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise ValueError(f"rate is {rate}, allowed: {MIN_RATE} to {MAX_RATE} Hz")
         self.rate, self.source, self.settings = rate, source, settings
         self._classifier, self._clock = classifier, clock
-        spec = classifier.manifest.spec
-        self._mel = LiveMel(spec, rate, settings.hop, source)
-        self._gate = SpeechGate(spec, settings.gate)
+        self._spec = spec = classifier.manifest.spec
+        self._shortest = min(round(SHORTEST_SECONDS * spec.sample_rate), spec.window_samples)
+        self._windower = MelWindower(spec, settings.hop)
+        self._vad = VoiceActivityDetector(spec, settings.vad)
         self._timeline = Timeline(classifier.labels, settings.timeline)
         self._unspoken = dict.fromkeys(classifier.labels, 1.0 / len(classifier.labels))
         self.reset()
@@ -105,7 +114,7 @@ class Live:
         return f"Live({self._classifier!r}, rate={self.rate}, source={self.source!r})"
 
     @property
-    def heard(self) -> float:
+    def seconds(self) -> float:
         """Seconds of sound that have come since the start or the last reset."""
         return self._received / self.rate
 
@@ -139,49 +148,55 @@ class Live:
         DeviceError
             The device failed. What came before the failure is lost; feeding may go on.
         """
-        sound = self._mel.checked(samples)
+        sound = live_block(samples, self.source)
         self._received += sound.size
-        return [event for hop in self._mel.take(sound) for event in self._hop(hop)]
+        windows = self._windower.feed(self._resampler.feed(sound))
+        return [event for window in windows for event in self._hop(window)]
 
     def finish(self) -> list[Event]:
         """The stream ends or is interrupted: close the open segment.
 
-        What is fed afterwards is a new stream whose time goes on, as after a microphone was lost.
+        What is fed afterwards is a new stream whose time continues, as after a microphone was lost.
         """
-        events = [event for hop in self._mel.finish() for event in self._hop(hop)]
-        end = self.heard
-        turns = self._timeline.feed(None, self._moved(self._gate.finish(end - self._base)))
+        events: list[Event] = []
+        for window in self._windower.feed(self._resampler.finish()):
+            events += self._hop(window)
+        for window in self._windower.finish():  # less than a hop: no answer
+            events += self._hop(window, answered=False)
+        end = self.seconds
+        turns = self._timeline.feed(None, self._moved(self._vad.finish(end - self._base)))
         turns += self._timeline.finish(end)
         events += self._events(turns)
         self._begin()
         return events
 
     def _begin(self) -> None:
-        self._base = self.heard
+        self._base = self.seconds
         self.image: UInt8 | None = None
-        self._speech: deque[Span] = deque()
-        self._mel.reset()
-        self._gate.reset()
+        self._speech: deque[SpeechSpan] = deque()
+        self._windower.reset()
+        self._resampler = Resampler(self.rate, self._spec.sample_rate)
+        self._vad.reset()
         self._timeline.reset(self._base)
 
-    def _hop(self, hop: Hop) -> Iterator[Event]:
-        rate = self._mel.spec.sample_rate
-        start, end = self._base + hop.start / rate, self._base + hop.end / rate
-        speech = self._moved(self._gate.feed(hop.frames))
+    def _hop(self, window: MelWindow, *, answered: bool = True) -> Iterator[Event]:
+        rate = self._spec.sample_rate
+        start, end = self._base + window.start / rate, self._base + window.end / rate
+        speech = self._moved(self._vad.feed(window.frames))
         self._speech.extend(speech)
         while self._speech and self._speech[0].end < start:
             self._speech.popleft()
-        window = None
-        if hop.image is not None:
-            self.image = hop.image
-            window = self._window(hop.image, start, end)
-            yield self._event(WINDOW, window)
-        yield from self._events(self._timeline.feed(window, speech, self._base + self._gate.until))
+        answer = None
+        if answered and window.end >= self._shortest:
+            self.image = window.image
+            answer = self._answer(window.image, start, end)
+            yield self._event(WINDOW, answer)
+        yield from self._events(self._timeline.feed(answer, speech, self._base + self._vad.until))
 
-    def _window(self, image: UInt8, start: float, end: float) -> WindowPrediction:
+    def _answer(self, image: UInt8, start: float, end: float) -> WindowPrediction:
         spoken = sum(span.end - max(span.start, start) for span in self._speech)
-        if self._gate.speaking:
-            spoken += end - (self._base + self._gate.until)
+        if self._vad.speaking:
+            spoken += end - (self._base + self._vad.until)
         if spoken < self.settings.timeline.min_speech:
             return WindowPrediction(
                 start, end, SILENCE, 1.0 / len(self._unspoken), dict(self._unspoken)
@@ -190,15 +205,15 @@ class Live:
         scores = dict(zip(self._classifier.labels, answer.scores, strict=True))
         return WindowPrediction(start, end, answer.emotion, answer.confidence, scores)
 
-    def _moved(self, spans: tuple[Span, ...]) -> list[Span]:
-        return [Span(self._base + span.start, self._base + span.end) for span in spans]
+    def _moved(self, spans: tuple[SpeechSpan, ...]) -> list[SpeechSpan]:
+        return [SpeechSpan(self._base + span.start, self._base + span.end) for span in spans]
 
     def _events(self, turns: list[Turn]) -> list[Event]:
         return [self._event(turn.kind, turn.segment) for turn in turns]
 
     def _event(self, kind: str, part: WindowPrediction | Segment) -> Event:
         # Sound that came after the part's end is later than it.
-        time = self._clock() - timedelta(seconds=self.heard - part.end)
+        time = self._clock() - timedelta(seconds=self.seconds - part.end)
         return Event(
             kind=kind,
             start=part.start,

@@ -1,24 +1,23 @@
-"""What live sound comes in as, whatever it comes from; and standard input as one such source.
+"""Sources of live sound: what all of them give, and standard input as one.
 
 A source gives :class:`Sound` and :class:`Lost` in turn. It reads in a thread of its own, so that a
-slow moment of the program costs no sound; what is lost all the same is counted and said.
+slow moment of the program costs no sound; what is lost all the same is counted and reported.
 """
 
 from __future__ import annotations
 
 import os
 import queue
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 
-from ser_edge.audio.containers import CONTAINERS
-from ser_edge.audio.decode import MAX_CHANNELS, MAX_RATE, MIN_RATE, AudioError
+from ser_edge.audio.base import AudioError
+from ser_edge.audio.containers import container_of_bytes
+from ser_edge.audio.wav import PcmFormat, is_wav, piped_wav
 
 POLL_SECONDS: Final = 0.2
 """So soon a source notices that it should stop."""
@@ -27,11 +26,6 @@ STANDARD_INPUT_NAME: Final = "standard input"
 
 _READ_BYTES: Final = 2**15
 _QUEUED_BLOCKS: Final = 64  # then the writer has to wait
-_SIZES_UNKNOWN: Final = 0x7FFF_0000  # as ser_edge.audio.containers: what writers to pipes put in
-_MAX_HEADER: Final = 2**20  # bytes before the data of a WAV; there may be pictures in it
-_PCM: Final = 1
-_FLOAT: Final = 3
-_EXTENSIBLE: Final = 0xFFFE
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Lost:
-    """Sound stops here for a while; what comes next does not join on."""
+    """Sound stops here for a while; what comes next does not continue it."""
 
     reason: str
 
@@ -99,7 +93,7 @@ class SoundInput(Protocol):
 
     @property
     def status(self) -> InputStatus:
-        """How it is; may be asked from any thread."""
+        """Its present state; any thread may read it."""
 
     def items(self, stop: threading.Event) -> Iterator[Item]:
         """Sound as it comes, until it ends or ``stop`` is set."""
@@ -108,50 +102,11 @@ class SoundInput(Protocol):
 # ------------------------------------------------------------------------------ standard input
 
 
-@dataclass(frozen=True)
-class PcmFormat:
-    """How raw samples are stored: ``kind`` is NumPy's type of one, ``bits`` 24 for packed ones."""
-
-    rate: int
-    channels: int = 1
-    kind: str = "<i2"
-    bits: int = 16
-
-    def __post_init__(self) -> None:
-        if not MIN_RATE <= self.rate <= MAX_RATE:
-            raise ValueError(f"rate is {self.rate}, allowed: {MIN_RATE} to {MAX_RATE} Hz")
-        if not 1 <= self.channels <= MAX_CHANNELS:
-            raise ValueError(f"channels are {self.channels}, allowed: 1 to {MAX_CHANNELS}")
-
-    @property
-    def frame_bytes(self) -> int:
-        return self.channels * self.bits // 8
-
-    def mono(self, data: bytes) -> npt.NDArray[Any]:
-        """Whole frames of bytes -> samples ``(n,)``, ``int16`` or ``float32``, mean of channels."""
-        if self.bits == 24:
-            packed = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3)
-            wide = np.zeros((len(packed), 4), dtype=np.uint8)
-            wide[:, 1:] = packed
-            values = wide.reshape(-1).view("<i4")
-        else:
-            values = np.frombuffer(data, dtype=self.kind)
-        if self.channels == 1 and values.dtype == np.int16:
-            return values
-        if values.dtype.kind == "u":  # 8 bits
-            scaled = (values.astype(np.float32) - 128) / 128
-        elif values.dtype.kind == "i":
-            scaled = values.astype(np.float32) / np.float32(-float(np.iinfo(values.dtype).min))
-        else:
-            scaled = values.astype(np.float32)
-        return np.asarray(scaled.reshape(-1, self.channels).mean(axis=1, dtype=np.float32))
-
-
 class StandardInput:
     """Raw 16-bit little-endian PCM, or WAV, as it is piped in.
 
-    A WAV is told by its first bytes and says its rate itself; a length in its header that is 0 or
-    far too large, as pipes have, means that it goes on until it ends.
+    A WAV is recognised by its first bytes and states its rate; a length in its header that is 0 or
+    far too large, as pipes have, means that it lasts until it ends.
 
     Parameters
     ----------
@@ -195,7 +150,7 @@ class StandardInput:
             return
         form, rest, left = found
         self._set(state="listening", rate=form.rate)
-        chunk, rest, heard = rest, b"", 0
+        chunk, rest, frames = rest, b"", 0
         while not stop.is_set():
             if left is not None:
                 chunk = chunk[:left]
@@ -204,8 +159,8 @@ class StandardInput:
             whole = len(rest) - len(rest) % form.frame_bytes
             if whole:
                 samples = form.mono(rest[:whole])
-                heard += len(samples)
-                self._set(heard=heard / form.rate)
+                frames += len(samples)
+                self._set(heard=frames / form.rate)
                 yield Sound(samples, form.rate)
             rest = rest[whole:]
             chunk = next(data, b"") if left is None or left > 0 else b""
@@ -222,17 +177,17 @@ class StandardInput:
             if self._raw is None:
                 raise AudioError(name, "it is empty")
             return None
-        if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
-            return wav_format(head, data, name)
+        if is_wav(head):
+            return piped_wav(head, data, name)
         if self._raw is not None:
             return self._raw, head, None
-        for container in CONTAINERS:
-            if head[container.offset :].startswith(container.magic):
-                raise AudioError(
-                    name,
-                    f"it is {container.name}, allowed: WAV, or raw with --rate; "
-                    "put ffmpeg -i ... -f wav - before it",
-                )
+        container = container_of_bytes(head)
+        if container is not None:
+            raise AudioError(
+                name,
+                f"it is {container.name}, allowed: WAV, or raw with --rate; "
+                "put ffmpeg -i ... -f wav - before it",
+            )
         raise AudioError(name, "it is no WAV; if it is raw 16-bit PCM, say so with --rate 16000")
 
     def _read(self) -> None:
@@ -258,81 +213,6 @@ class StandardInput:
 
     def _set(self, **values: Any) -> None:
         self._status = InputStatus(**{**asdict(self._status), **values})
-
-
-def wav_format(
-    head: bytes, data: Iterator[bytes], name: str
-) -> tuple[PcmFormat, bytes, int | None]:
-    """Read the header of a WAV from a pipe.
-
-    Parameters
-    ----------
-    head : bytes
-        The first of it, 12 bytes or more.
-    data : iterator of bytes
-        The rest as it comes.
-    name : str
-        What messages call it.
-
-    Returns
-    -------
-    tuple
-        How its samples are stored; bytes of the sound that were read already; how many bytes of
-        sound it has, or None where its header does not say.
-
-    Raises
-    ------
-    AudioError
-        Cut off or damaged in the header, or samples of a kind that is not read here.
-    """
-    form: PcmFormat | None = None
-    at = 12
-
-    def reach(size: int) -> None:
-        nonlocal head
-        if size > _MAX_HEADER:
-            raise AudioError(name, "its WAV header is damaged: the sound begins nowhere")
-        while len(head) < size:
-            chunk = next(data, b"")
-            if not chunk:
-                raise AudioError(name, "it is cut off inside its WAV header")
-            head += chunk
-
-    while True:
-        reach(at + 8)
-        kind, size = head[at : at + 4], struct.unpack_from("<I", head, at + 4)[0]
-        at += 8
-        if kind == b"data":
-            if form is None:
-                raise AudioError(name, "its WAV header does not say how the samples are stored")
-            known = 0 < size < _SIZES_UNKNOWN
-            return form, head[at:], size if known else None
-        reach(at + size)
-        if kind == b"fmt ":
-            form = _wav_samples(head[at : at + size], name)
-        at += size + size % 2
-
-
-def _wav_samples(chunk: bytes, name: str) -> PcmFormat:
-    if len(chunk) < 16:
-        raise AudioError(name, "its WAV header is damaged: fmt is too short")
-    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", chunk)
-    if tag == _EXTENSIBLE and len(chunk) >= 26:
-        tag = struct.unpack_from("<H", chunk, 24)[0]
-    kinds = {
-        (_PCM, 8): "u1", (_PCM, 16): "<i2", (_PCM, 24): "", (_PCM, 32): "<i4",
-        (_FLOAT, 32): "<f4", (_FLOAT, 64): "<f8",
-    }  # fmt: skip
-    if (tag, bits) not in kinds:
-        raise AudioError(
-            name,
-            f"its samples are of {bits} bits and type {tag}, allowed: PCM of 8, 16, 24, 32 bits, "
-            "float of 32, 64",
-        )
-    try:
-        return PcmFormat(rate, channels, kinds[tag, bits], bits)
-    except ValueError as error:
-        raise AudioError(name, f"in its WAV header, {error}") from None
 
 
 Say: TypeAlias = "Callable[[str], None]"

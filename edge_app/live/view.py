@@ -63,7 +63,7 @@ class LiveView:
 
     def heard(self, live: Live, level: float) -> None:
         """Update level, emotion and time after a block of audio."""
-        self._level, self._emotion, self._heard = level, live.emotion, live.heard
+        self._level, self._emotion, self._heard = level, live.emotion, live.seconds
 
     def event(self, event: Event) -> None:
         """Show an event; a window redraws the view."""

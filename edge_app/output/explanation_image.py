@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from edge_app.inference.occlusion import Explanation, Spot
 from ser_edge.emotions import UNKNOWN
-from ser_edge.mel.image import MelImageSpec, UInt8, hz_to_mel, mel_to_hz
+from ser_edge.mel.image import UInt8, hz_to_mel, mel_to_hz
+from ser_edge.mel.spec import MelImageSpec
 
 if TYPE_CHECKING:
     from PIL import ImageDraw

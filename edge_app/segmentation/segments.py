@@ -1,12 +1,12 @@
-"""Windows and speech -> segments: who listens wants "angry from 3.2 to 8.4 s", not ten windows.
+"""Windows and spans of speech -> segments: "angry from 3.2 to 8.4 s", not ten windows.
 
 In the style of silero-vad: hysteresis, a minimum duration, an explicit reset. One implementation
-serves files (:func:`segments_of`) and streams (:class:`Timeline`), so both say the same.
+serves files (:func:`segments_of`) and streams (:class:`Timeline`), so both give the same.
 
 Time is cut into silence and stretches of speech by :mod:`edge_app.segmentation.vad`, which is
-exact to a tenth of a second. Within a stretch the windows vote. Their scores are smoothed; another
-emotion takes over when it is better by a margin for a minimum duration. It then begins where the
-first window that spoke for it has its middle: a window of 5 s is about its middle, not its end.
+exact to a tenth of a second. Within a stretch the windows' scores are smoothed; another emotion
+takes over when it is better by a margin for a minimum duration. It then begins at the middle of
+the first window in which it was: a window of 5 s describes its middle, not its end.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_app.results import SILENCE, Segment, WindowPrediction
-from edge_app.segmentation.vad import Span
+from edge_app.segmentation.vad import SpeechSpan
 from ser_edge.emotions import UNKNOWN
 
 SEGMENT: Final = "segment"
 CHANGE: Final = "change"
 
 LAG: Final = 0.25
-"""Seconds that the gate needs to be sure: a window speaks for the speech up to so long before its
-end, in files as in streams."""
+"""Delay of the VAD in seconds: a window covers the speech up to so long before its end, in files as
+in streams."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ class TimelineSettings:
 
 @dataclass(frozen=True)
 class Turn:
-    """What the timeline says.
+    """A segment that has ended, or a change of emotion.
 
     ``kind`` is "segment" (one has ended) or "change" (another emotion has begun: the segment's
-    ``start`` is when, its ``end`` is where it was sure).
+    ``start`` is when, its ``end`` is when it became certain).
     """
 
     kind: str
@@ -84,7 +84,7 @@ class Turn:
 
 @dataclass
 class _Sums:
-    """Scores of windows, weighted by the seconds that they speak for."""
+    """Scores of windows, weighted by the seconds that they cover."""
 
     scores: npt.NDArray[np.float64]
     seconds: float = 0.0
@@ -101,7 +101,7 @@ class _Sums:
 
 @dataclass
 class _Open:
-    """The segment that has not ended. ``label`` is None until it is sure.
+    """The segment that has not ended. ``label`` is None until it is certain.
 
     ``wanted`` is what may take over: for so many seconds, from there on, with these sums ``since``.
     """
@@ -131,7 +131,7 @@ class Timeline:
     Attributes
     ----------
     emotion : str or None
-        What is heard now; "silence" where nobody speaks; None where it is not sure yet.
+        Of the latest window; "silence" where nobody speaks; None where it is not certain yet.
     """
 
     def __init__(
@@ -149,13 +149,16 @@ class Timeline:
     def reset(self, start: float = 0.0) -> None:
         """Forget everything; time begins at ``start``."""
         self._windows: deque[WindowPrediction] = deque()
-        self._speech: deque[Span] = deque()
-        self._at = start  # told up to here
+        self._speech: deque[SpeechSpan] = deque()
+        self._at = start  # decided up to here
         self._announced: str | None = None
         self._begin(start, SILENCE)
 
     def feed(
-        self, window: WindowPrediction | None, speech: Iterable[Span] = (), until: float = math.inf
+        self,
+        window: WindowPrediction | None,
+        speech: Iterable[SpeechSpan] = (),
+        until: float = math.inf,
     ) -> list[Turn]:
         """Take one more window, and what is newly known of speech.
 
@@ -163,8 +166,8 @@ class Timeline:
         ----------
         window : WindowPrediction or None
             The next one; later than all before.
-        speech : iterable of Span
-            In their order; pieces may touch.
+        speech : iterable of SpeechSpan
+            In their order; they may touch.
         until : float
             Seconds up to which all speech is known.
 
@@ -175,22 +178,22 @@ class Timeline:
         for span in speech:
             if self._speech and span.start <= self._speech[-1].end:
                 last = self._speech.pop()
-                span = Span(last.start, max(last.end, span.end))
+                span = SpeechSpan(last.start, max(last.end, span.end))
             self._speech.append(span)
         if window is not None:
             self._windows.append(window)
         turns: list[Turn] = []
         while self._windows and self._windows[0].end - LAG <= until:
             head = self._windows.popleft()
-            turns += self._hear(head, head.end - LAG)
+            turns += self._advance(head, head.end - LAG)
             while self._speech and self._speech[0].end < head.start:
                 self._speech.popleft()
         return turns
 
     def finish(self, end: float) -> list[Turn]:
-        """The sound ends here: close what is open. Go on with :meth:`reset`."""
+        """The sound ends here: close the open segment. :meth:`reset` begins another sound."""
         turns = self.feed(None)
-        turns += self._hear(None, end)
+        turns += self._advance(None, end)
         turns += self._close(end)
         return turns
 
@@ -200,8 +203,8 @@ class Timeline:
 
     # ----------------------------------------------------------------------------- one window
 
-    def _hear(self, window: WindowPrediction | None, end: float) -> list[Turn]:
-        """Tell the time from where it was told to up to ``end``, which ``window`` speaks for."""
+    def _advance(self, window: WindowPrediction | None, end: float) -> list[Turn]:
+        """Decide the time up to ``end``, which ``window`` covers."""
         if end <= self._at:
             return []
         start, self._at = self._at, end
@@ -234,17 +237,17 @@ class Timeline:
         return turns + self._announce(now)
 
     def _vote(self, window: WindowPrediction, seconds: float) -> list[Turn]:
-        """A window speaks for so many seconds of the open stretch of speech."""
-        if window.emotion == SILENCE:  # the network was not asked
+        """A window covers so many seconds of the open stretch of speech."""
+        if window.emotion == SILENCE:  # the network did not run
             return []
         scores = np.array([window.scores[label] for label in self.labels])
         self._open.sums.add(scores, seconds)
         self._open.since.add(scores, seconds)
-        heard = sum(
+        spoken = sum(
             max(0.0, min(span.end, window.end - LAG) - max(span.start, window.start))
             for span in self._speech
         )
-        if heard < self.settings.min_speech:
+        if spoken < self.settings.min_speech:
             return []
         unsure = 1.0 if window.emotion == UNKNOWN else 0.0
         if self._open.smoothed is None:
@@ -315,7 +318,7 @@ class Timeline:
         if end <= self._open.start:
             return []
         turns: list[Turn] = []
-        if self._open.label is None:  # it was too short to be sure for long: the last word counts
+        if self._open.label is None:  # too short to be certain: the latest candidate counts
             self._open.label = UNKNOWN if self._open.wanted is None else self._open.wanted
             turns = self._announce(end)
         return [*turns, Turn(SEGMENT, self._segment(end))]
@@ -340,7 +343,7 @@ class Timeline:
 
 def segments_of(
     windows: Sequence[WindowPrediction],
-    speech: Sequence[Span],
+    speech: Sequence[SpeechSpan],
     settings: TimelineSettings = TimelineSettings(),
     duration: float | None = None,
 ) -> tuple[Segment, ...]:
@@ -350,8 +353,8 @@ def segments_of(
     ----------
     windows : sequence of WindowPrediction
         In their order.
-    speech : sequence of Span
-        Where somebody speaks, in their order (:func:`edge_app.segmentation.vad.speech_of`).
+    speech : sequence of SpeechSpan
+        In their order (:func:`edge_app.segmentation.vad.speech_of`).
     settings : TimelineSettings
     duration : float, optional
         Seconds; by default the end of the last window.
@@ -366,13 +369,13 @@ def segments_of(
         return ()
     timeline = Timeline(tuple(windows[0].scores), settings)
     turns: list[Turn] = []
-    told = 0
+    fed = 0
     for window in windows:
         # Only the speech that it can see: a window looks at all that the timeline holds.
-        first = told
-        while told < len(speech) and speech[told].start < window.end:
-            told += 1
-        turns += timeline.feed(window, speech[first:told])
-    turns += timeline.feed(None, speech[told:])
+        first = fed
+        while fed < len(speech) and speech[fed].start < window.end:
+            fed += 1
+        turns += timeline.feed(window, speech[first:fed])
+    turns += timeline.feed(None, speech[fed:])
     turns += timeline.finish(windows[-1].end if duration is None else duration)
     return tuple(turn.segment for turn in turns if turn.kind == SEGMENT)

@@ -1,7 +1,7 @@
-"""Where somebody speaks: a gate that silence and steady noise do not open, at any level.
+"""Voice activity detection: log-mel frames -> spans of speech, neither silence nor steady noise.
 
-It works on the log-mel frames that the network's picture is made of, so it costs no transform and
-no second model. Two things must be seen, each known from the literature:
+It works on the log-mel frames that the mel image is made of, so it costs no transform and no second
+model. Two conditions must hold, each known from the literature:
 
 - Sound stands out from its background. The background of a band is the least that its smoothed
   level was in the last three seconds: minimum statistics (Martin 2001, "Noise power spectral
@@ -13,8 +13,8 @@ no second model. Two things must be seen, each known from the literature:
   that a fan that is switched on, which rises only, is not taken for a voice.
 
 Then hysteresis, a minimum of speech, a minimum of silence and padding, as in silero-vad. Music,
-clicks and other people's voices open it too: it is the first line, the model's "unknown" the
-second. Measured figures are in ``docs/live.md``.
+clicks and other people's voices are taken for speech: the model's "unknown" is there for them.
+Measured figures are in ``docs/live.md``.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_edge.decision import SILENCE_DB
-from ser_edge.mel.image import Float32, MelImageSpec, mel_filterbank
+from ser_edge.mel.image import Float32, mel_filterbank
+from ser_edge.mel.spec import MelImageSpec
 
 STEP_SECONDS: Final = 0.05
-"""A decision every so often."""
+"""Time from decision to decision."""
 
 _BANDS: Final = 16
 _SMOOTH_STEPS: Final = 3  # 150 ms: what a minimum is taken of
@@ -41,7 +42,7 @@ _OUT_DB: Final = 6.0  # a band this far above its background stands out
 
 
 @dataclass(frozen=True)
-class Span:
+class SpeechSpan:
     """A stretch of speech, ``start`` and ``end`` in seconds."""
 
     start: float
@@ -49,7 +50,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class GateSettings:
+class VADSettings:
     """What counts as speech. The defaults are those that ``docs/live.md`` measures.
 
     Parameters
@@ -106,7 +107,7 @@ class GateSettings:
 
 @dataclass(frozen=True)
 class _Bands:
-    """Neighbouring rows of the frames that are looked at together.
+    """Neighbouring rows of the frames that are averaged.
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ class _Bands:
 
 @dataclass(frozen=True)
 class _Before:
-    """Steps that the next ones are seen against, the latest last.
+    """Steps that the next ones are compared with, the latest last.
 
     Parameters
     ----------
@@ -141,8 +142,8 @@ class _Before:
     moves: Float32
 
 
-class SpeechGate:
-    """Log-mel frames of a stream -> where somebody speaks, as soon as it is sure.
+class VoiceActivityDetector:
+    """Log-mel frames of a stream -> spans of speech, as soon as they are certain.
 
     How the frames are cut into blocks changes nothing.
 
@@ -150,7 +151,7 @@ class SpeechGate:
     ----------
     spec : MelImageSpec
         Of the frames.
-    settings : GateSettings
+    settings : VADSettings
 
     Attributes
     ----------
@@ -158,20 +159,20 @@ class SpeechGate:
         Seconds; up to here it is decided what is speech. Behind the frames by a fifth of a second,
         or by ``min_silence`` where speech may go on after a pause.
     speaking : bool
-        Whether somebody speaks at the end of what was heard, or may do so: too short a sound so
-        far, or a pause that may end.
+        Whether somebody speaks at the end of the frames so far, or may do so: too short a sound
+        so far, or a pause that may end.
 
     Examples
     --------
     >>> import numpy as np
-    >>> gate = SpeechGate(MelImageSpec())
-    >>> gate.feed(np.full((80, 400), -30.0, dtype=np.float32))
+    >>> vad = VoiceActivityDetector(MelImageSpec())
+    >>> vad.feed(np.full((80, 400), -30.0, dtype=np.float32))
     ()
-    >>> gate.until > 4.7
+    >>> vad.until > 4.7
     True
     """
 
-    def __init__(self, spec: MelImageSpec, settings: GateSettings = GateSettings()) -> None:
+    def __init__(self, spec: MelImageSpec, settings: VADSettings = VADSettings()) -> None:
         self.settings = settings
         self._frames = max(1, round(STEP_SECONDS * spec.sample_rate / spec.hop_length))
         self._seconds = self._frames * spec.hop_length / spec.sample_rate
@@ -196,20 +197,20 @@ class SpeechGate:
         self._moving = 0  # steps of what may become speech
         self._begun: int | None = None  # step at which speech began, or what may become speech
         self._last = 0  # step after the latest of it
-        self._sure = False
-        self._told = 0  # steps decided
-        self._found: list[tuple[int, int]] = []  # speech, from step to step, not told yet
+        self._certain = False
+        self._decided = 0  # steps
+        self._found: list[tuple[int, int]] = []  # speech, from step to step, not returned yet
 
     @property
     def until(self) -> float:
-        return self._time(self._told)
+        return self._time(self._decided)
 
     @property
     def speaking(self) -> bool:
         return self._begun is not None
 
-    def feed(self, frames: Float32) -> tuple[Span, ...]:
-        """Take frames in; give the speech that is sure by now and was not before.
+    def feed(self, frames: Float32) -> tuple[SpeechSpan, ...]:
+        """Take frames in; return the speech that is certain now and was not before.
 
         Parameters
         ----------
@@ -218,20 +219,20 @@ class SpeechGate:
 
         Returns
         -------
-        tuple of Span
-            In their order. Speech that goes on comes in pieces that touch.
+        tuple of SpeechSpan
+            In their order. Speech that continues comes in spans that touch.
         """
         rest = frames if self._rest is None else np.concatenate([self._rest, frames], axis=1)
         count = rest.shape[1] // self._frames
         self._rest = rest[:, count * self._frames :].copy()
         if not count:
             return ()
-        out, movement = self._seen(rest[:, : count * self._frames])
+        out, movement = self._measure(rest[:, : count * self._frames])
         for stands_out, moved in zip(out.tolist(), movement.tolist(), strict=True):
             self._step(stands_out, moved)
         return self._taken()
 
-    def finish(self, end: float | None = None) -> tuple[Span, ...]:
+    def finish(self, end: float | None = None) -> tuple[SpeechSpan, ...]:
         """The stream has ended: decide what was open.
 
         Parameters
@@ -242,21 +243,25 @@ class SpeechGate:
 
         Returns
         -------
-        tuple of Span
+        tuple of SpeechSpan
         """
-        if self._sure:
-            self._tell(min(self._done, self._last + self._pad))
+        if self._certain:
+            self._add(min(self._done, self._last + self._pad))
         found = list(self._taken())
-        if self._sure and end is not None and self._done - self._last <= self._steps(_CUT_SECONDS):
-            last = found.pop() if found else Span(self.until, self.until)
-            found.append(Span(last.start, max(last.end, end)))
-        self._told = self._done
-        self._sure, self._begun, self._out_since = False, None, None
+        if (
+            self._certain
+            and end is not None
+            and self._done - self._last <= self._steps(_CUT_SECONDS)
+        ):
+            last = found.pop() if found else SpeechSpan(self.until, self.until)
+            found.append(SpeechSpan(last.start, max(last.end, end)))
+        self._decided = self._done
+        self._certain, self._begun, self._out_since = False, None, None
         return joined(found)
 
-    # --------------------------------------------------------------------------- what is seen
+    # --------------------------------------------------------------------------- measurements
 
-    def _seen(self, frames: Float32) -> tuple[npt.NDArray[np.bool_], Float32]:
+    def _measure(self, frames: Float32) -> tuple[npt.NDArray[np.bool_], Float32]:
         """For each new step: whether enough bands stand out, and how much they move, in dB."""
         power = np.exp(frames * self._energy)  # a quarter of the time of 10 to some power
         # Frame by frame of all steps: a mean along so short an axis takes twice as long.
@@ -292,7 +297,7 @@ class SpeechGate:
         enough = out.sum(axis=1) >= self.settings.breadth * bands
         return enough, moved.sum(axis=1) / np.float32(bands)
 
-    # ------------------------------------------------------------------------ what is decided
+    # ------------------------------------------------------------------------------ decisions
 
     def _step(self, stands_out: bool, moved: float) -> None:
         settings, now = self.settings, self._done
@@ -301,42 +306,42 @@ class SpeechGate:
             self._out_since = None
         elif self._out_since is None:
             self._out_since = now
-        goes_on = self._begun is not None
-        if stands_out and moved >= (settings.hold if goes_on else settings.movement):
+        continues = self._begun is not None
+        if stands_out and moved >= (settings.hold if continues else settings.movement):
             if self._begun is None:
                 # The first fall comes late: what stood out before it was speech already.
                 assert self._out_since is not None
                 since = max(self._out_since, now - self._memory)
-                self._begun, self._moving = max(since - self._pad, self._told), 0
+                self._begun, self._moving = max(since - self._pad, self._decided), 0
             self._moving += 1
             self._last = now + 1
-            self._sure = self._sure or self._moving >= self._min_speech
+            self._certain = self._certain or self._moving >= self._min_speech
         if self._begun is not None and self._done - self._last >= self._min_silence:
-            if self._sure:
-                self._tell(self._last + self._pad)
-            self._sure, self._begun = False, None
-        if self._sure:
-            self._tell(self._last)
+            if self._certain:
+                self._add(self._last + self._pad)
+            self._certain, self._begun = False, None
+        if self._certain:
+            self._add(self._last)
         elif self._begun is not None:
-            self._told = max(self._told, self._begun)
+            self._decided = max(self._decided, self._begun)
         else:
             since = self._done if self._out_since is None else self._out_since
-            self._told = max(self._told, max(since, self._done - self._memory) - self._pad)
+            self._decided = max(self._decided, max(since, self._done - self._memory) - self._pad)
 
-    def _tell(self, end: int) -> None:
-        """There is speech up to a step: sure, to be told next."""
+    def _add(self, end: int) -> None:
+        """There is speech up to a step, to be returned next."""
         assert self._begun is not None
-        start, self._told = max(self._begun, self._told), max(self._told, end)
+        start, self._decided = max(self._begun, self._decided), max(self._decided, end)
         if end <= start:
             return
         if self._found and self._found[-1][1] == start:
             start, _ = self._found.pop()
         self._found.append((start, end))
 
-    def _taken(self) -> tuple[Span, ...]:
-        """The speech that was found and not told yet."""
+    def _taken(self) -> tuple[SpeechSpan, ...]:
+        """The speech that was found and not returned yet."""
         found, self._found = self._found, []
-        return tuple(Span(self._time(start), self._time(end)) for start, end in found)
+        return tuple(SpeechSpan(self._time(start), self._time(end)) for start, end in found)
 
     def _steps(self, seconds: float) -> int:
         return max(0, round(seconds / self._seconds))
@@ -346,9 +351,9 @@ class SpeechGate:
 
 
 def speech_of(
-    frames: Float32, spec: MelImageSpec, settings: GateSettings = GateSettings()
-) -> tuple[Span, ...]:
-    """Where somebody speaks in a whole sound.
+    frames: Float32, spec: MelImageSpec, settings: VADSettings = VADSettings()
+) -> tuple[SpeechSpan, ...]:
+    """Log-mel frames of a whole sound -> its spans of speech.
 
     Parameters
     ----------
@@ -356,25 +361,25 @@ def speech_of(
         ``float32 (n_mels, n)`` in dB, from :func:`ser_edge.mel.image.log_mel`.
     spec : MelImageSpec
         Of the frames.
-    settings : GateSettings
+    settings : VADSettings
 
     Returns
     -------
-    tuple of Span
+    tuple of SpeechSpan
         In their order.
     """
-    gate = SpeechGate(spec, settings)
-    return joined([*gate.feed(frames), *gate.finish()])
+    vad = VoiceActivityDetector(spec, settings)
+    return joined([*vad.feed(frames), *vad.finish()])
 
 
-def joined(pieces: Iterable[Span]) -> tuple[Span, ...]:
-    """Pieces of speech in their order, those that touch put together."""
-    found: list[Span] = []
-    for piece in pieces:
-        if found and piece.start <= found[-1].end:
-            found[-1] = Span(found[-1].start, max(piece.end, found[-1].end))
+def joined(spans: Iterable[SpeechSpan]) -> tuple[SpeechSpan, ...]:
+    """Spans of speech in their order, those that touch merged."""
+    found: list[SpeechSpan] = []
+    for span in spans:
+        if found and span.start <= found[-1].end:
+            found[-1] = SpeechSpan(found[-1].start, max(span.end, found[-1].end))
         else:
-            found.append(piece)
+            found.append(span)
     return tuple(found)
 
 

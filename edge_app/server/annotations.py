@@ -28,7 +28,7 @@ from edge_app.server.admission import AdmissionControl
 from edge_app.server.errors import ClientGoneError, RejectedError
 from edge_app.server.uploads import Upload
 from edge_app.threads import Stopped, in_background
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ class AnnotationService:
         """
         if self._transcriber is None:
             return Missing(NO_TRANSCRIBER)
-        if upload.is_picture:
+        if upload.is_mel_image:
             return Missing(IS_MEL_IMAGE)
         if self._transcriptions >= MAX_TRANSCRIPTIONS:
             return Missing(f"{MAX_TRANSCRIPTIONS} files wait for a transcription, the maximum")

@@ -9,22 +9,22 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_app.classifier import Classifier
 from edge_app.inference.devices import DeviceError
 from edge_app.live.session import Live
 from edge_app.results import SILENCE, Event, Prediction
+from edge_app.scoring import ScoringOptions, checked_blocks
 from edge_app.server.admission import Slot
 from edge_app.server.errors import ClientGoneError, RejectedError
 from edge_app.server.settings import ServerSettings
 from edge_app.server.uploads import Upload
-from ser_edge.audio import decode
-from ser_edge.mel.image import UInt8, mel_image
+from edge_app.threads import Stopped
+from ser_edge.audio.base import SoundTooLongError
+from ser_edge.mel.streaming import mel_windows
 
 T = TypeVar("T")
 
@@ -32,33 +32,13 @@ _CHECK_SECONDS: Final = 5.0  # between attempts on a device that failed
 _LAST_SECONDS: Final = 0.5  # for answers that are almost there when the server stops
 
 
-class LiveLike(Protocol):
-    """What a stream needs of :class:`edge_app.live.session.Live`."""
-
-    image: UInt8 | None
-
-    def feed(self, samples: npt.NDArray[np.int16]) -> list[Event]:
-        """Mono samples -> what is heard."""
-
-    def finish(self) -> list[Event]:
-        """Close the open segment."""
-
-
-MakeLive = Callable[[Classifier, int, str], LiveLike]
+MakeLive = Callable[[Classifier, int, str], Live]
 """A classifier, a rate in Hz, the name of a source -> something that listens."""
 
 
-def make_live(classifier: Classifier, rate: int, source: str) -> LiveLike:
+def make_live(classifier: Classifier, rate: int, source: str) -> Live:
     """The real one, with its own settings."""
     return Live(classifier, rate, source)
-
-
-class _Job:
-    """One sound on its way through a thread."""
-
-    def __init__(self, settings: ServerSettings) -> None:
-        self.end = time.monotonic() + settings.answer_seconds
-        self.stopped = threading.Event()
 
 
 class Engine:
@@ -88,7 +68,7 @@ class Engine:
         self._files = ThreadPoolExecutor(settings.workers, "file")
         # Streams have threads of their own: a hop must not wait behind files that are decoded.
         self._hops = ThreadPoolExecutor(min(4, max(1, settings.streams)), "stream")
-        self._jobs: set[_Job] = set()
+        self._jobs: set[threading.Event] = set()  # each stops the work on a file
         self._stopping = asyncio.Event()
 
     async def predict(
@@ -114,7 +94,7 @@ class Engine:
             It hung up; the work is dropped.
         """
         with self._device():
-            answer = await self._run(lambda job: self._predict(upload, job), slot, gone)
+            answer = await self._run(lambda stop: self._predict(upload, stop), slot, gone)
         self.device_error = None
         return answer
 
@@ -122,22 +102,22 @@ class Engine:
         self, upload: Upload, start: float, slot: Slot, gone: Callable[[], Any] | None = None
     ) -> bytes:
         """The mel image of the window that begins nearest to ``start`` seconds, as PNG."""
-        return await self._run(lambda job: self._image(upload, start, job), slot, gone)
+        return await self._run(lambda stop: self._image(upload, start, stop), slot, gone)
 
-    async def open_stream(self, rate: int, source: str) -> LiveLike:
+    async def open_stream(self, rate: int, source: str) -> Live:
         """Something that listens to a stream."""
         return await self._hop(lambda: self._live(self.classifier, rate, source))
 
-    async def feed(self, live: LiveLike, pcm: bytes) -> list[Event]:
-        """Signed 16-bit little-endian mono PCM -> what is heard."""
+    async def feed(self, live: Live, pcm: bytes) -> list[Event]:
+        """Signed 16-bit little-endian mono PCM -> events."""
         samples = np.frombuffer(pcm, dtype="<i2").astype(np.int16)
         with self._device():
             events = await self._hop(lambda: live.feed(samples))
-        if any(event.emotion != SILENCE for event in events):  # else it was not asked
+        if any(event.emotion != SILENCE for event in events):  # else it did not run
             self.device_error = None
         return events
 
-    async def finish(self, live: LiveLike) -> list[Event]:
+    async def finish(self, live: Live) -> list[Event]:
         """Close the open segment of a stream."""
         with self._device():
             return await self._hop(live.finish)
@@ -157,14 +137,14 @@ class Engine:
         self.device_error = None
 
     def begin_to_stop(self) -> None:
-        """Whoever waits for a file's answer gets it within half a second, or is told (503)."""
+        """Whoever waits for a file's answer gets it within half a second, or status 503."""
         self._stopping.set()
 
     def stop(self) -> None:
         """Take nothing on any more; what is being decoded stops within a block."""
         self._stopping.set()
-        for job in list(self._jobs):
-            job.stopped.set()
+        for stop in list(self._jobs):
+            stop.set()
         self._files.shutdown(wait=False, cancel_futures=True)
         self._hops.shutdown(wait=False, cancel_futures=True)
 
@@ -183,15 +163,15 @@ class Engine:
             raise
 
     async def _run(
-        self, work: Callable[[_Job], T], slot: Slot, gone: Callable[[], Any] | None
+        self, work: Callable[[threading.Event], T], slot: Slot, gone: Callable[[], Any] | None
     ) -> T:
-        job = _Job(self._settings)
+        stop = threading.Event()
         try:
-            future: Future[T] = self._files.submit(work, job)
+            future: Future[T] = self._files.submit(work, stop)
         except RuntimeError:  # shut down meanwhile
             raise stopping() from None
-        self._jobs.add(job)
-        future.add_done_callback(lambda _: self._jobs.discard(job))
+        self._jobs.add(stop)
+        future.add_done_callback(lambda _: self._jobs.discard(stop))
         slot.release_after(future)
         answer = asyncio.wrap_future(future)
         end = asyncio.ensure_future(self._stopping.wait())
@@ -212,7 +192,7 @@ class Engine:
                 raise ClientGoneError
             raise _too_slow(self._settings)
         finally:
-            job.stopped.set()
+            stop.set()
             for wait in waits:
                 wait.cancel()
 
@@ -223,53 +203,35 @@ class Engine:
             raise stopping() from None
         return await asyncio.wrap_future(future)
 
-    def _predict(self, upload: Upload, job: _Job) -> Prediction:
-        name = upload.name
-        if upload.is_picture:
-            picture = Upload(upload.getvalue())
-            picture.name = f"{name}.png"  # by its name the classifier knows a picture
-            answer = _renamed(lambda: self.classifier.predict(picture), name)
-            return replace(answer, file=name)
-        rate = self.classifier.manifest.spec.sample_rate
-        waveform = self._decode(upload, job)
-        answer = _renamed(lambda: self.classifier.predict(waveform, rate), name)
-        return replace(answer, file=name)
+    def _predict(self, upload: Upload, stop: threading.Event) -> Prediction:
+        with _as_rejections():
+            return self.classifier.predict(
+                upload, name=upload.name, stop=stop, max_seconds=self._settings.sound_seconds
+            )
 
-    def _image(self, upload: Upload, start: float, job: _Job) -> bytes:
+    def _image(self, upload: Upload, start: float, stop: threading.Event) -> bytes:
         from PIL import Image
 
         spec = self.classifier.manifest.spec
-        windows = decode.windows([self._decode(upload, job)], spec.window_samples, spec.hop_samples)
-        window = min(windows, key=lambda w: abs(w.start / spec.sample_rate - start))
+        options = ScoringOptions(stop=stop, max_seconds=self._settings.sound_seconds)
+        with _as_rejections():
+            blocks = checked_blocks(upload, spec.sample_rate, upload.name, options)
+            windows = mel_windows(blocks, spec)
+            window = min(windows, key=lambda w: abs(w.start / spec.sample_rate - start))
         file = io.BytesIO()
-        Image.fromarray(mel_image(window.waveform, spec)).save(file, "PNG")
+        Image.fromarray(window.image).save(file, "PNG")
         return file.getvalue()
 
-    def _decode(self, upload: Upload, job: _Job) -> decode.Float32:
-        """The whole sound, unless it turns out too long, too slow, or nobody waits any more."""
-        rate = self.classifier.manifest.spec.sample_rate
-        most = self._settings.sound_seconds
-        blocks: list[decode.Float32] = []
-        samples = 0
-        for block in decode.read_blocks(upload, rate):
-            if job.stopped.is_set():
-                raise ClientGoneError
-            if time.monotonic() > job.end:
-                raise _too_slow(self._settings)
-            samples += block.size
-            if samples > most * rate:
-                raise RejectedError(
-                    413, f"{upload.name}: it is too long, allowed: up to {most:g} s", "length"
-                )
-            blocks.append(block)
-        return np.concatenate(blocks)
 
-
-def _renamed(work: Callable[[], Prediction], name: str) -> Prediction:
+@contextmanager
+def _as_rejections() -> Iterator[None]:
+    """A sound that is too long, or that nobody waits for, as what the request answers."""
     try:
-        return work()
-    except decode.AudioError as error:
-        raise decode.AudioError(name, error.cause) from None
+        yield
+    except SoundTooLongError as error:
+        raise RejectedError(413, str(error), "length") from None
+    except Stopped:
+        raise ClientGoneError from None
 
 
 def _too_slow(settings: ServerSettings) -> RejectedError:

@@ -19,7 +19,7 @@ from edge_app.server.errors import ClientGoneError, ErrorResponse, RejectedError
 from edge_app.server.metrics import CONTENT_TYPE
 from edge_app.server.service import Service
 from ser_edge import __version__
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 
 _LOG = logging.getLogger("edge_app.server")
 _CLIENT_GONE: Final = 499  # as in nginx; for the metrics alone, since no client reads it

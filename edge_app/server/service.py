@@ -24,7 +24,7 @@ from edge_app.server.settings import ServerSettings
 from edge_app.server.streams import Streams
 from edge_app.server.uploads import Upload, read_upload
 from ser_edge import __version__
-from ser_edge.audio.decode import sound_suffixes
+from ser_edge.audio.files import sound_suffixes
 from ser_edge.labels import GROUPINGS
 
 
@@ -184,7 +184,7 @@ class Service:
         """The mel image of a window, as PNG."""
         with self.admit(request) as slot:
             upload: Upload = await read_upload(request, slot, self.settings)
-            if upload.is_picture:
+            if upload.is_mel_image:
                 raise RejectedError(422, f"{upload.name}: it is already an image", "type")
             return await self.engine.image(upload, start, slot, _gone(request))
 

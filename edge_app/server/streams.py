@@ -12,12 +12,13 @@ from typing import Any, Final
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from edge_app.inference.runtime import DeviceError
+from edge_app.live.session import Live
 from edge_app.results import Event
 from edge_app.server.errors import RejectedError
-from edge_app.server.inference import Engine, LiveLike, stopping
+from edge_app.server.inference import Engine, stopping
 from edge_app.server.metrics import Metrics
 from edge_app.server.settings import ServerSettings
-from ser_edge.audio.decode import MAX_RATE, MIN_RATE, AudioError
+from ser_edge.audio.base import MAX_RATE, MIN_RATE, AudioError
 
 SUBPROTOCOL: Final = "ser-edge"
 END: Final = "end"
@@ -87,7 +88,7 @@ class Streams:
 
     async def _listen(self, socket: WebSocket, rate: int, wants_image: bool) -> tuple[int, str]:
         """Classify until the end; returns the close code and reason."""
-        live: LiveLike | None = None
+        live: Live | None = None
         try:
             live = await self._engine.open_stream(rate, "stream")
             code, reason = await self._feed(socket, live, rate, wants_image)
@@ -106,7 +107,7 @@ class Streams:
         return code, reason
 
     async def _feed(
-        self, socket: WebSocket, live: LiveLike, rate: int, wants_image: bool
+        self, socket: WebSocket, live: Live, rate: int, wants_image: bool
     ) -> tuple[int, str]:
         half = b""
         while True:

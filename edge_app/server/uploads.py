@@ -18,15 +18,14 @@ from starlette.requests import ClientDisconnect, Request
 from edge_app.server.admission import Slot, safe_name
 from edge_app.server.errors import ClientGoneError, RejectedError
 from edge_app.server.settings import ServerSettings
-from ser_edge.audio.containers import container_of
-from ser_edge.audio.decode import media_installed
+from ser_edge.audio.containers import container_of, is_png
+from ser_edge.audio.files import media_installed
 
 FIELD: Final = "file"
 SOUNDS: Final = "WAV, FLAC, Ogg Vorbis or Opus, MP3"
 
 _FORM: Final = "multipart/form-data"
 _FORM_EXTRA: Final = 64 * 1024  # headers of the parts, and small fields beside the file
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
 _TYPES: Final = frozenset(
     {
         "",
@@ -50,9 +49,9 @@ class Upload(io.BytesIO):
     name: str = ""
 
     @property
-    def is_picture(self) -> bool:
+    def is_mel_image(self) -> bool:
         """Whether it begins as a PNG does, whatever its name says."""
-        return bytes(self.getbuffer()[: len(_PNG)]) == _PNG
+        return is_png(bytes(self.getbuffer()[:16]))
 
 
 async def read_upload(

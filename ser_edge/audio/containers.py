@@ -1,4 +1,4 @@
-"""What the first bytes of a sound say: its container, and where its header does not tell the truth.
+"""The first bytes of a file -> its container; damaged lengths in headers -> what they should be.
 
 libsndfile believes headers. Sound written to a pipe, glued together or cut has headers that are
 wrong about the length; here such a file is shown to libsndfile as it should be.
@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, BinaryIO, Final
 
-_SIZES_UNKNOWN: Final = 0x7FFF_0000
-"""Data sizes from here on are what writers to pipes put in (sox 0x7FFFF000, ffmpeg 0xFFFFFFFF)."""
+from ser_edge.audio.wav import is_wav, size_patches
 
 _FAR: Final = 2**36
 """A position no file reaches; below 2**40, where libsndfile takes a length for damage."""
@@ -28,13 +27,16 @@ MOST_READ: Final = 2**26
 MOST_READS: Final = 2**15
 """How often it may read for that: some read junk byte by byte, at 10 us each."""
 
+NO_SOUND: Final = f"{MOST_READ // 2**20} MB, or thousands of empty parts, without any sound"
+"""What messages say of a decoder that has read so much."""
+
 _MOST_PARTS: Final = 10_000  # of a header or a tag: chunks, ID3 tags, empty Ogg pages in a row
 _NEXT_PAGE: Final = 2**20  # bytes after a damaged Ogg page in which the next one is looked for
 
 
 @dataclass(frozen=True)
 class Container:
-    """A kind of file, told by ``magic`` at ``offset``.
+    """A kind of file, recognised by ``magic`` at ``offset``.
 
     ``demuxer`` is ffmpeg's, for what libsndfile does not read.
     """
@@ -84,6 +86,11 @@ def container_of_bytes(head: bytes) -> Container | None:
         if head[container.offset :].startswith(container.magic):
             return container
     return None
+
+
+def is_png(head: bytes) -> bool:
+    """Whether a file that begins with these bytes, 8 or more, is a PNG: a mel image."""
+    return head.startswith(b"\x89PNG\r\n\x1a\n")
 
 
 class View(io.RawIOBase):
@@ -181,8 +188,8 @@ def views(file: BinaryIO) -> list[View]:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(12)
-    if head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
-        return [View(file, 0, size, _wav_patches(file, size))]
+    if is_wav(head):
+        return [View(file, 0, size, size_patches(file, size))]
     if head[:4] == b"OggS":
         starts = _ogg_starts(file, size)
         return [View(file, a, b) for a, b in pairwise(starts)]
@@ -195,47 +202,6 @@ def views(file: BinaryIO) -> list[View]:
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2:
         return [_mp3_view(file, size)]
     return [View(file, 0, size)]
-
-
-def _wav_patches(file: BinaryIO, size: int) -> dict[int, bytes]:
-    """Sizes for a header that a pipe left at 0 or "unknown"."""
-    at, ds64 = 12, None
-    for _ in range(_MOST_PARTS):
-        file.seek(at)
-        head = file.read(8)
-        if len(head) < 8:  # also where the file has become shorter meanwhile
-            break
-        chunk, length = struct.unpack("<4sI", head)
-        if chunk == b"ds64" and length >= 24:
-            ds64 = at + 8
-        if chunk == b"data":
-            rest = size - at - 8
-            if ds64 is not None and length == 0xFFFF_FFFF:
-                file.seek(ds64 + 8)
-                stated = file.read(8)
-                if stated == bytes(8) and rest:
-                    return {ds64: struct.pack("<QQ", size - 8, rest)}
-            elif rest and (length >= _SIZES_UNKNOWN or (length == 0 and _no_chunk(file, rest))):
-                return {
-                    4: struct.pack("<I", min(size - 8, 0xFFFF_FFFE)),
-                    at + 4: struct.pack("<I", min(rest, 0xFFFF_FFFE)),
-                }
-            return {}
-        at += 8 + length + length % 2
-    return {}
-
-
-def _no_chunk(file: BinaryIO, rest: int) -> bool:
-    """Whether what follows an empty data chunk is samples, not the next chunk.
-
-    A properly finished file without samples may go on with LIST, id3, ...: a name of four printable
-    characters and a size that ends inside the file.
-    """
-    head = file.read(8)
-    if len(head) < 8:
-        return True
-    chunk, length = struct.unpack("<4sI", head)
-    return not (all(32 <= byte < 127 for byte in chunk) and 8 + length <= rest)
 
 
 def _ogg_starts(file: BinaryIO, size: int) -> list[int]:
@@ -276,7 +242,7 @@ def _mp3_view(file: BinaryIO, size: int) -> View:
     which is too soon where the bit rate varies. So it is shown a file without an end, and where
     more follows than was counted (files glued together), a file without that header too.
     """
-    # Tags hold pictures of any size, of which the decoder would make copies: it sees none.
+    # Tags hold cover images of any size, which the decoder would copy: it sees none.
     start = after_tags(file)
     file.seek(start)
     frame = file.read(64)

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from ser_edge.audio import decode
+from ser_edge.audio.base import AudioError
 from ser_edge.baseline.features import FeatureSpec, features, librosa
 from ser_edge.corpora import Problem, Utterance
 from ser_edge.files import whole_file
@@ -174,7 +175,7 @@ def extract(
         for utterance in utterances:
             try:
                 done = known.get(_key(_bytes(utterance.path), identity)) if known else None
-            except decode.AudioError as error:
+            except AudioError as error:
                 problems.append(Problem(utterance.path, error.cause))
                 bar.update()
                 continue
@@ -188,7 +189,7 @@ def extract(
             bar.update()
             try:
                 computed = job.result()
-            except decode.AudioError as error:
+            except AudioError as error:
                 problems.append(Problem(jobs[job].path, error.cause))
                 continue
             except BrokenProcessPool:
@@ -228,7 +229,7 @@ def compute(path: Path, spec: FeatureSpec) -> Computed:
     waveform = decode.load(file, spec.sample_rate)
     values = features(waveform, spec)
     if not np.isfinite(values).all():
-        raise decode.AudioError(str(path), "its features are not finite")
+        raise AudioError(str(path), "its features are not finite")
     seconds = round(waveform.size / spec.sample_rate, 4)
     return Computed(_key(sound, spec.identity()), seconds, values)
 
@@ -367,7 +368,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise decode.AudioError(str(path), error.strerror or str(error)) from None
+        raise AudioError(str(path), error.strerror or str(error)) from None
 
 
 def _key(sound: bytes, identity: str) -> str:

@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb; gives the exit status."""
-    from ser_edge.audio.decode import AudioError
+    from ser_edge.audio.base import AudioError
     from ser_edge.files import write_whole
 
     subject: Path = options.data if options.verb == "corpus" else options.clip

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Protocol, TypeVar
 import yaml
 
 from ser_edge.config.augmentation import SoundStrengths
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 
 IMAGE: Final = "image"
 SOUND: Final = "sound"

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ser_edge.config.augmentation import SoundStrengths
 from ser_edge.config.base import IMAGE, SOUND, AnyRecipe, RecipeFile
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 
 R = TypeVar("R", bound=AnyRecipe)
 

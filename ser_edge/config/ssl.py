@@ -10,7 +10,7 @@ import yaml
 
 from ser_edge.config.augmentation import SoundStrengths
 from ser_edge.config.base import RecipeFile
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 
 
 def _value(default: Any, text: str) -> Any:

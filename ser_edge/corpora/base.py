@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from ser_edge.audio.decode import AUDIO_SUFFIXES, files_below
+from ser_edge.audio.files import AUDIO_SUFFIXES, files_below
 from ser_edge.corpora.download import Archive
 from ser_edge.emotions import CORPUS_EMOTIONS, WITHOUT_PLACE
 

@@ -15,7 +15,9 @@ from typing import Any, Final
 import numpy as np
 from tqdm import tqdm
 
-from ser_edge.audio.decode import AudioError, levels, load_stored
+from ser_edge.audio.base import AudioError
+from ser_edge.audio.decode import load_stored
+from ser_edge.audio.windows import levels
 from ser_edge.corpora import CORPORA
 from ser_edge.corpora.base import Problem, Scan, Utterance
 from ser_edge.decision import SILENCE_DB

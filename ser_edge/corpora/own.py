@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, cast
 
-from ser_edge.audio.decode import AUDIO_SUFFIXES, files_below
+from ser_edge.audio.files import AUDIO_SUFFIXES, files_below
 from ser_edge.corpora.base import Corpus, Problem, Scan, Sex, Utterance
 from ser_edge.emotions import CORPUS_EMOTIONS
 

@@ -16,7 +16,7 @@ from torch import nn
 from ser_edge.audio.resample_torch import resample
 from ser_edge.config.augmentation import SoundStrengths
 from ser_edge.data.distributed import Some, uniform
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.mel.torch import MelImage
 
 GRID: Final = 40

@@ -16,11 +16,14 @@ from torch import nn
 from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
-from ser_edge.audio.decode import files_below, load, sound_suffixes, windows
+from ser_edge.audio.decode import load
+from ser_edge.audio.files import files_below, sound_suffixes
+from ser_edge.audio.windows import cut_windows
 from ser_edge.corpora.own import recording_name
 from ser_edge.data.render import Picture
 from ser_edge.emotions import emotion_index
-from ser_edge.mel.image import MelImageSpec, UInt8, pad_window
+from ser_edge.mel.image import UInt8, pad_window
+from ser_edge.mel.spec import MelImageSpec
 
 Int16 = npt.NDArray[np.int16]
 
@@ -394,7 +397,9 @@ class AllSoundWindows(Dataset[torch.Tensor]):
         self._places: list[tuple[int, int]] = []
         for number, (clip, sound) in enumerate(zip(clips, sounds, strict=True)):
             silence = np.zeros(sound.size, dtype=np.float32)
-            starts = [w.start for w in windows([silence], spec.window_samples, spec.hop_samples)]
+            starts = [
+                w.start for w in cut_windows([silence], spec.window_samples, spec.hop_samples)
+            ]
             if len(starts) != len(clip.rows):
                 raise ValueError(
                     f"{clip.utterance}: its recording has {len(starts)} windows, its rendering "

@@ -17,7 +17,8 @@ from typing import Final, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ser_edge.mel.image import MelImageSpec, UInt8, mel_image
+from ser_edge.mel.image import UInt8, mel_image
+from ser_edge.mel.spec import MelImageSpec
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

@@ -24,10 +24,13 @@ from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
 from ser_edge.audio import decode
+from ser_edge.audio.base import AudioError
+from ser_edge.audio.windows import cut_windows, levels
 from ser_edge.corpora import Problem, Utterance
 from ser_edge.decision import speech_weights
 from ser_edge.files import UNFINISHED, write_whole
-from ser_edge.mel.image import MelImageSpec, mel_image
+from ser_edge.mel.image import mel_image
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.processes import process_pool
 
 INDEX_NAME: Final = "index.csv"
@@ -113,8 +116,8 @@ def render(
             bar.update()
             try:
                 rows, new = job.result()
-            except (decode.AudioError, OSError) as error:
-                cause = error.cause if isinstance(error, decode.AudioError) else str(error)
+            except (AudioError, OSError) as error:
+                cause = error.cause if isinstance(error, AudioError) else str(error)
                 problems.append(Problem(jobs[job].path, cause))
                 continue
             made += new
@@ -148,7 +151,7 @@ def render_utterance(
     try:
         sound = utterance.path.read_bytes()
     except OSError as error:
-        raise decode.AudioError(str(utterance.path), error.strerror or str(error)) from None
+        raise AudioError(str(utterance.path), error.strerror or str(error)) from None
     identity = {"sha256": hashlib.sha256(sound).hexdigest(), "spec": spec.to_json()}
     folder = Path(utterance.emotion)
     found = _found(out, folder, utterance.name, identity)
@@ -158,8 +161,8 @@ def render_utterance(
     file = io.BytesIO(sound)
     file.name = str(utterance.path)
     waveform = decode.load(file, spec.sample_rate)
-    cut = list(decode.windows([waveform], spec.window_samples, spec.hop_samples))
-    weights = speech_weights([decode.levels(window.waveform, spec.sample_rate) for window in cut])
+    cut = list(cut_windows([waveform], spec.window_samples, spec.hop_samples))
+    weights = speech_weights([levels(window.waveform, spec.sample_rate) for window in cut])
     rows = []
     for number, window in enumerate(cut):
         row = Picture(

@@ -25,7 +25,8 @@ from ser_edge.data.datasets import find_sounds
 from ser_edge.data.render import read_rows
 from ser_edge.data.splits import RANDOM, VALIDATION_ACTORS
 from ser_edge.decision import Calibration
-from ser_edge.evaluation.edge import EdgeScores, OpenClassifier, edge_dict, edge_scores
+from ser_edge.evaluation.classifier import OpenClassifier
+from ser_edge.evaluation.edge import EdgeScores, edge_dict, edge_scores
 from ser_edge.files import write_whole
 from ser_edge.metrics import classification
 from ser_edge.metrics.calibration import fit_calibration

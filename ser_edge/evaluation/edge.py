@@ -6,18 +6,19 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from tqdm import tqdm
 
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import Problem
 from ser_edge.data.datasets import load_clips
 from ser_edge.data.render import read_rows
 from ser_edge.decision import Calibration
 from ser_edge.emotions import EMOTIONS
+from ser_edge.evaluation.classifier import OpenClassifier
 from ser_edge.files import write_whole
 from ser_edge.manifest import FP16, INT8, Manifest
 from ser_edge.metrics import bootstrap, classification
@@ -33,25 +34,6 @@ from ser_edge.runs.inference import PREDICTIONS, WEIGHTS, load_net
 from ser_edge.runs.record import Run, first_line
 
 EDGE: Final = "edge"
-
-
-class SoundAnswer(Protocol):
-    """What a classifier answers for a sound."""
-
-    @property
-    def scores(self) -> Mapping[str, float]: ...
-
-
-class SoundClassifier(Protocol):
-    """Sound file -> answer: the edge app's ``Classifier``."""
-
-    def predict(self, sound: str) -> SoundAnswer: ...
-
-
-class OpenClassifier(Protocol):
-    """The ``.xml`` of an IR -> classifier: the class ``edge_app.Classifier``."""
-
-    def __call__(self, xml: str) -> SoundClassifier: ...
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from tqdm import tqdm
 
-from ser_edge.audio.decode import AudioError, files_below, sound_suffixes
+from ser_edge.audio.base import AudioError
+from ser_edge.audio.files import files_below, sound_suffixes
 from ser_edge.emotions import UNKNOWN
+from ser_edge.evaluation.classifier import SoundAnswer, SoundClassifier
 from ser_edge.files import write_whole
 from ser_edge.manifest import Manifest
 from ser_edge.provenance import provenance
@@ -23,51 +25,12 @@ SUMMARY: Final = "summary.json"
 REPORT: Final = "report.html"
 
 
-class WindowAnswer(Protocol):
-    """A window of an answer, as the edge app gives it: ``start`` and ``end`` in seconds."""
-
-    @property
-    def start(self) -> float: ...
-    @property
-    def end(self) -> float: ...
-    @property
-    def emotion(self) -> str: ...
-    @property
-    def scores(self) -> Mapping[str, float]: ...
-
-
-class Answer(Protocol):
-    """The answer for one sound, as the edge app gives it: ``duration`` in seconds."""
-
-    @property
-    def emotion(self) -> str: ...
-    @property
-    def confidence(self) -> float: ...
-    @property
-    def scores(self) -> Mapping[str, float]: ...
-    @property
-    def duration(self) -> float: ...
-    @property
-    def windows(self) -> Sequence[WindowAnswer]: ...
-    def to_dict(self) -> dict[str, Any]: ...
-
-
-class FileClassifier(Protocol):
-    """Sound file -> answer: the edge app's ``Classifier``."""
-
-    @property
-    def manifest(self) -> Manifest: ...
-    @property
-    def device(self) -> str: ...
-    def predict(self, sound: str) -> Answer: ...
-
-
 @dataclass(frozen=True)
 class FileAnswer:
     """One file, by its path below the folder, and its answer."""
 
     file: str
-    answer: Answer
+    answer: SoundAnswer
 
 
 @dataclass(frozen=True)
@@ -137,7 +100,7 @@ class FolderAnswers:
 
 
 def predict_folder(
-    folder: Path, classifier: FileClassifier, *, progress: bool = True
+    folder: Path, classifier: SoundClassifier, *, progress: bool = True
 ) -> FolderAnswers:
     """Every sound below a folder -> a model's answers.
 
@@ -145,7 +108,7 @@ def predict_folder(
     ----------
     folder : Path
         Searched through; hidden files are skipped.
-    classifier : FileClassifier
+    classifier : SoundClassifier
         The edge app's ``Classifier``.
     progress : bool
         Show a bar.

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ser_edge.corpora import CORPORA, Problem
 from ser_edge.data.render import read_index, render
 from ser_edge.experiments.plan import PlannedRun
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 
 Rendering: TypeAlias = tuple[str, MelImageSpec]
 """A corpus and the specification of its mel images."""

@@ -44,7 +44,7 @@ from ser_edge.export.verify import (
 )
 from ser_edge.files import write_whole
 from ser_edge.manifest import FP16, INT8, Manifest
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.provenance import git_revision
 from ser_edge.runs.inference import METRICS, WEIGHTS, load_net, window_logits
 

@@ -1,7 +1,4 @@
-"""The mel image: one waveform -> ``uint8`` picture function for training and edge alike.
-
-Everything the picture depends on is a field of :class:`MelImageSpec`, which travels with the
-weights and inside the IR. Only NumPy is used, so the edge needs nothing else.
+"""One window of sound -> its mel image (``uint8``), in NumPy, for training and the edge alike.
 
 Frames lie wholly inside the sound (librosa's ``center=False``). No frame sees an edge, so a window
 cut out of a stream has the same frames as the same five seconds read from a file.
@@ -9,23 +6,17 @@ cut out of a stream has the same frames as the same five seconds read from a fil
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from ser_edge.mel.spec import MelImageSpec
+
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
-
-SPEC_VERSION: Final = 1
-"""Raised whenever the same :class:`MelImageSpec` would give another picture."""
-
-FILE_HOP_SECONDS: Final = 2.5
-"""Hop of the windows of a file longer than one window, in rendering and on the edge."""
 
 AMIN: Final = 1e-10
 """Power below this counts as this (-100 dB), as in ``librosa.power_to_db``."""
@@ -33,6 +24,9 @@ AMIN: Final = 1e-10
 _DB_OF_LN: Final = np.float32(10.0 / math.log(10.0))
 """Natural logarithm of a power -> dB. NumPy has SIMD for that logarithm, not for the decimal one:
 a quarter of the time."""
+
+_SILENT_DB: Final = float(np.log(np.array([AMIN], dtype=np.float32))[0] * _DB_OF_LN)
+"""Of a frame without power, as computed."""
 
 _NUMPY_1: Final = np.lib.NumpyVersion(np.__version__) < "2.0.0"
 
@@ -46,193 +40,6 @@ _BANDS_AT_ONCE: Final = 20
 
 Half the time of one product over all bins, and too small for a BLAS to divide among threads: on a
 busy machine those wait for each other a hundred times longer than the product takes."""
-
-_CHOICES: Final = {
-    "mel_scale": ("slaney", "htk", "linear"),
-    "mel_norm": ("slaney", "none"),
-    "level": ("peak", "fixed"),
-    "align": ("start", "center"),
-    "pad": ("zeros",),
-}
-
-
-@dataclass(frozen=True)
-class MelImageSpec:
-    """Everything a mel image depends on.
-
-    Parameters
-    ----------
-    sample_rate : int
-        Samples a second of the waveform.
-    seconds : float
-        Width of the picture; a longer clip becomes several windows.
-    n_fft, win_length, hop_length : int
-        Samples; the Hann window of ``win_length`` sits in the middle of ``n_fft``. ``hop_length``
-        must divide half a second, so that a live hop of 0.5 s is a whole number of frames.
-    n_mels : int
-        Rows of the picture, row 0 the lowest band.
-    f_min, f_max : float
-        Edges of the lowest and the highest mel band in Hz.
-    mel_scale : {"slaney", "htk", "linear"}
-        Slaney's Auditory Toolbox scale (librosa's default) or O'Shaughnessy's formula (HTK's).
-        ``"linear"`` spaces the bands evenly in Hz: a plain spectrogram, for comparison.
-    mel_norm : {"slaney", "none"}
-        ``"slaney"`` gives every band the same area, ``"none"`` the same height.
-    power : float
-        1.0 for magnitude, 2.0 for energy.
-    level : {"peak", "fixed"}
-        ``"peak"``: white is the loudest point of the window, so that distance to the microphone
-        and gain do not matter. ``"fixed"``: white is ``floor_db + range_db`` for every sound.
-    floor_db : float
-        Black never lies below this level (dB re 1.0): silence stays black, it is not stretched
-        into a picture of the noise floor.
-    range_db : float
-        dB between black (0) and white (255).
-    align : {"start", "center"}
-        Where a clip shorter than the picture sits.
-    pad : {"zeros"}
-        What fills the rest.
-
-    Raises
-    ------
-    ValueError
-        If a value is out of range; the message names the field, the value and what is allowed.
-    """
-
-    sample_rate: int = 16_000
-    seconds: float = 5.0
-    n_fft: int = 1024
-    win_length: int = 800
-    hop_length: int = 200
-    n_mels: int = 80
-    f_min: float = 50.0
-    f_max: float = 8000.0
-    mel_scale: Literal["slaney", "htk", "linear"] = "htk"
-    mel_norm: Literal["slaney", "none"] = "slaney"
-    power: float = 2.0
-    level: Literal["peak", "fixed"] = "peak"
-    floor_db: float = -95.0
-    range_db: float = 60.0
-    align: Literal["start", "center"] = "start"
-    pad: Literal["zeros"] = "zeros"
-
-    def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, allowed: {', '.join(allowed)}"
-                )
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{field.name} is {value!r}, it should be finite")
-        for name, ok, allowed_range in (
-            ("sample_rate", 8_000 <= self.sample_rate <= 48_000, "8000 to 48000"),
-            ("seconds", 0.5 <= self.seconds <= 60, "0.5 to 60"),
-            ("n_fft", 64 <= self.n_fft <= self.window_samples, "64 to the window's samples"),
-            ("win_length", 2 <= self.win_length <= self.n_fft, "2 to n_fft"),
-            (
-                "hop_length",
-                self.hop_length >= 1 and (self.sample_rate // 2) % self.hop_length == 0,
-                f"a divisor of half a second ({self.sample_rate // 2} samples)",
-            ),
-            ("n_mels", 1 <= self.n_mels <= self.n_fft // 2, "1 to n_fft / 2"),
-            ("f_min", 0 <= self.f_min < self.f_max, "0 to f_max"),
-            ("f_max", self.f_max <= self.sample_rate / 2, "at most half the sample rate"),
-            ("power", self.power in (1.0, 2.0), "1.0 or 2.0"),
-            ("range_db", 10 <= self.range_db <= 120, "10 to 120"),
-            ("floor_db", -100 <= self.floor_db <= 60, "-100 to 60"),
-        ):
-            if not ok:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, allowed: {allowed_range}")
-
-    @property
-    def window_samples(self) -> int:
-        """Samples of a full window (80,000 for 5 s at 16 kHz)."""
-        return round(self.seconds * self.sample_rate)
-
-    @property
-    def hop_samples(self) -> int:
-        """Samples from one window of a file to the next (40,000), at most a window."""
-        return min(round(FILE_HOP_SECONDS * self.sample_rate), self.window_samples)
-
-    @property
-    def frames(self) -> int:
-        """Columns of the picture."""
-        return 1 + (self.window_samples - self.n_fft) // self.hop_length
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """``(n_mels, frames)``."""
-        return self.n_mels, self.frames
-
-    def to_json(self) -> str:
-        """One line of JSON; :meth:`from_json` reads it back."""
-        return json.dumps({"version": SPEC_VERSION, **asdict(self)}, sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> MelImageSpec:
-        """Read what :meth:`to_json` wrote.
-
-        Raises
-        ------
-        ValueError
-            If the text is no such JSON, is of another spec version, or has missing, unknown or
-            impossible fields; the message names them.
-        """
-        try:
-            values = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"the mel image specification is not JSON: {error}") from None
-        if not isinstance(values, dict):
-            raise ValueError("the mel image specification is not a JSON object")
-        version = values.pop("version", None)
-        if version != SPEC_VERSION:
-            raise ValueError(
-                f"the mel image specification is of version {version!r}, this program "
-                f"reads version {SPEC_VERSION}"
-            )
-        return cls.from_dict(values, complete=True)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any], *, complete: bool = False) -> MelImageSpec:
-        """Build a specification from plain values.
-
-        Parameters
-        ----------
-        values : dict
-            Field name -> number or text. Whole numbers are taken for floats.
-        complete : bool
-            Refuse missing fields instead of using their defaults.
-
-        Raises
-        ------
-        ValueError
-            For unknown, missing (if ``complete``), mistyped or impossible fields.
-        """
-        known: dict[str, type] = {f.name: type(f.default) for f in fields(cls)}
-        unknown = sorted(set(values) - set(known))
-        missing = sorted(set(known) - set(values)) if complete else []
-        if unknown or missing:
-            raise ValueError(
-                "the mel image specification "
-                + " and ".join(
-                    f"{verb} {', '.join(names)}"
-                    for verb, names in (("lacks", missing), ("has unknown", unknown))
-                    if names
-                )
-            )
-        typed: dict[str, Any] = {}
-        for name, value in values.items():
-            kind = known[name]
-            good = isinstance(value, (int, float) if kind is float else kind)
-            if not good or isinstance(value, bool):
-                raise ValueError(f"{name} is {value!r}, it should be of type {kind.__name__}")
-            try:
-                typed[name] = kind(value)
-            except OverflowError:
-                raise ValueError(f"{name} is far too large") from None
-        return cls(**typed)
 
 
 def hz_to_mel(hz: npt.ArrayLike, scale: str = "htk") -> npt.NDArray[np.float64]:
@@ -308,9 +115,9 @@ def _filter_groups(spec: MelImageSpec) -> tuple[tuple[slice, slice, Float32], ..
 def frames_at_once(spec: MelImageSpec) -> int:
     """How many frames are transformed together: a divisor of those of half a second.
 
-    A BLAS may round a row of a product differently in a matrix of another height. With this
-    number every frame has the same place in a matrix of the same size, whether its sound is cut
-    every half second, every 2.5 s or not at all, so that it is the same to the last bit.
+    A BLAS may round a row of a product differently at another place, or in a matrix of another
+    height. So the matrix always has this height, and a frame the same place in it, whether its
+    waveform is cut every half second, every 2.5 s or not at all: it is the same to the last bit.
     """
     half_second = spec.sample_rate // 2 // spec.hop_length
     return max(n for n in range(1, _FRAMES_AT_ONCE + 1) if half_second % n == 0)
@@ -332,8 +139,8 @@ def _transform(frames: Float32, out: npt.NDArray[Any]) -> None:
         np.fft.rfft(frames, axis=1, out=out)
 
 
-def log_mel(waveform: npt.ArrayLike, spec: MelImageSpec) -> Float32:
-    """Log-mel frames of a sound of any length, in dB re 1.0.
+def log_mel(waveform: npt.ArrayLike, spec: MelImageSpec, *, first: int = 0) -> Float32:
+    """Log-mel frames of a waveform of any length, in dB re 1.0.
 
     Frame ``t`` covers the samples ``t * hop_length`` to ``t * hop_length + n_fft``, so the frames
     of a stream are the same wherever the stream is cut at a multiple of ``hop_length``.
@@ -343,6 +150,9 @@ def log_mel(waveform: npt.ArrayLike, spec: MelImageSpec) -> Float32:
     waveform : array_like
         ``(samples,)``, mono, at ``spec.sample_rate``, at least ``n_fft`` samples.
     spec : MelImageSpec
+    first : int
+        Number of the first frame in its window: with it, the frames of a part of a window are
+        those of the whole window, bit for bit.
 
     Returns
     -------
@@ -360,45 +170,52 @@ def log_mel(waveform: npt.ArrayLike, spec: MelImageSpec) -> Float32:
             f"a waveform of shape {samples.shape} has no frame: it should be (samples,) with "
             f"at least {spec.n_fft} samples"
         )
-    margin = (spec.n_fft - spec.win_length) // 2
     count = 1 + (samples.size - spec.n_fft) // spec.hop_length
-    stride = samples.strides[0]
-    frames = np.lib.stride_tricks.as_strided(
-        samples[margin:],
-        shape=(count, spec.win_length),
-        strides=(stride * spec.hop_length, stride),
-        writeable=False,
+    mel = _mel_frames(samples, spec, count, first % frames_at_once(spec))
+    np.maximum(mel, np.float32(AMIN), out=mel)
+    np.log(mel, out=mel)
+    decibels = np.full((spec.n_mels, count), _SILENT_DB, dtype=np.float32)
+    np.multiply(mel.T, _DB_OF_LN, out=decibels[:, : len(mel)])
+    return decibels
+
+
+def _mel_frames(samples: Float32, spec: MelImageSpec, count: int, place: int) -> Float32:
+    """Power in mel bands, ``(n, n_mels)``, of the frames up to the last that is not all zeros.
+
+    ``place`` is that of the first frame in its group.
+    """
+    margin = (spec.n_fft - spec.win_length) // 2
+    step = samples.itemsize
+    frames: Float32 = np.ndarray(  # a view; as_strided would leave garbage in reference cycles
+        (count, spec.win_length), np.float32, samples, margin * step, (spec.hop_length * step, step)
     )
     window, groups, together = _hann(spec.win_length), _filter_groups(spec), frames_at_once(spec)
-    mel = np.empty((-(-count // together) * together, spec.n_mels), dtype=np.float32)
+    mel = np.empty((-(-(place + count) // together) * together, spec.n_mels), dtype=np.float32)
     # A few frames at a time, in the same memory each time: temporaries of megabytes, or made anew,
     # cost more in page faults and cache than the transform.
     padded = np.zeros((together, spec.n_fft), dtype=np.float32)
-    spectrum = np.zeros((together, spec.n_fft // 2 + 1), dtype=np.complex64)
+    power = np.zeros((together, spec.n_fft // 2 + 1), dtype=np.float32)
+    spectrum = np.zeros(power.shape, dtype=np.complex64)
     squares = spectrum.view(np.float32)  # real and imaginary parts lie side by side
-    power = np.empty(spectrum.shape, dtype=np.float32)
     # Zeros after the sound, as of a padded clip, stay zeros: two fifths of the work for 3 s of 5.
     sounding = samples.size - int(np.argmax(samples[::-1] != 0)) if samples.any() else 0
     done = 0
     # The window is zero outside win_length, and where it sits inside n_fft only turns the phase.
     while done < count and margin + done * spec.hop_length < sounding:
-        part = slice(done, done + together)
-        here = min(together, count - done)
-        np.multiply(frames[part], window, out=padded[:here, : spec.win_length])
-        _transform(padded, spectrum)
-        np.multiply(squares, squares, out=squares)
-        np.add(squares[:, 0::2], squares[:, 1::2], out=power)
+        at = (place + done) % together
+        group = slice(place + done - at, place + done - at + together)
+        rows = slice(at, min(together, at + count - done))
+        end = done + rows.stop - at
+        np.multiply(frames[done:end], window, out=padded[rows, : spec.win_length])
+        _transform(padded[rows], spectrum[rows])
+        np.multiply(squares[rows], squares[rows], out=squares[rows])
+        np.add(squares[rows, 0::2], squares[rows, 1::2], out=power[rows])
         if spec.power == 1.0:
-            np.sqrt(power, out=power)
+            np.sqrt(power[rows], out=power[rows])
         for bins, bands, filters in groups:
-            np.matmul(power[:, bins], filters, out=mel[part, bands])
-        done += together
-    sounds = mel[: min(done, count)]
-    np.maximum(sounds, np.float32(AMIN), out=sounds)
-    np.log(sounds, out=sounds)
-    decibels = np.full((spec.n_mels, count), 10.0 * math.log10(AMIN), dtype=np.float32)
-    np.multiply(sounds.T, _DB_OF_LN, out=decibels[:, : len(sounds)])
-    return decibels
+            np.matmul(power[:, bins], filters, out=mel[group, bands])
+        done = end
+    return mel[place : place + done]
 
 
 def quantize(decibels: Float32, spec: MelImageSpec) -> UInt8:

@@ -1,6 +1,6 @@
 """The torch twin of :func:`ser_edge.mel.image.mel_image`: a batch of windows -> grey levels.
 
-Used where training makes its pictures on the fly. A test holds it to the NumPy function within one
+Used where training makes its images on the fly. A test holds it to the NumPy function within one
 grey level; that one remains the definition.
 """
 
@@ -11,7 +11,8 @@ from typing import Final
 import torch
 from torch import nn
 
-from ser_edge.mel.image import AMIN, MelImageSpec, mel_filterbank
+from ser_edge.mel.image import AMIN, mel_filterbank
+from ser_edge.mel.spec import MelImageSpec
 
 _ROWS_AT_ONCE: Final = {"cpu": 2}  # temporaries of 3 MB: more cost page faults, fewer cost calls
 _ROWS_AT_ONCE_ELSEWHERE: Final = 64  # 300 MB of an accelerator's memory, however large the batch
@@ -47,7 +48,7 @@ class MelImage(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        """Windows -> pictures.
+        """Windows -> mel images.
 
         Parameters
         ----------

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from ser_edge.data.splits import VALIDATION_ACTORS, split_speakers
 from ser_edge.emotions import EMOTIONS
-from ser_edge.mel.image import MelImageSpec, UInt8, band_edges
+from ser_edge.mel.image import UInt8, band_edges
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.runs.record import Epoch
 
 COLOURS: Final[Mapping[str, str]] = MappingProxyType(

@@ -19,6 +19,7 @@ import soundfile
 from PIL import Image
 
 from ser_edge.audio import decode
+from ser_edge.audio.base import AudioError
 from ser_edge.config.recipe import Recipe
 from ser_edge.data.render import Picture, read_rows
 from ser_edge.decision import softmax
@@ -634,7 +635,7 @@ def _sound(utterance: str, sounds: Mapping[str, Path]) -> tuple[str, str]:
         return "", "no sound file of this name below --sounds"
     try:
         return sound_uri(sounds[utterance]), ""
-    except decode.AudioError as error:
+    except AudioError as error:
         return "", error.cause
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from ser_edge.config.recipe import Recipe
 from ser_edge.data.datasets import AllWindows, Clip
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.metrics import classification
 from ser_edge.metrics.classification import ClipPrediction
 from ser_edge.nets import build_net

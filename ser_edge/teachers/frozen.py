@@ -12,7 +12,7 @@ import torch
 from ser_edge.data.datasets import Clip, load_clips, load_sounds
 from ser_edge.data.render import read_index, read_rows
 from ser_edge.data.splits import apart_from, divide
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.metrics import classification
 from ser_edge.nets.linear_head import cross_fitted
 from ser_edge.nets.ssl_bundles import MEAN, Bundle, clip_features, load_bundle

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.runs.inference import load_net
 from ser_edge.runs.lineage import Heritage, Unheard, heritage_of_run, refuse_leak
 

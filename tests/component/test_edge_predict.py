@@ -7,8 +7,10 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +22,10 @@ from edge_app import AudioError, Classifier, ModelError, Prediction
 from edge_app.cli import main
 from edge_app.inference.runtime import DeviceError
 from edge_app.inputs import expand
+from edge_app.threads import Stopped
 from faultydevices import Fault
 from ser_edge.audio import decode
+from ser_edge.audio.base import SoundTooLongError
 from ser_edge.data.render import png_bytes
 from ser_edge.emotions import EMOTIONS
 from ser_edge.mel.image import mel_image
@@ -159,23 +163,48 @@ def test_a_mel_image_gives_what_its_sound_gives(small, clip, tmp_path):
     from ser_edge.audio import decode
 
     image = mel_image(decode.load(clip, SMALL.sample_rate), SMALL)
-    (tmp_path / "clip.png").write_bytes(png_bytes(image))
-    answer = small.predict(tmp_path / "clip.png")
-    assert answer.scores == pytest.approx(small.predict(clip).scores, abs=1e-6)
-    check_answer(answer.to_dict())
+    expected = pytest.approx(small.predict(clip).scores, abs=1e-6)
+    for name in ("clip.png", "clip.wav", "clip"):  # its first bytes say what it is
+        (tmp_path / name).write_bytes(png_bytes(image))
+        answer = small.predict(tmp_path / name)
+        assert answer.scores == expected
+        check_answer(answer.to_dict())
+    assert small.predict(io.BytesIO(png_bytes(image))).scores == expected
+    shutil.copy(clip, tmp_path / "sound.png")
+    assert small.predict(tmp_path / "sound.png").scores == expected
+
+
+@pytest.mark.parametrize("kind", ["file", "waveform"])
+def test_a_name_a_stop_and_a_longest_length(small, clip, kind):
+    samples, rate = soundfile.read(clip)
+    sound = (clip,) if kind == "file" else (samples, rate)
+    assert small.predict(*sound, name="call 7", max_seconds=60).file == "call 7"
+    with pytest.raises(SoundTooLongError, match=r"^call 7: it is too long, allowed: up to 0.5 s$"):
+        small.predict(*sound, name="call 7", max_seconds=0.5)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        small.predict(*sound, stop=stop)
+
+
+def test_errors_name_a_sound_as_asked(small):
+    with pytest.raises(AudioError, match=r"^call 7: it is empty"):
+        small.predict(io.BytesIO(), name="call 7")
+    with pytest.raises(AudioError, match=r"^call 7: it has no samples"):
+        small.predict(np.empty(0), 16_000, name="call 7")
 
 
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
         (None, "there is no such file"),
-        (b"no picture", "it is not a PNG picture"),
+        (b"no image", "it is not sound that can be read here"),
         (png_bytes(np.zeros((3, 5), np.uint8)), "5 x 3 in mode L, it should be"),
         (png_bytes(np.zeros((*SMALL.shape, 3), np.uint8)), "in mode RGB"),
-        (png_bytes(np.ones(SMALL.shape, np.uint8))[:60], "the picture cannot be read"),
+        (png_bytes(np.ones(SMALL.shape, np.uint8))[:60], "the mel image cannot be read"),
     ],
 )
-def test_other_pictures_are_refused(small, tmp_path, content, cause):
+def test_other_images_are_rejected(small, tmp_path, content, cause):
     path = tmp_path / "a.png"
     if content is not None:
         path.write_bytes(content)
@@ -444,12 +473,12 @@ def test_links_that_lead_nowhere_and_a_file_called_minus(tmp_path, monkeypatch):
     assert sorted(expand(["[-*]*"])) == ["*.wav", "./-"]
 
 
-def test_pictures_are_png_and_regular_files(small, tmp_path):
+def test_images_are_png_and_regular_files(small, tmp_path):
     from PIL import Image
 
     Image.new("L", SMALL.shape[::-1]).save(tmp_path / "a.bmp")
     (tmp_path / "a.bmp").rename(tmp_path / "a.png")
-    with pytest.raises(AudioError, match="it is not a PNG picture"):
+    with pytest.raises(AudioError, match="it is not sound that can be read here"):
         small.predict(tmp_path / "a.png")
     os.mkfifo(tmp_path / "b.png")
     with pytest.raises(AudioError, match="it is not a regular file"):

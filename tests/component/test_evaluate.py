@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from conftest import ROOT, SMALL, speechlike
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
 from ser_edge.data.render import read_index, render

@@ -23,7 +23,7 @@ from edge_app.inference.occlusion import Explanation, find_spot, log_odds, occlu
 from edge_app.output import explanation_image
 from ser_edge.decision import softmax
 from ser_edge.emotions import EMOTIONS
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 
 HAPPY = EMOTIONS.index("happy")
 

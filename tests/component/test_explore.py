@@ -19,7 +19,8 @@ from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
 from ser_edge.corpora.base import Utterance
 from ser_edge.data.audio_augment import SoundAugment
-from ser_edge.mel.image import MelImageSpec, mel_image
+from ser_edge.mel.image import mel_image
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.reports.explore import augmentations, drawing, making, voice
 from ser_edge.reports.explore.sentence import same_sentence
 

@@ -14,7 +14,8 @@ import pytest
 import soundfile
 
 from conftest import ROOT, speechlike
-from ser_edge.audio.decode import AudioError, load
+from ser_edge.audio.base import AudioError
+from ser_edge.audio.decode import load
 from ser_edge.baseline import features as features_module
 from ser_edge.baseline import table as featuretable
 from ser_edge.baseline.features import STATISTICS, FeatureSpec, courses, features

@@ -10,7 +10,8 @@ import torch
 
 from conftest import speechlike
 from ser_edge.audio import decode
-from ser_edge.mel.image import MelImageSpec, mel_image, pad_window
+from ser_edge.mel.image import mel_image, pad_window
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.mel.torch import MelImage
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

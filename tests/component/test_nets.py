@@ -20,7 +20,7 @@ from ser_edge.decision import Calibration
 from ser_edge.export.onnx import to_onnx
 from ser_edge.export.openvino import check_old_runtime, save_ir, to_openvino
 from ser_edge.manifest import Manifest
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.nets import build_net, zoo_names
 from ser_edge.nets import torchvision as zoo
 from ser_edge.nets.parallel import SharedBatchNorm2d, share_batch_norm, share_dropout

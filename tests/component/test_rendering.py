@@ -19,7 +19,8 @@ from conftest import ROOT, speechlike
 from ser_edge.audio import decode
 from ser_edge.corpora import CORPORA
 from ser_edge.data.render import read_index, render, render_utterance
-from ser_edge.mel.image import MelImageSpec, mel_image
+from ser_edge.mel.image import mel_image
+from ser_edge.mel.spec import MelImageSpec
 
 SCRIPT = str(ROOT / "scripts" / "render.py")
 SPEC = MelImageSpec()

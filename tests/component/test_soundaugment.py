@@ -15,7 +15,7 @@ from conftest import speechlike
 from ser_edge.config.augmentation import SoundStrengths
 from ser_edge.data import audio_augment, distributed
 from ser_edge.data.audio_augment import SoundAugment, SoundPictures
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.mel.torch import MelImage
 
 RATE = 16_000

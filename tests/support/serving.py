@@ -16,8 +16,8 @@ import numpy as np
 from conftest import SAMPLES
 from edge_app import Classifier, Event
 from edge_app.language.interpretation import Interpreter
+from edge_app.live.session import Live
 from edge_app.server.app import ServerApp, create_app
-from edge_app.server.inference import LiveLike
 from edge_app.server.lifecycle import EdgeServer, bind
 from edge_app.server.settings import ServerSettings
 from ser_edge.mel.image import UInt8
@@ -147,7 +147,7 @@ class StandInLive:
 @contextlib.contextmanager
 def serving(
     classifier: Classifier,
-    live: Callable[[Classifier, int, str], LiveLike] = StandInLive,
+    live: Callable[[Classifier, int, str], Live] = StandInLive,
     transcriber: Any = None,
     interpreter: Interpreter | None = None,
     **settings: Any,

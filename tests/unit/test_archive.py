@@ -21,7 +21,7 @@ from edge_app.archive.scoring import ClassifierSpec, Scorer, part_name
 from edge_app.archive.storage import Folder, absolute, files_at, is_uri, sound_at
 from edge_app.inference.devices import DeviceError
 from edge_app.results import Prediction
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
 from ser_edge.labels import find_grouping
 
 pa = pytest.importorskip("pyarrow", reason="there is no pyarrow (the extra archive)")

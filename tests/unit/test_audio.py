@@ -13,7 +13,9 @@ import soundfile
 
 from conftest import SAMPLES, speechlike
 from ser_edge.audio import decode
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
+from ser_edge.audio.resample import Resampler, as_mono, live_block
+from ser_edge.audio.windows import cut_windows, levels
 
 RATE = 16_000
 
@@ -132,7 +134,7 @@ def test_a_sound_in_one_block_and_in_many_are_the_same_to_the_last_bit(tmp_path,
         file = wav(tmp_path / f"{kind}.wav", kind, rate)
         at_once = decode.load(file, RATE)
         with monkeypatch.context() as small:
-            small.setattr(decode, "_BLOCK_SAMPLES", 4096)
+            small.setattr(decode, "BLOCK_SAMPLES", 4096)
             assert len(list(decode.read_blocks(file, RATE))) > 1
             np.testing.assert_array_equal(decode.load(file, RATE), at_once)
 
@@ -345,7 +347,7 @@ def test_a_cut_off_media_file_is_an_error_or_a_shorter_sound(tmp_path):
 def test_windows_cover_the_sound_and_end_with_it(seconds, starts, block):
     sound = np.arange(round(seconds * RATE), dtype=np.float32)
     blocks = [sound[i : i + block] for i in range(0, len(sound), block)]
-    found = list(decode.windows(blocks, 80_000, 40_000))
+    found = list(cut_windows(blocks, 80_000, 40_000))
     assert [window.start for window in found] == [round(start * RATE) for start in starts]
     for window in found:
         np.testing.assert_array_equal(window.waveform, sound[window.start : window.start + 80_000])
@@ -353,12 +355,12 @@ def test_windows_cover_the_sound_and_end_with_it(seconds, starts, block):
 
 def test_windows_refuse_an_impossible_hop():
     with pytest.raises(ValueError, match="hop is 0"):
-        list(decode.windows([], 80_000, 0))
+        list(cut_windows([], 80_000, 0))
 
 
 def test_levels():
     sound = np.concatenate([np.zeros(800), np.full(800, 0.1), np.full(100, 1.0)])
-    found = decode.levels(sound.astype(np.float32), RATE)
+    found = levels(sound.astype(np.float32), RATE)
     np.testing.assert_allclose(found, [-200, -20, 10 * np.log10(100 / 800)], atol=1e-3)
 
 
@@ -374,7 +376,7 @@ def test_levels():
 )
 def test_bad_waveforms(array, cause):
     with pytest.raises(AudioError, match=cause):
-        decode.as_mono(array, RATE, RATE)
+        as_mono(array, RATE, RATE)
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "uint8", "float64"])
@@ -386,7 +388,7 @@ def test_waveforms_of_integers_are_scaled(dtype):
         array = sound
     else:
         array = np.rint(sound * -float(np.iinfo(dtype).min)).astype(dtype)
-    np.testing.assert_allclose(decode.as_mono(array, RATE, RATE), sound, atol=0.005)
+    np.testing.assert_allclose(as_mono(array, RATE, RATE), sound, atol=0.005)
 
 
 @pytest.mark.component
@@ -507,13 +509,13 @@ def test_file_objects_that_cannot_be_read(tmp_path, source, cause):
 
 def test_a_waveform_of_which_nothing_is_left():
     with pytest.raises(AudioError, match="no samples left at 16000 Hz"):
-        decode.as_mono([0.1], 192_000, RATE)
+        as_mono([0.1], 192_000, RATE)
 
 
 @pytest.mark.parametrize("rate", [None, [1], 0, -5, float("nan"), 10**9])
 def test_impossible_rates_of_a_waveform(rate):
     with pytest.raises(AudioError, match="its rate is"):
-        decode.as_mono(np.zeros(100), rate, RATE)
+        as_mono(np.zeros(100), rate, RATE)
 
 
 def test_many_channels_at_a_high_rate_take_little_memory():
@@ -528,3 +530,33 @@ def test_many_channels_at_a_high_rate_take_little_memory():
     tracemalloc.stop()
     assert sum(sizes) == pytest.approx(5 * RATE, abs=2)
     assert peak < 20e6
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000, 22_050, 16_000])
+def test_a_stream_loses_no_samples_by_its_conversion(rate):
+    converter, seconds = Resampler(rate, RATE), 600
+    silence = np.zeros(rate // 10, dtype=np.float32)
+    samples = sum(converter.feed(silence).size for _ in range(10 * seconds))
+    assert 0 <= seconds * RATE - samples < RATE / 4  # what the filter holds
+    assert abs(samples + converter.finish().size - seconds * RATE) <= 1
+
+
+def test_a_live_block_of_integers_is_scaled_by_their_range():
+    sound = np.array([0.5, -1.0, 0.25], dtype=np.float32)
+    for kind, scale in ((np.int8, 2**7), (np.int16, 2**15), (np.int32, 2**31)):
+        np.testing.assert_array_equal(live_block((sound * scale).astype(kind), "mic"), sound)
+
+
+@pytest.mark.parametrize(
+    ("samples", "cause"),
+    [
+        ([0.0, float("nan")], "NaN or infinite"),
+        (np.array([1e300]), "NaN or infinite"),
+        (np.zeros((3, 2)), "shape"),
+        (np.array(["a"]), "shape"),
+        (np.zeros(3, dtype=np.uint8), "shape"),
+    ],
+)
+def test_a_live_block_that_cannot_be_used_is_rejected_by_name(samples, cause):
+    with pytest.raises(AudioError, match=f"^kitchen: .*{cause}"):
+        live_block(samples, "kitchen")

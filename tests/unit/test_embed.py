@@ -55,11 +55,11 @@ def test_the_last_layer_makes_the_logits_of_it():
 
 
 def _images(classifier, sound):
-    from edge_app.inference.file_windows import pictures
     from ser_edge.audio import decode
+    from ser_edge.mel.streaming import mel_windows
 
     spec = classifier.manifest.spec
-    return [p.image for p in pictures(decode.read_blocks(sound, spec.sample_rate), spec)]
+    return [w.image for w in mel_windows(decode.read_blocks(sound, spec.sample_rate), spec)]
 
 
 def test_a_long_sound_has_the_weighted_mean_of_its_windows(classifier, tmp_path):

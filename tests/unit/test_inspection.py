@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from conftest import speechlike
-from ser_edge.audio.decode import AudioError, load_stored
+from ser_edge.audio.base import AudioError
+from ser_edge.audio.decode import load_stored
 from ser_edge.corpora import CORPORA
 from ser_edge.corpora.inspection import CLIPPED_SHARE, inspect, table, to_dict
 

@@ -20,11 +20,12 @@ import soundfile
 
 from conftest import ROOT, SAMPLES
 from edge_app.formatting import clock
-from edge_app.live.sources import InputStatus, Lost, PcmFormat, StandardInput, wav_format
+from edge_app.live.sources import InputStatus, Lost, StandardInput
 from edge_app.live.view import LiveView
 from edge_app.results import Event
 from ser_edge.audio import decode
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio.base import AudioError
+from ser_edge.audio.wav import PcmFormat, piped_wav
 
 RATE = 16_000
 LISTEN = (sys.executable, "-m", "edge_app", "listen")
@@ -188,7 +189,7 @@ def test_a_format_that_is_not_allowed(options):
 
 def test_a_header_may_come_byte_by_byte():
     data = wav(np.arange(50, dtype="<i2"))
-    form, rest, left = wav_format(data[:12], (bytes([b]) for b in data[12:]), "x")
+    form, rest, left = piped_wav(data[:12], (bytes([b]) for b in data[12:]), "x")
     assert (form.rate, form.channels, left) == (RATE, 1, 100)
     assert len(rest) == 0
 

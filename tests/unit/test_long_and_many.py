@@ -23,6 +23,7 @@ from edge_app.commands.progress import Bar
 from edge_app.inference.runtime import Network
 from edge_app.threads import Stopped, in_order, read_ahead
 from ser_edge.audio import decode
+from ser_edge.audio.windows import cut_windows, levels
 from ser_edge.decision import decide, pool, speech_weights
 from ser_edge.mel.image import mel_image
 
@@ -122,13 +123,13 @@ def test_a_long_sound_is_heard_as_window_by_window(classifier, tmp_path, rate):
     manifest = classifier.manifest
     spec = manifest.spec
     windows = list(
-        decode.windows(
+        cut_windows(
             decode.read_blocks(tmp_path / "a.flac", 16_000), spec.window_samples, spec.hop_samples
         )
     )
     plain = Classifier().network  # latency: other kernels, the same to rounding
     logits = [plain.logits(mel_image(window.waveform, spec)) for window in windows]
-    weights = speech_weights([decode.levels(window.waveform, 16_000) for window in windows])
+    weights = speech_weights([levels(window.waveform, 16_000) for window in windows])
     expected = decide(pool(logits, weights), manifest.calibration, manifest.labels)
     assert answer.scores == pytest.approx(
         dict(zip(manifest.labels, expected.scores, strict=True)), abs=1e-5

@@ -19,8 +19,8 @@ import soundfile
 
 from conftest import ROOT, speechlike
 from malformed_sounds import MUTATIONS, encode, good_clips, kinds, malformed
-from ser_edge.audio import containers, decode
-from ser_edge.audio.decode import AudioError
+from ser_edge.audio import containers, decode, files
+from ser_edge.audio.base import AudioError, SoundTooLongError
 from ser_edge.reports import documents
 
 RATE = 16_000
@@ -257,17 +257,19 @@ def test_sounds_behind_an_id3_tag(kind):
 def test_a_sound_of_days_is_refused_at_once(tmp_path):
     head = encoded("WAV", "PCM_16")[:40] + b"\xff\xff\xff\xff"
     path = padded(tmp_path / "a.wav", head, 10 * 2**30)
-    with few_reads(2**20), pytest.raises(AudioError, match="it is longer than 24 hours"):
+    with few_reads(2**20), pytest.raises(AudioError, match="too long, allowed: up to 24 hours"):
         decode.load(path, RATE)
 
 
 @pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG", "MP3"])
-def test_whatever_the_header_says_too_long_is_refused(monkeypatch, format):
-    monkeypatch.setattr(decode, "MAX_SECONDS", 3)
-    sound = encoded(format, seconds=2.5)
-    assert decode.load(io.BytesIO(sound), RATE).size == pytest.approx(2.5 * RATE, rel=0.1)
-    with pytest.raises(AudioError, match="it is longer than"):
-        decode.load(io.BytesIO(encoded(format, seconds=4.0)), RATE)
+def test_whatever_the_header_says_too_long_is_rejected(format):
+    def samples(seconds):
+        file = io.BytesIO(encoded(format, seconds=seconds))
+        return sum(block.size for block in decode.read_blocks(file, RATE, max_seconds=3))
+
+    assert samples(2.5) == pytest.approx(2.5 * RATE, rel=0.1)
+    with pytest.raises(SoundTooLongError, match=r"^<stream>: it is too long, allowed: up to 3 s$"):
+        samples(4.0)
 
 
 @pytest.mark.component
@@ -333,7 +335,7 @@ class Endless(io.RawIOBase):
     ],
 )
 def test_streams_without_an_end_are_given_up(monkeypatch, head, cause, most):
-    monkeypatch.setattr(decode, "_MAX_SPOOL", 8 * 2**20)
+    monkeypatch.setattr(files, "_MAX_SPOOL", 8 * 2**20)
     stream = Endless(head)
     with pytest.raises(AudioError, match=cause):
         decode.load(stream, RATE)

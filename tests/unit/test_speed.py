@@ -92,7 +92,7 @@ def test_multiply_adds_are_counted_as_by_hand(edge, models):
     import torch
     from torch import nn
 
-    from ser_edge.mel.image import MelImageSpec
+    from ser_edge.mel.spec import MelImageSpec
 
     class Net(nn.Module):
         def __init__(self) -> None:

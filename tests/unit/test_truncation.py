@@ -12,6 +12,7 @@ import soundfile
 
 from conftest import speechlike
 from ser_edge.audio import decode
+from ser_edge.audio.base import AudioError
 from ser_edge.audio.truncation import truncation
 
 RATE, SECONDS = 16_000, 8.0
@@ -70,7 +71,7 @@ def test_what_is_cut_gives_a_warning_and_what_is_whole_none(kind, tmp_path, capl
 
 def test_a_flac_that_is_cut_is_an_error(tmp_path):
     whole = sound("FLAC")
-    with pytest.raises(decode.AudioError, match=r"truncated, it ends before the 8\.00 s"):
+    with pytest.raises(AudioError, match=r"truncated, it ends before the 8\.00 s"):
         decode.load(io.BytesIO(whole[: len(whole) // 2]), RATE)
 
 

@@ -19,7 +19,8 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from ser_edge.audio.decode import levels, load
+from ser_edge.audio.decode import load
+from ser_edge.audio.windows import levels
 from ser_edge.decision import ACTIVE_RANGE_DB, SILENCE_DB
 
 Float32 = npt.NDArray[np.float32]
@@ -34,7 +35,7 @@ COLOURS: Final = {"white": 0.0, "pink": -1.0, "brown": -2.0}
 
 _LOWEST_HZ: Final = 20.0  # coloured noise is level below: it is inaudible there
 _SPEED_OF_SOUND: Final = 343.0  # m/s at 20 degrees
-_STEP_SECONDS: Final = 0.05  # of ser_edge.audio.decode.levels
+_STEP_SECONDS: Final = 0.05  # of ser_edge.audio.windows.levels
 _MP3_RATE: Final = 16_000
 _MP3_KBITS: Final = (8.0, 160.0)  # of LAME at 16 to 24 kHz: compression level 1 and 0
 _ROOM_HIGH_PASS_HZ: Final = 80.0

@@ -8,50 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from ser_edge.audio.decode import load
 from ser_edge.corpora import Problem
 from ser_edge.decision import Calibration
 from ser_edge.emotions import UNKNOWN
+from ser_edge.evaluation.classifier import OpenClassifier, SoundAnswer, SoundClassifier
 from ser_edge.evaluation.edge import logits_of
 from ser_edge.evaluation.robustness import degradation, nonspeech
 from ser_edge.evaluation.robustness.degradation import Babble, Change, Float32, degrade, pcm16
 from ser_edge.evaluation.robustness.results import NOT_SPEECH, Trial
 from ser_edge.files import write_whole
-from ser_edge.manifest import Manifest
 from ser_edge.metrics.classification import ClipPrediction, predictions_csv, read_predictions
 from ser_edge.runs.record import Run, first_line
 
 CACHE: Final = "robustness"
 """Folder beside a fold's IR: its answers, a file for each degradation."""
-
-
-class Answer(Protocol):
-    """What a classifier answers for a sound."""
-
-    @property
-    def emotion(self) -> str: ...
-    @property
-    def scores(self) -> Mapping[str, float]: ...
-
-
-class WaveformClassifier(Protocol):
-    """Waveform and its rate in Hz -> answer: the edge app's ``Classifier``."""
-
-    @property
-    def manifest(self) -> Manifest: ...
-    def predict(self, sound: npt.NDArray[np.int16], rate: int) -> Answer: ...
-
-
-class OpenWaveformClassifier(Protocol):
-    """The ``.xml`` of an IR -> classifier: the class ``edge_app.Classifier``."""
-
-    def __call__(self, xml: str) -> WaveformClassifier: ...
 
 
 @dataclass(frozen=True)
@@ -77,11 +52,11 @@ class FoldAnswers:
     run: Run
     xml: Path
     sounds: Mapping[str, Path]
-    open_classifier: OpenWaveformClassifier
+    open_classifier: OpenClassifier
     seed: int
 
     @cached_property
-    def classifier(self) -> WaveformClassifier:
+    def classifier(self) -> SoundClassifier:
         classifier = self.open_classifier(str(self.xml))
         calibration = classifier.manifest.calibration
         if calibration != Calibration():
@@ -198,8 +173,8 @@ def with_voices(babble: Babble, speaker: str, voices: Sequence[tuple[str, Float3
 
 
 def predict_degraded(
-    classifier: WaveformClassifier, path: Path, change: Change, name: str, utterance: str, seed: int
-) -> Answer:
+    classifier: SoundClassifier, path: Path, change: Change, name: str, utterance: str, seed: int
+) -> SoundAnswer:
     """The classifier's answer for a degraded sound file; the change is drawn by name and seed."""
     rate = classifier.manifest.spec.sample_rate
     waveform = load(str(path), rate)

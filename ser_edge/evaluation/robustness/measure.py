@@ -13,19 +13,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ser_edge.audio.decode import files_below, load, sound_suffixes
+from ser_edge.audio.decode import load
+from ser_edge.audio.files import files_below, sound_suffixes
 from ser_edge.corpora import Problem
 from ser_edge.data.datasets import find_sounds
 from ser_edge.decision import decide
+from ser_edge.evaluation.classifier import OpenClassifier, SoundAnswer, SoundClassifier
 from ser_edge.evaluation.crossval import FOLDS, run_folder
 from ser_edge.evaluation.edge import EDGE, weights_digest
 from ser_edge.evaluation.robustness import degradation, nonspeech
 from ser_edge.evaluation.robustness.degradation import Babble, Float32, pcm16
 from ser_edge.evaluation.robustness.fold_answers import (
-    Answer,
     FoldAnswers,
-    OpenWaveformClassifier,
-    WaveformClassifier,
     cause_of,
     predict_degraded,
     with_voices,
@@ -56,7 +55,7 @@ from ser_edge.runs.record import Run, read_run
 def measure(
     folder: Path,
     sounds: Sequence[Path],
-    classifier: OpenWaveformClassifier,
+    classifier: OpenClassifier,
     *,
     precision: str = FP16,
     only: Sequence[str] = (),
@@ -194,7 +193,7 @@ def _ir(run: Run, precision: str) -> Path:
 
 
 def try_model(
-    classifier: WaveformClassifier,
+    classifier: SoundClassifier,
     *,
     clips: Path | None = None,
     not_speech: bool = False,
@@ -208,7 +207,7 @@ def try_model(
 
     Parameters
     ----------
-    classifier : WaveformClassifier
+    classifier : SoundClassifier
         ``edge_app.Classifier``.
     clips : Path, optional
         Folder of recordings. Those of one subfolder are taken to be of one speaker, for babble;
@@ -291,7 +290,7 @@ def try_model(
     )
 
 
-def _answer(name: str, answer: Answer) -> ClipAnswer:
+def _answer(name: str, answer: SoundAnswer) -> ClipAnswer:
     return ClipAnswer(
         name, max(answer.scores, key=lambda label: answer.scores[label]), answer.emotion
     )
@@ -314,7 +313,7 @@ def _has_babble(trials: Sequence[Trial]) -> bool:
 
 
 def _readable(
-    paths: Sequence[Path], speakers: Mapping[Path, str], classifier: WaveformClassifier
+    paths: Sequence[Path], speakers: Mapping[Path, str], classifier: SoundClassifier
 ) -> list[tuple[str, Float32]]:
     """Clips for babble; one that cannot be read is reported when it is degraded itself."""
     result = []

@@ -17,14 +17,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from ser_edge.audio.decode import Float32
+from ser_edge.audio.base import Float32
 from ser_edge.config.augmentation import SoundStrengths
 from ser_edge.config.recipe import Recipe
 from ser_edge.data.audio_augment import SoundAugment, speech_power
 from ser_edge.data.copypaste import copypaste
 from ser_edge.data.datasets import TrainingSounds
 from ser_edge.data.image_augment import ImageAugment, mixup
-from ser_edge.mel.image import MelImageSpec, UInt8, band_edges, mel_filterbank
+from ser_edge.mel.image import UInt8, band_edges, mel_filterbank
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.mel.torch import MelImage
 
 COPIES: Final = 32

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from ser_edge.corpora.base import Corpus, Utterance
 from ser_edge.corpora.inspection import CLIPPED_SHARE, SHOWN, Inspection
 from ser_edge.decision import SILENCE_DB
-from ser_edge.mel.image import MelImageSpec, UInt8, hz_to_mel
+from ser_edge.mel.image import UInt8, hz_to_mel
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.reports import pages
 from ser_edge.reports.explore.voice import (
     NOTES,

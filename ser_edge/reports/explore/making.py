@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from tqdm import tqdm
 
-from ser_edge.audio.decode import AudioError, Float32, files_below, load, sound_suffixes
+from ser_edge.audio.base import AudioError, Float32
+from ser_edge.audio.decode import load
+from ser_edge.audio.files import files_below, sound_suffixes
 from ser_edge.corpora import CORPORA, Utterance
 from ser_edge.corpora.inspection import inspect
-from ser_edge.mel.image import MelImageSpec
+from ser_edge.mel.spec import MelImageSpec
 from ser_edge.provenance import provenance
 from ser_edge.reports.explore import drawing
 from ser_edge.reports.explore.sentence import same_sentence

@@ -13,8 +13,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ser_edge.audio.decode import Float32, levels
-from ser_edge.mel.image import MelImageSpec, UInt8, log_mel, quantize
+from ser_edge.audio.base import Float32
+from ser_edge.audio.windows import levels
+from ser_edge.mel.image import UInt8, log_mel, quantize
+from ser_edge.mel.spec import MelImageSpec
 
 PITCH_HZ: Final = (60.0, 800.0)
 """From a man's creaking voice to a woman's cry; singers and children go higher."""

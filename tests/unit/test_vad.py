@@ -1,4 +1,4 @@
-"""Speech opens the gate; silence and steady noise do not, at any level."""
+"""Speech is detected; silence and steady noise are not, at any level."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ import numpy as np
 import pytest
 
 from conftest import SAMPLES, SMALL, speechlike
-from edge_app.segmentation.vad import GateSettings, Span, SpeechGate, joined, speech_of
+from edge_app.segmentation.vad import (
+    SpeechSpan,
+    VADSettings,
+    VoiceActivityDetector,
+    joined,
+    speech_of,
+)
 from ser_edge.audio import decode
+from ser_edge.audio.windows import levels
 from ser_edge.evaluation.robustness import nonspeech
 from ser_edge.evaluation.robustness.degradation import coloured_noise
-from ser_edge.mel.image import MelImageSpec, log_mel
+from ser_edge.mel.image import log_mel
+from ser_edge.mel.spec import MelImageSpec
 
 RATE = 16_000
 SPEC = MelImageSpec()
@@ -32,20 +40,20 @@ def hiss(seconds, decibels, colour=0.0, seed=0):
 
 
 @pytest.mark.parametrize("kind", STEADY)
-def test_steady_sounds_do_not_open_it(kind):
+def test_steady_sounds_are_no_speech(kind):
     for number in range(0, nonspeech.PER_KIND, 2):
         assert speech_in(nonspeech.make(kind, number, 0, RATE).waveform) == ()
 
 
 @pytest.mark.parametrize("decibels", [-80, -50, -20, -6])
 @pytest.mark.parametrize("colour", [0.0, -1.0, -2.0])
-def test_nor_does_a_noise_that_is_switched_on_and_off(decibels, colour):
+def test_a_noise_switched_on_and_off_is_no_speech(decibels, colour):
     on = (np.arange(20 * RATE) // (4 * RATE)) % 2
     assert speech_in(on * hiss(20, decibels, colour)) == ()
 
 
 @pytest.mark.parametrize("decibels", [-60, -40, -20])
-def test_nor_does_a_fan(decibels):
+def test_a_fan_is_no_speech(decibels):
     t = np.arange(15 * RATE) / RATE
     blades = 0.5 * np.sin(2 * np.pi * 118 * t) + 0.2 * np.sin(2 * np.pi * 236 * t)
     fan = hiss(15, 0, -1.0) * (1 + 0.2 * np.sin(2 * np.pi * 1.3 * t)) + blades
@@ -82,8 +90,8 @@ def test_most_of_real_speech_is_found(ravdess):
     heard = total = 0.0
     for path in paths:
         sound = decode.load(path, RATE)
-        levels = decode.levels(sound, RATE)
-        loud = levels >= levels.max() - 30
+        decibels = levels(sound, RATE)
+        loud = decibels >= decibels.max() - 30
         inside = np.zeros(loud.size, dtype=bool)
         for span in speech_in(sound):
             inside[round(span.start / 0.05) : round(span.end / 0.05)] = True
@@ -98,29 +106,29 @@ def test_how_the_frames_are_cut_changes_nothing(spec):
     whole = speech_of(frames, spec)
     assert len(whole) == 2
     for size in (3, 40, 41):
-        gate, pieces, until = SpeechGate(spec), [], 0.0
+        vad, pieces, until = VoiceActivityDetector(spec), [], 0.0
         for first in range(0, frames.shape[1], size):
-            new = gate.feed(frames[:, first : first + size])
+            new = vad.feed(frames[:, first : first + size])
             # What was decided stays so: nothing new lies before it.
-            assert all(until <= span.start < span.end <= gate.until for span in new)
-            assert gate.until >= until
-            pieces, until = [*pieces, *new], gate.until
-        assert joined([*pieces, *gate.finish()]) == whole
+            assert all(until <= span.start < span.end <= vad.until for span in new)
+            assert vad.until >= until
+            pieces, until = [*pieces, *new], vad.until
+        assert joined([*pieces, *vad.finish()]) == whole
 
 
 def test_it_decides_soon():
-    gate = SpeechGate(SPEC)
+    vad = VoiceActivityDetector(SPEC)
     for number in range(1, 21):  # hops of half a second
-        gate.feed(log_mel(hiss(0.5 + 0.064, -40, seed=number).astype(np.float32), SPEC)[:, :40])
-        assert number * 0.5 - gate.until < 0.25
+        vad.feed(log_mel(hiss(0.5 + 0.064, -40, seed=number).astype(np.float32), SPEC)[:, :40])
+        assert number * 0.5 - vad.until < 0.25
 
 
 def test_a_short_pause_belongs_to_the_speech_around_it():
-    settings = GateSettings(min_silence=2.0)
+    settings = VADSettings(min_silence=2.0)
     sound = np.concatenate([speechlike(3, RATE), np.zeros(RATE), speechlike(3, RATE, 1)])
     frames = log_mel(np.concatenate([np.zeros(RATE), sound, np.zeros(3 * RATE)]), SPEC)
     assert len(speech_of(frames, SPEC, settings)) == 1
-    assert len(speech_of(frames, SPEC, GateSettings(min_silence=0.3))) > 1
+    assert len(speech_of(frames, SPEC, VADSettings(min_silence=0.3))) > 1
 
 
 def test_one_knock_is_no_speech():
@@ -131,26 +139,29 @@ def test_one_knock_is_no_speech():
 
 def test_after_a_reset_it_is_new():
     frames = log_mel(np.concatenate([np.zeros(RATE), speechlike(4, RATE)]), SPEC)
-    gate = SpeechGate(SPEC)
-    first = [*gate.feed(frames), *gate.finish()]
-    gate.reset()
-    assert gate.until == 0.0
-    assert [*gate.feed(frames), *gate.finish()] == first
+    vad = VoiceActivityDetector(SPEC)
+    first = [*vad.feed(frames), *vad.finish()]
+    vad.reset()
+    assert vad.until == 0.0
+    assert [*vad.feed(frames), *vad.finish()] == first
 
 
 def test_speech_that_is_cut_off_goes_to_the_end():
     frames = log_mel(np.concatenate([np.zeros(RATE), speechlike(4, RATE)]), SPEC)
-    gate = SpeechGate(SPEC)
-    spans = joined([*gate.feed(frames), *gate.finish(5.0)])
+    vad = VoiceActivityDetector(SPEC)
+    spans = joined([*vad.feed(frames), *vad.finish(5.0)])
     assert spans[-1].end == 5.0
     frames = log_mel(np.concatenate([np.zeros(RATE), speechlike(4, RATE), np.zeros(7_000)]), SPEC)
-    gate = SpeechGate(SPEC)
-    spans = joined([*gate.feed(frames), *gate.finish(5.4375)])
+    vad = VoiceActivityDetector(SPEC)
+    spans = joined([*vad.feed(frames), *vad.finish(5.4375)])
     assert spans[-1].end < 5.3  # a pause so long was not cut off
 
 
-def test_pieces_that_touch_are_one():
-    assert joined([Span(0, 1), Span(1, 2), Span(3, 4)]) == (Span(0, 2), Span(3, 4))
+def test_spans_that_touch_are_merged():
+    assert joined([SpeechSpan(0, 1), SpeechSpan(1, 2), SpeechSpan(3, 4)]) == (
+        SpeechSpan(0, 2),
+        SpeechSpan(3, 4),
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,4 +170,4 @@ def test_pieces_that_touch_are_one():
 )
 def test_settings_out_of_range(name, value):
     with pytest.raises(ValueError, match=f"{name} is {value:g}, allowed"):
-        GateSettings(**{name: value})
+        VADSettings(**{name: value})

@@ -16,7 +16,7 @@ from edge_app.segmentation.segments import (
     TimelineSettings,
     segments_of,
 )
-from edge_app.segmentation.vad import Span
+from edge_app.segmentation.vad import SpeechSpan
 
 LABELS = ("calm", "happy", "angry")
 
@@ -62,7 +62,7 @@ def random_case(seed):
     speech, at = [], float(random.exponential(2.0)) * (random.random() < 0.8)
     while at < count * hop:
         stop = at + 0.2 + float(random.exponential(4.0))
-        speech.append(Span(at, min(stop, count * hop)))
+        speech.append(SpeechSpan(at, min(stop, count * hop)))
         at = stop + 0.3 + float(random.exponential(2.0))
     settings = TimelineSettings(
         smoothing=float(random.choice([0.0, 1.0, 3.0])),
@@ -75,7 +75,7 @@ def random_case(seed):
 
 @pytest.mark.parametrize("seed", range(80))
 def test_a_stream_says_what_a_file_says(seed):
-    """However late the gate decides and in however many pieces it tells."""
+    """However late the VAD decides and in however many spans it reports."""
     random, made, speech, settings = random_case(seed)
     at_once = segments_of(made, speech, settings)
     timeline, turns = Timeline(LABELS, settings), []
@@ -83,14 +83,14 @@ def test_a_stream_says_what_a_file_says(seed):
     for one in made:
         late = max(until, one.end - float(random.choice([0.0, 0.2, 0.6, 1.5])))
         new = [
-            Span(max(span.start, until), min(span.end, late))
+            SpeechSpan(max(span.start, until), min(span.end, late))
             for span in speech
             if span.start < late and span.end > until
         ]
         turns += timeline.feed(one, new, late)
         until = late
     end = made[-1].end
-    rest = [Span(max(span.start, until), span.end) for span in speech if span.end > until]
+    rest = [SpeechSpan(max(span.start, until), span.end) for span in speech if span.end > until]
     turns += timeline.feed(None, rest)
     turns += timeline.finish(end)
     assert shown(turn.segment for turn in turns if turn.kind == SEGMENT) == shown(at_once)
@@ -137,14 +137,14 @@ def test_changes_announce_the_segments(seed):
 
 
 def test_one_emotion_between_silences():
-    segments = segments_of(windows("c" * 6 + "a" * 10 + "c" * 4), [Span(3.1, 7.9)])
+    segments = segments_of(windows("c" * 6 + "a" * 10 + "c" * 4), [SpeechSpan(3.1, 7.9)])
     assert shown(segments) == [(0, 3.1, SILENCE), (3.1, 7.9, "angry"), (7.9, 10.0, SILENCE)]
     assert segments[1].confidence == pytest.approx(0.8, abs=0.1)
     assert segments[0].confidence == pytest.approx(1 / 3)
 
 
 def test_another_emotion_begins_in_the_middle_of_its_first_window():
-    segments = segments_of(windows("c" * 20 + "a" * 20), [Span(0.0, 20.0)])
+    segments = segments_of(windows("c" * 20 + "a" * 20), [SpeechSpan(0.0, 20.0)])
     assert [one.emotion for one in segments] == ["calm", "angry"]
     first_angry = 10.5 - 2.5
     # Smoothing with a time constant of 1 s takes a hop or two.
@@ -152,7 +152,9 @@ def test_another_emotion_begins_in_the_middle_of_its_first_window():
 
 
 def test_a_flicker_changes_nothing():
-    segments = segments_of(windows("c" * 10 + "a" + "c" * 5 + "h" + "c" * 10), [Span(0.0, 13.5)])
+    segments = segments_of(
+        windows("c" * 10 + "a" + "c" * 5 + "h" + "c" * 10), [SpeechSpan(0.0, 13.5)]
+    )
     assert [one.emotion for one in segments] == ["calm"]
 
 
@@ -166,31 +168,31 @@ def test_a_narrow_lead_changes_nothing():
     begun = windows("c" * 10)
     for lead, expected in ((0.02, ["calm"]), (0.2, ["calm", "angry"])):
         later = [close(5.5 + 0.5 * k, lead) for k in range(20)]
-        found = segments_of(begun + later, [Span(0.0, 15.0)])
+        found = segments_of(begun + later, [SpeechSpan(0.0, 15.0)])
         assert [one.emotion for one in found] == expected
 
 
 def test_an_early_mistake_leaves_no_fragment():
     """The first second of an utterance is often misheard; its middle comes to lie before it."""
-    segments = segments_of(windows("c" * 10 + "hhhh" + "a" * 12), [Span(5.0, 13.0)])
+    segments = segments_of(windows("c" * 10 + "hhhh" + "a" * 12), [SpeechSpan(5.0, 13.0)])
     assert shown(segments)[:2] == [(0, 5.0, SILENCE), (5.0, 13.0, "angry")]
 
 
 def test_where_the_model_is_not_sure_it_is_unknown():
-    segments = segments_of(windows("u" * 20), [Span(0.0, 10.0)])
+    segments = segments_of(windows("u" * 20), [SpeechSpan(0.0, 10.0)])
     assert [one.emotion for one in segments] == ["unknown"]
 
 
-def test_a_word_too_short_to_be_sure_of_still_has_its_segment():
-    segments = segments_of(windows("c" * 20), [Span(4.0, 4.4)])
+def test_speech_too_short_to_be_certain_still_has_its_segment():
+    segments = segments_of(windows("c" * 20), [SpeechSpan(4.0, 4.4)])
     assert [one.emotion for one in segments] == [SILENCE, "unknown", SILENCE]
-    segments = segments_of(windows("c" * 20), [Span(4.0, 4.8)])
+    segments = segments_of(windows("c" * 20), [SpeechSpan(4.0, 4.8)])
     assert [one.emotion for one in segments] == [SILENCE, "calm", SILENCE]
 
 
 def test_windows_of_a_file_half_a_window_apart():
     made = [window(5.0 + 2.5 * k, letter) for k, letter in enumerate(["calm"] * 4 + ["angry"] * 4)]
-    segments = segments_of(made, [Span(0.0, 22.5)])
+    segments = segments_of(made, [SpeechSpan(0.0, 22.5)])
     assert [one.emotion for one in segments] == ["calm", "angry"]
     assert segments[0].end == pytest.approx(12.5, abs=2.5)
 
@@ -204,7 +206,7 @@ def test_a_long_file_is_not_looked_through_for_each_window(monkeypatch):
         return turns
 
     monkeypatch.setattr(Timeline, "feed", counted)
-    speech = [Span(4.0 * k, 4.0 * k + 2.0) for k in range(1000)]
+    speech = [SpeechSpan(4.0 * k, 4.0 * k + 2.0) for k in range(1000)]
     made = [window(5.0 + 2.5 * k, "calm") for k in range(1600)]
     assert len(segments_of(made, speech)) == 2 * len(speech)
     assert max(held) <= 4
@@ -215,11 +217,11 @@ def test_no_windows_no_segments():
 
 
 def test_the_end_may_lie_behind_the_last_window():
-    segments = segments_of(windows("c" * 10), [Span(0.0, 5.0)], duration=5.3)
+    segments = segments_of(windows("c" * 10), [SpeechSpan(0.0, 5.0)], duration=5.3)
     assert shown(segments) == [(0, 5.0, "calm"), (5.0, 5.3, SILENCE)]
 
 
-def test_nothing_is_said_before_the_gate_is_sure():
+def test_no_event_before_the_vad_is_certain():
     timeline = Timeline(LABELS)
     assert timeline.feed(window(1.0, "calm"), [], until=0.0) == []
     turns = timeline.feed(None, [], until=1.0 - LAG)
@@ -227,9 +229,9 @@ def test_nothing_is_said_before_the_gate_is_sure():
     assert timeline.emotion == SILENCE
 
 
-def test_a_reset_begins_where_it_is_told():
+def test_a_reset_begins_where_asked():
     timeline = Timeline(LABELS)
-    timeline.feed(window(5.0, "calm"), [Span(0.0, 5.0)])
+    timeline.feed(window(5.0, "calm"), [SpeechSpan(0.0, 5.0)])
     timeline.finish(5.0)
     timeline.reset(100.0)
     timeline.feed(window(101.0, "calm"))
