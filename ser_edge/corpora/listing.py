@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from ser_edge.corpora import CORPORA
-from ser_edge.emotions import CORPUS_EMOTIONS, EMOTIONS, WITHOUT_PLACE
+from ser_edge.corpora import CORPORA, Corpus
+from ser_edge.emotions import EMOTIONS
 
 TABLE: Final = "corpora"
 """Name of the table in a document (:mod:`ser_edge.reports.documents`)."""
@@ -23,8 +23,8 @@ def to_dict() -> dict[str, Any]:
             "can_be_downloaded": bool(corpus.archives),
             "clips_published": corpus.clips,
             "speakers_published": corpus.speakers,
-            "emotions": [e for e in EMOTIONS if e in CORPUS_EMOTIONS[name].values()],
-            "emotions_left_out": sorted(WITHOUT_PLACE.get(name, {}).values()),
+            "emotions": [e for e in EMOTIONS if e in corpus.emotions.values()],
+            "emotions_left_out": sorted(corpus.other_emotions.values()),
             "clips_left_out": dict(corpus.faults),
         }
         for name, corpus in CORPORA.items()
@@ -46,20 +46,20 @@ def markdown() -> str:
     for name, corpus in CORPORA.items():
         if not corpus.clips:
             continue
-        others = [f"{emotion} (`{code}`)" for code, emotion in WITHOUT_PLACE.get(name, {}).items()]
+        others = [f"{emotion} (`{code}`)" for code, emotion in corpus.other_emotions.items()]
         if corpus.faults:
             others.append(f"{len(corpus.faults)} clips that are published broken")
         lines.append(
             f"| `{name}` | {', '.join(corpus.languages)} | {corpus.clips:,} | {corpus.speakers} "
-            f"| {_mapping(name)} | {', '.join(others) or '-'} | {corpus.licence} "
+            f"| {_mapping(corpus)} | {', '.join(others) or '-'} | {corpus.licence} "
             f"| {'yes' if corpus.ships_weights else '**no**'} |"
         )
     return "\n".join(lines)
 
 
-def _mapping(name: str) -> str:
+def _mapping(corpus: Corpus) -> str:
     codes: dict[str, list[str]] = {}
-    for code, emotion in CORPUS_EMOTIONS[name].items():
+    for code, emotion in corpus.emotions.items():
         codes.setdefault(emotion, []).append(f"`{code}`")
     return ", ".join(f"{e} {' '.join(codes[e])}" for e in EMOTIONS if e in codes)
 

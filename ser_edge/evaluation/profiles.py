@@ -299,7 +299,7 @@ def voices_of(predictions: Sequence[ClipPrediction], part: str, path: Path) -> t
         if p.part != part or p.corpus != "ravdess":
             continue
         try:
-            repetition = ravdess.parse(Path(f"{p.utterance}.wav")).repetition
+            repetition = ravdess.CORPUS.parse(Path(f"{p.utterance}.wav")).repetition
         except ValueError as error:
             raise ValueError(f"{path}: {p.utterance}: {error}") from None
         network = times[p.fold, p.utterance]
