@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 
 from ser_edge.corpora import CORPORA, inspection, listing
-from ser_edge.reports import documents
+from ser_edge.markdown import documents
 
 
 def main() -> int:
@@ -50,7 +50,7 @@ def main() -> int:
     if options.verb == "list":
         if options.into is not None:
             try:
-                documents.write_into(options.into, listing.TABLE, listing.markdown())
+                documents.write_into(options.into, listing.TABLE, listing.markdown_table())
             except (ValueError, OSError) as error:
                 parser.error(str(error))
         print(json.dumps(listing.to_dict(), indent=2) if options.json else listing.table())

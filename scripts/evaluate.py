@@ -206,7 +206,7 @@ def compare(options: argparse.Namespace) -> int:
 def cross(options: argparse.Namespace) -> int:
     from edge_app.inference.model_store import DEFAULT_MODEL
     from ser_edge.evaluation import crosscorpus, crosscorpus_table
-    from ser_edge.reports import documents
+    from ser_edge.markdown import documents
 
     folder = Path(options.model or DEFAULT_MODEL)
     if not folder.is_dir():

@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     from benchmarks import heads_table
     from ser_edge.experiments import plan, queue
     from ser_edge.experiments import table as experimentstable
-    from ser_edge.reports import documents
+    from ser_edge.markdown import documents
 
     tracking_of(options)  # a mistake in it is found before the first run
     listed = plan.read_experiments(options.config, sorted(set(options.folds)))

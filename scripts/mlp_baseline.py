@@ -25,8 +25,8 @@ from ser_edge.baseline import mlp
 from ser_edge.baseline.table import read_table
 from ser_edge.data.splits import FOLDS, RANDOM
 from ser_edge.files import write_whole
+from ser_edge.markdown.documents import check_document, write_into
 from ser_edge.provenance import provenance
-from ser_edge.reports.documents import check_document, write_into
 
 
 def main() -> int:

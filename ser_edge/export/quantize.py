@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ser_edge.data.datasets import Clip
 from ser_edge.decision import softmax
+from ser_edge.markdown import table
 from ser_edge.runs.inference import clip_logits
 from ser_edge.telemetry import without_telemetry
 
@@ -240,9 +241,14 @@ def summary(found: Sequence[Layer]) -> str:
 def layers_markdown(name: str, found: Sequence[Layer]) -> str:
     """The layers as a table for people."""
     rows = [
-        f"| `{layer.name}` | {layer.kind} | {' x '.join(map(str, layer.shape))} | "
-        f"{_count(layer.parameters)} | {_count(layer.multiply_adds)} | "
-        f"{'INT8' if layer.int8 else f'**FP**, {layer.why}'} |"
+        (
+            f"`{layer.name}`",
+            layer.kind,
+            " x ".join(map(str, layer.shape)),
+            _count(layer.parameters),
+            _count(layer.multiply_adds),
+            "INT8" if layer.int8 else f"**FP**, {layer.why}",
+        )
         for layer in found
     ]
     return "\n".join(
@@ -255,9 +261,11 @@ def layers_markdown(name: str, found: Sequence[Layer]) -> str:
             "the IR; the device decides what it runs so. Names are the IR's; shapes and "
             "multiply-adds are one picture's. Written by `scripts/export_ir.sh`.",
             "",
-            "| layer | kind | gives | parameters | multiply-adds | precision |",
-            "|---|---|---|---:|---:|---|",
-            *rows,
+            table(
+                ("layer", "kind", "gives", "parameters", "multiply-adds", "precision"),
+                rows,
+                "lllrrl",
+            ),
             "",
         ]
     )

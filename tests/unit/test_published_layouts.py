@@ -112,7 +112,7 @@ def test_the_table_of_the_document_is_that_of_the_adapters(here, tmp_path):
     done = here("data.py", "list", "--into", document)
     assert done.returncode == 0
     assert document.read_text() == (ROOT / "docs" / "corpora.md").read_text()
-    rows = listing.markdown().splitlines()[2:]
+    rows = listing.markdown_table().splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == [n for n, c in CORPORA.items() if c.clips]
     emodb = next(row for row in rows if "`emodb`" in row)
     assert "boredom (`L`)" in emodb
