@@ -31,13 +31,13 @@ COPIES: Final = 32
 """Draws of which three are shown."""
 
 STEPS: Final = 20
-"""Titles that :func:`tour` tells, if there are other voices."""
+"""Calls of the ``progress`` of :func:`tour`, if there are other voices."""
 
-LESSONS: Final = 6
+SAMPLES: Final = 6
 """Draws of the whole recipe that are shown."""
 
 TURNS: Final = 24
-"""Of the search for the phases of a picture that is made audible; more change little."""
+"""Of the search for the phases of a mel image that is made audible; more change little."""
 
 STEPS_OF_POWERS: Final = 20
 """Of the search for its powers."""
@@ -60,17 +60,17 @@ class Draw:
         The entry's value, or how harsh the draw is.
     measured : str
         What it did.
-    picture : ndarray
+    mel_image : ndarray
         ``uint8 (n_mels, frames)``, row 0 the lowest band.
     sound : ndarray
-        ``float32 (samples,)``: what is heard, or the picture made audible again.
+        ``float32 (samples,)``: the sound, or the mel image made audible again.
     own : bool
         Whether the value is the recipe's own.
     """
 
     label: str
     measured: str
-    picture: UInt8
+    mel_image: UInt8
     sound: Float32
     own: bool = False
 
@@ -99,7 +99,7 @@ class Augmentation:
 
     @property
     def of_sound(self) -> bool:
-        """Whether the waveform is changed, or else the picture."""
+        """Whether the waveform is changed, or else the mel image."""
         return self.entry.startswith("sound.")
 
 
@@ -110,8 +110,8 @@ class Tour:
     original: Draw
     again: Draw
     sounds: tuple[Augmentation, ...]
-    pictures: tuple[Augmentation, ...]
-    lessons: tuple[Draw, ...]
+    images: tuple[Augmentation, ...]
+    samples: tuple[Draw, ...]
     left_out: str
     cut: bool
     copies: int
@@ -144,7 +144,7 @@ def tour(
     recipe: Recipe,
     *,
     seed: int = 1,
-    tell: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Tour:
     """Draw all there is.
 
@@ -158,8 +158,8 @@ def tour(
     recipe : Recipe
         Its image is the one drawn, its values are named.
     seed : int
-    tell : callable
-        Is told the title of each augmentation before it is drawn.
+    progress : callable
+        Is called with the title of each augmentation before it is drawn.
 
     Raises
     ------
@@ -171,25 +171,25 @@ def tour(
         raise ValueError("it is silent, nothing in it can be changed")
     studio = _Studio(clip, others, recipe, seed)
     missing = () if others else ("babble", "mixup", "copypaste")
-    sounds, pictures = [], []
+    sounds, images = [], []
     for row in _SOUNDS:
         if row.entry not in missing:
-            tell(row.title)
+            progress(row.title)
             sounds.append(studio.of_sound(row))
-    for row in _PICTURES:
-        tell(row.title)
-        pictures.append(studio.of_picture(row))
+    for row in _IMAGES:
+        progress(row.title)
+        images.append(studio.of_image(row))
     if others:
         for make in (studio.of_copypaste, studio.of_mixup):
-            tell(make.__name__.removeprefix("of_"))
-            pictures.append(make())
-    tell("all of it together")
+            progress(make.__name__.removeprefix("of_"))
+            images.append(make())
+    progress("all of it together")
     return Tour(
         original=studio.original(),
         again=studio.sounded_again(),
         sounds=tuple(sounds),
-        pictures=tuple(pictures),
-        lessons=tuple(studio.lessons()),
+        images=tuple(images),
+        samples=tuple(studio.samples()),
         left_out=", ".join(missing),
         cut=len(clip) > spec.window_samples,
         copies=COPIES,
@@ -211,10 +211,10 @@ class _Studio:
         part = torch.from_numpy(np.ascontiguousarray(clip[:samples]))
         self._waveforms = nn.functional.pad(part, (0, samples - len(part))).repeat(COPIES, 1)
         self._lengths = torch.full((COPIES,), len(part))
-        self._image = MelImage(spec)
-        self._window = self._heard(SoundStrengths(), self._waveforms[:1])
-        self._picture = self._image(self._window)
-        # All pictures that are made audible are as loud as the clip.
+        self._to_image = MelImage(spec)
+        self._window = self._augmented(SoundStrengths(), self._waveforms[:1])
+        self._clip_image = self._to_image(self._window)
+        # All images that are made audible are as loud as the clip.
         self._power = float(speech_power(self._window, spec.sample_rate))
 
     # ---------------------------------------------------------------------------- the clip itself
@@ -223,7 +223,7 @@ class _Studio:
         return self._drawn("as it is", "", self._window[0])
 
     def sounded_again(self) -> Draw:
-        return self._pictured("the picture, made audible", "", self._picture[0, 0])
+        return self._from_image("the mel image, made audible", "", self._clip_image[0, 0])
 
     # ------------------------------------------------------------------------------- of waveforms
 
@@ -234,10 +234,10 @@ class _Studio:
         before = self._window.expand(COPIES, -1)
         results = []
         for setting in settings:
-            after = self._heard(setting, self._waveforms)
+            after = self._augmented(setting, self._waveforms)
 
             def again(waveforms: torch.Tensor, setting: SoundStrengths = setting) -> torch.Tensor:
-                return self._heard(setting, waveforms)
+                return self._augmented(setting, waveforms)
 
             results.append((after, *row.measure(before, after, again, self._spec)))
         own = getattr(self._recipe.sound, vary)
@@ -256,17 +256,17 @@ class _Studio:
             tuple(draws),
         )
 
-    def _heard(self, strengths: SoundStrengths, waveforms: torch.Tensor) -> torch.Tensor:
+    def _augmented(self, strengths: SoundStrengths, waveforms: torch.Tensor) -> torch.Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             augment = SoundAugment(strengths, self._spec, self._bank)
-            heard: torch.Tensor = augment(waveforms, self._lengths[: len(waveforms)])
-        return heard
+            changed: torch.Tensor = augment(waveforms, self._lengths[: len(waveforms)])
+        return changed
 
-    # -------------------------------------------------------------------------------- of pictures
+    # -------------------------------------------------------------------------------- of images
 
-    def of_picture(self, row: _Row) -> Augmentation:
-        before = self._picture.expand(COPIES, -1, -1, -1)
+    def of_image(self, row: _Row) -> Augmentation:
+        before = self._clip_image.expand(COPIES, -1, -1, -1)
         results = []
         for value in row.values:
             setting = self._image_augment(row.entry, value)
@@ -278,7 +278,7 @@ class _Studio:
             results.append((after, *row.measure(before, after, again, self._spec)))
         own = getattr(self._recipe, row.entry)
         draws = [
-            self._pictured(label, texts[at], after[at, 0], own=bool(value == own))
+            self._from_image(label, texts[at], after[at, 0], own=bool(value == own))
             for label, value, after, texts, at in self._chosen(row.entry, row.values, results)
         ]
         words = _in_words(own, share=len(results) == 1)
@@ -302,19 +302,19 @@ class _Studio:
             return augment(images)
 
     def _partners(self) -> torch.Tensor:
-        """Pictures of other voices, as many as there are copies."""
+        """Mel images of other voices, as many as there are copies."""
         lengths = (self._bank != 0).long().mul(torch.arange(1, self._bank.shape[1] + 1)).amax(1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             windows = SoundAugment(SoundStrengths(), self._spec, torch.empty(0, 0))(
                 self._bank, lengths.clamp(min=1)
             )
-        images: torch.Tensor = self._image(windows)
+        images: torch.Tensor = self._to_image(windows)
         return images[torch.arange(COPIES) % len(images)]
 
     def of_copypaste(self) -> Augmentation:
         partners = self._partners()
-        images = torch.cat([self._picture.expand(COPIES, -1, -1, -1), partners])
+        images = torch.cat([self._clip_image.expand(COPIES, -1, -1, -1), partners])
         # The clip and its partners count as of one emotion; the partners are pasted to no one.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
@@ -330,7 +330,7 @@ class _Studio:
             order = foreign[own[foreign].argsort(descending=True)]
             places = np.linspace(0, len(order) - 1, min(3, len(order))).round().astype(int)
             draws = tuple(
-                self._pictured(
+                self._from_image(
                     f"pair {number}",
                     f"{own[at]:.0%} of the sound is this clip's",
                     pasted.images[at, 0],
@@ -342,14 +342,14 @@ class _Studio:
             "copypaste",
             "A clip is lengthened by another of its emotion, or by a neutral one, and keeps its "
             "label: an emotion heard in a part of a sound is that of the whole."
-            + ("" if draws else " None of the other clips fits behind this one into one picture."),
+            + ("" if draws else " No other clip fits behind this one in one mel image."),
             _in_words(self._recipe.copypaste, share=True),
             False,
             draws,
         )
 
     def of_mixup(self) -> Augmentation:
-        images = torch.stack([self._picture.expand(COPIES, -1, -1, -1), self._partners()], dim=1)
+        images = torch.stack([self._clip_image.expand(COPIES, -1, -1, -1), self._partners()], dim=1)
         targets = torch.eye(2).repeat(COPIES, 1)
         results = []
         values = (0.1, 0.3, 1.0)
@@ -362,7 +362,7 @@ class _Studio:
             results.append((mixed[::2], torch.minimum(other, 1 - other), texts))
         # Beta distributions of other shapes do not scale: each value shows its own typical draw.
         draws = tuple(
-            self._pictured(
+            self._from_image(
                 f"mixup: {value:g}", texts[at], mixed[at, 0], own=value == self._recipe.mixup
             )
             for value, (mixed, amounts, texts) in zip(values, results, strict=True)
@@ -371,7 +371,7 @@ class _Studio:
         return Augmentation(
             "Mixup",
             "mixup",
-            "Two pictures of a batch are laid over each other, and so are their labels. The "
+            "Two images of a batch are laid over each other, and so are their labels. The "
             "greater the value, the more evenly.",
             _in_words(self._recipe.mixup, share=False),
             True,
@@ -380,13 +380,13 @@ class _Studio:
 
     # --------------------------------------------------------------------------------- the whole
 
-    def lessons(self) -> Iterator[Draw]:
-        """The recipe as it is: waveform, then picture."""
+    def samples(self) -> Iterator[Draw]:
+        """The recipe as it is: waveform, then mel image."""
         recipe, spec = self._recipe, self._spec
         strengths = recipe.sound
         if strengths.babble and not len(self._bank):
             strengths = replace(strengths, babble=0.0)
-        sounds = self._heard(strengths, self._waveforms[:LESSONS])
+        sounds = self._augmented(strengths, self._waveforms[:SAMPLES])
         augment = ImageAugment(
             recipe.training_frames,
             recipe.time_stretch,
@@ -399,9 +399,9 @@ class _Studio:
             tuple(band_edges(spec)[1:-1].tolist()),
             spec.range_db,
         )
-        pictures = self._seen(augment, self._image(sounds))
-        for number, (sound, picture) in enumerate(zip(sounds, pictures, strict=True), 1):
-            grey = picture[0].round().byte().numpy()
+        images = self._seen(augment, self._to_image(sounds))
+        for number, (sound, image) in enumerate(zip(sounds, images, strict=True), 1):
+            grey = image[0].round().byte().numpy()
             yield Draw(f"draw {number}", "", grey, sound.numpy())
 
     # ------------------------------------------------------------------------------------- common
@@ -423,10 +423,10 @@ class _Studio:
             yield f"{vary}: {value:g}", value, after, texts, at
 
     def _drawn(self, label: str, measured: str, window: torch.Tensor, *, own: bool = False) -> Draw:
-        picture = self._image(window[None])[0, 0].byte().numpy()
-        return Draw(label, measured, picture, window.numpy(), own)
+        image = self._to_image(window[None])[0, 0].byte().numpy()
+        return Draw(label, measured, image, window.numpy(), own)
 
-    def _pictured(
+    def _from_image(
         self, label: str, measured: str, image: torch.Tensor, *, own: bool = False
     ) -> Draw:
         sound = audible(image, self._spec)
@@ -452,7 +452,7 @@ def _at(amounts: torch.Tensor, quantile: float) -> int:
 
 @torch.no_grad()
 def audible(image: torch.Tensor, spec: MelImageSpec) -> torch.Tensor:
-    """A picture as sound: powers that have these mel bands, phases by Griffin and Lim (1984).
+    """A mel image as sound: powers that have these mel bands, phases by Griffin and Lim (1984).
 
     Parameters
     ----------
@@ -465,7 +465,7 @@ def audible(image: torch.Tensor, spec: MelImageSpec) -> torch.Tensor:
     Tensor
         ``float32 (samples,)``, of any level.
     """
-    import librosa  # takes seconds to import: only where a picture is heard
+    import librosa  # takes seconds to import: only where a mel image is made audible
 
     decibels = (image / 255.0 - 1.0) * spec.range_db
     mel = torch.where(image > 0.5, torch.pow(10.0, decibels / 10.0), 0.0)
@@ -498,9 +498,9 @@ def _ratio_of_pitch(before: torch.Tensor, again: Again, rate: int) -> torch.Tens
     """What a tone's frequency is multiplied by."""
     samples = round(TrainingSounds.MARGIN * before.shape[1])
     tone = torch.sin(2 * math.pi * _TONE_HZ / rate * torch.arange(samples))
-    heard = again(tone.repeat(len(before), 1))
-    spectrum = torch.fft.rfft(heard).abs()  # of seconds: a bin is a fraction of a Hz
-    ratio: torch.Tensor = spectrum.argmax(dim=1) * (rate / heard.shape[1] / _TONE_HZ)
+    sounds = again(tone.repeat(len(before), 1))
+    spectrum = torch.fft.rfft(sounds).abs()  # of seconds: a bin is a fraction of a Hz
+    ratio: torch.Tensor = spectrum.argmax(dim=1) * (rate / sounds.shape[1] / _TONE_HZ)
     return ratio
 
 
@@ -523,9 +523,9 @@ def _moved_sound(
 ) -> tuple[torch.Tensor, list[str]]:
     # Samples that count themselves tell where they came from, also where the start was cut off.
     ramp = torch.arange(1.0, round(TrainingSounds.MARGIN * before.shape[1]) + 1)
-    heard = again(ramp.repeat(len(before), 1))
-    first = (heard > 0).float().argmax(dim=1)
-    seconds = (first - heard[torch.arange(len(heard)), first] + 1) / spec.sample_rate
+    sounds = again(ramp.repeat(len(before), 1))
+    first = (sounds > 0).float().argmax(dim=1)
+    seconds = (first - sounds[torch.arange(len(sounds)), first] + 1) / spec.sample_rate
     return seconds.abs(), [_later(s) for s in seconds.tolist()]
 
 
@@ -605,9 +605,9 @@ def _cropped(
     firsts = [
         min(
             range(places),
-            key=lambda first: float((picture[:, :, first : first + wide] - cut).abs().sum()),
+            key=lambda first: float((image[:, :, first : first + wide] - cut).abs().sum()),
         )
-        for picture, cut in zip(before, after, strict=True)
+        for image, cut in zip(before, after, strict=True)
     ]
     hop = spec.hop_length / spec.sample_rate
     return torch.tensor(firsts), [
@@ -632,7 +632,7 @@ def _stretched(axis: int, text: Callable[[float], str]) -> Measure:
     return measure
 
 
-def _moved_picture(
+def _moved_image(
     before: torch.Tensor, after: torch.Tensor, _: Again, spec: MelImageSpec
 ) -> tuple[torch.Tensor, list[str]]:
     first = [(images > 0.5).any(dim=2)[:, 0].float().argmax(dim=1) for images in (before, after)]
@@ -712,13 +712,13 @@ _SOUNDS: Final = (
     ),
     _Row(
         "Gain", "gain",
-        "Louder or softer. The picture does not care: its white is always the loudest point.",
+        "Louder or softer. The mel image does not care: its white is always the loudest point.",
         (3.0, 6.0, 12.0), _gain,
     ),
 )  # fmt: skip
 """In the order in which they happen to a voice."""
 
-_PICTURES: Final = (
+_IMAGES: Final = (
     _Row(
         "Crop", "crop",
         "So many seconds are cut out, from where most of the sound is.",
@@ -736,8 +736,8 @@ _PICTURES: Final = (
         (0.04, 0.08, 0.16), _stretched(2, lambda ratio: f"bands {ratio:.2f} times as high"),
     ),
     _Row(
-        "Shift", "shift", "The clip moves within the empty part of its picture.",
-        (0.25, 0.5, 1.0), _moved_picture,
+        "Shift", "shift", "The clip moves within the empty part of its mel image.",
+        (0.25, 0.5, 1.0), _moved_image,
     ),
     _Row(
         "Line", "line",
@@ -746,7 +746,7 @@ _PICTURES: Final = (
         (1.0,), _coloured,
     ),
     _Row(
-        "Noise", "noise", "Steady noise, put into the picture itself: faster than in the sound.",
+        "Noise", "noise", "Steady noise, put into the mel image itself: faster than in the sound.",
         (1.0,), _hiss,
     ),
     _Row(
@@ -763,4 +763,4 @@ _PICTURES: Final = (
         ),
     ),
 )  # fmt: skip
-"""In the order in which they happen to a picture; copypaste before them, mixup after them."""
+"""In the order in which they happen to a mel image; copypaste before them, mixup after them."""

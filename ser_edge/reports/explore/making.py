@@ -17,7 +17,7 @@ from ser_edge.mel.image import MelImageSpec
 from ser_edge.provenance import provenance
 from ser_edge.reports.explore import drawing
 from ser_edge.reports.explore.sentence import same_sentence
-from ser_edge.reports.explore.voice import Voice, hear, look
+from ser_edge.reports.explore.voice import Voice, look, measure
 
 if TYPE_CHECKING:
     from ser_edge.config.recipe import Recipe
@@ -65,11 +65,11 @@ def augmentations(
     voices, problems = _others(path, path.parent if others is None else others, rate)
     with tqdm(total=STEPS, unit="", desc="drawing", disable=not progress) as bar:
 
-        def tell(title: str) -> None:
+        def advance(title: str) -> None:
             bar.set_postfix_str(title)
             bar.update()
 
-        found = tour(clip, voices, recipe, seed=seed, tell=tell)
+        found = tour(clip, voices, recipe, seed=seed, progress=advance)
     if found.left_out:
         problems.append(f"left out for want of other voices (--others): {found.left_out}")
     return Made(drawing.tour_page(found, recipe, path.name, seed, provenance()), tuple(problems))
@@ -141,7 +141,7 @@ def _spoken(
         try:
             waveform = _load(utterance.path, spec.sample_rate)
             part = drawing.shortened(waveform, spec.sample_rate)
-            spoken.append((utterance, hear(part, spec)))
+            spoken.append((utterance, measure(part, spec)))
         except AudioError as error:
             problems.append(str(error))
     return spoken, problems
