@@ -86,6 +86,21 @@ class Chart:
     note: str = ""
 
 
+class Drawing(Figure):
+    """A Matplotlib figure that Jupyter shows as SVG."""
+
+    def _repr_svg_(self) -> str:
+        return _written(self)
+
+
+def _written(figure: Figure, **options: Any) -> str:
+    buffer = io.StringIO()
+    with rc_context(_STYLE):
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", metadata=nothing, **options)
+    return buffer.getvalue()
+
+
 @contextmanager
 def canvas(
     width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
@@ -101,7 +116,7 @@ def canvas(
         Of :meth:`matplotlib.figure.Figure.subplots`.
     """
     with rc_context(_STYLE):
-        figure = Figure((width / 72, height / 72), layout="constrained")
+        figure = Drawing((width / 72, height / 72), layout="constrained")
         yield figure, figure.subplots(rows, columns, **options)
 
 
@@ -109,7 +124,7 @@ def canvas(
 def bare(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
     """Give a figure that is all axes, without ticks: 0 to 1 both ways unless set."""
     with rc_context(_STYLE):
-        figure = Figure((width / 72, height / 72))
+        figure = Drawing((width / 72, height / 72))
         axis = figure.add_axes((0, 0, 1, 1))
         axis.set(xlim=(0, 1), ylim=(0, 1))
         axis.set_axis_off()
@@ -129,11 +144,7 @@ def svg(figure: Figure, alt: str, *, stretch: bool = False) -> Markup:
     stretch : bool
         Whether it fills any box; only for figures without text.
     """
-    buffer = io.StringIO()
-    with rc_context(_STYLE):
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    text = buffer.getvalue()
+    text = _written(figure, transparent=True)
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="title:([^"]*)">', r"<g><title>\1</title>", text)
     text = re.sub(r"font-family:[^;\"]*;? ?", "", text)  # the page's own

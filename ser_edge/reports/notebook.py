@@ -184,7 +184,7 @@ def _figure(
     """A figure in our style that Jupyter shows once, as the value of its cell."""
 
     with canvas(72 * inches[0], 72 * inches[1], rows, columns, **options) as (figure, axes):
-        figure.set(facecolor="white", dpi=110)
+        figure.set(facecolor="white")
         yield figure, axes
 
 

@@ -249,7 +249,9 @@ def counts(clips: Mapping[str, int]) -> Chart:
 def histogram(seconds: Sequence[float]) -> Chart:
     """Clips by their length."""
     with canvas(360, 200) as (figure, axis):
-        numbers, edges, _ = axis.hist(seconds, _BINS, (0.0, max(seconds)), color=_SOFT, rwidth=0.85)
+        numbers, edges, _ = axis.hist(
+            seconds, _BINS, range=(0.0, max(seconds)), color=_SOFT, rwidth=0.85
+        )
         axis.set(xlim=(0, edges[-1]), ylim=(0, 1.05 * numbers.max()), ylabel="clips")
         axis.yaxis.get_major_locator().set_params(integer=True)
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g} s")
