@@ -24,7 +24,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", type=Path, help="folder of the corpus, searched through")
-    parser.add_argument("out", type=Path, help="folder for the pictures")
+    parser.add_argument("out", type=Path, help="folder for the mel images")
     parser.add_argument("--corpus", choices=sorted(CORPORA), default="ravdess")
     parser.add_argument("--config", type=Path, metavar="YAML", help="recipe whose image: is used")
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
@@ -56,7 +56,7 @@ def main() -> int:
     print(
         f"{report.made} clips rendered, {report.found} were there already, "
         f"{len(report.problems)} unreadable, {len(scan.problems)} left out; "
-        f"{report.pictures} pictures of {spec.n_mels} x {spec.frames} in {options.out}"
+        f"{report.images} mel images of {spec.n_mels} x {spec.frames} in {options.out}"
     )
     return 1 if report.problems else 0
 

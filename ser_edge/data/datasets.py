@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ser_edge.audio.decode import files_below, load, sound_suffixes, windows
 from ser_edge.corpora.own import recording_name
-from ser_edge.data.render import Picture
+from ser_edge.data.render import MelImageRow
 from ser_edge.emotions import emotion_index
 from ser_edge.mel.image import MelImageSpec, UInt8, pad_window
 
@@ -32,7 +32,7 @@ INT16_PEAK: Final = 32767.0
 class Clip:
     """One utterance and its windows: ``images uint8 (windows, n_mels, frames)``."""
 
-    rows: tuple[Picture, ...]
+    rows: tuple[MelImageRow, ...]
     images: UInt8
 
     @property
@@ -49,14 +49,14 @@ class Clip:
         return self.rows[0].speaker
 
 
-def load_clips(folder: Path, rows: Sequence[Picture], spec: MelImageSpec) -> list[Clip]:
+def load_clips(folder: Path, rows: Sequence[MelImageRow], spec: MelImageSpec) -> list[Clip]:
     """Read the pictures of a rendering.
 
     Parameters
     ----------
     folder : Path
         Where the rendering lies.
-    rows : sequence of Picture
+    rows : sequence of MelImageRow
         The rows wanted; all windows of an utterance make one clip.
     spec : MelImageSpec
         Its shape is checked.
@@ -72,7 +72,7 @@ def load_clips(folder: Path, rows: Sequence[Picture], spec: MelImageSpec) -> lis
         A picture is missing or not a mel image of that specification.
     """
 
-    def read(row: Picture) -> UInt8:
+    def read(row: MelImageRow) -> UInt8:
         try:
             with Image.open(folder / row.image) as image:
                 pixels = np.asarray(image)
@@ -85,7 +85,7 @@ def load_clips(folder: Path, rows: Sequence[Picture], spec: MelImageSpec) -> lis
             )
         return pixels
 
-    groups: dict[tuple[str, str], list[Picture]] = {}
+    groups: dict[tuple[str, str], list[MelImageRow]] = {}
     for row in rows:
         groups.setdefault((row.corpus, row.utterance), []).append(row)
     with ThreadPoolExecutor() as pool:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from ser_edge.audio import decode
 from ser_edge.config.recipe import Recipe
-from ser_edge.data.render import Picture, read_rows
+from ser_edge.data.render import MelImageRow, read_rows
 from ser_edge.decision import softmax
 from ser_edge.emotions import EMOTIONS, UNKNOWN, emotion_index
 from ser_edge.evaluation.unlabelled import Listening, percent
@@ -290,7 +290,7 @@ def worst_clips(study: Study, temperature: float, count: int) -> tuple[WorstClip
     rated.sort(key=lambda item: (-float(item[0].max()), item[1].utterance))
     chosen = rated[:count]
     names = {p.utterance for _, p in chosen}
-    rows: dict[str, list[Picture]] = {}
+    rows: dict[str, list[MelImageRow]] = {}
     for row in read_rows(study.images, study.recipe.image):
         if row.utterance in names:
             rows.setdefault(row.utterance, []).append(row)

@@ -151,7 +151,7 @@ def confusion_figure(matrices: Mapping[str, npt.NDArray[np.int64]]) -> Any:
                     axis.text(
                         column, row, f"{value:.0f}", color=colour, ha="center", va="center", size=9
                     )
-            axis.set(title=title, xlabel="heard as")
+            axis.set(title=title, xlabel="answered")
             axis.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=45, ha="right")
             axis.set_yticks(range(len(EMOTIONS)), EMOTIONS)
             axis.tick_params(length=0)

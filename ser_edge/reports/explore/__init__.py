@@ -1,1 +1,1 @@
-"""Sounds, corpora and augmentations looked at and heard, one HTML page each."""
+"""Sounds, corpora and augmentations to see and listen to, one HTML page each."""

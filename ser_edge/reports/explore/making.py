@@ -137,7 +137,7 @@ def _spoken(
     chosen: Sequence[Utterance], spec: MelImageSpec, *, progress: bool
 ) -> tuple[list[tuple[Utterance, Voice]], list[str]]:
     spoken, problems = [], []
-    for utterance in tqdm(chosen, unit="voice", desc="listening", disable=not progress):
+    for utterance in tqdm(chosen, unit="voice", desc="measuring", disable=not progress):
         try:
             waveform = _load(utterance.path, spec.sample_rate)
             part = drawing.shortened(waveform, spec.sample_rate)
