@@ -298,19 +298,17 @@ def timeline(answer: Answer) -> Markup:
     edges, tops = stacked_scores(answer)
     with bare(1000, 84) as (figure, axis):
         axis.set(xlim=(0, answer.duration), ylim=(0, 1.3))
-        for part in found:
-            (strip,) = axis.bar(
-                part.start, 0.25, part.end - part.start, 1.05, align="edge",
-                color=COLOURS.get(part.emotion, ACCENT),
-            )  # fmt: skip
-            title_of(strip, part.emotion)
-        below = np.zeros(tops.shape[1])
-        for label, top in zip(answer.scores, tops, strict=True):
-            layer = axis.stairs(
-                top, edges, baseline=below, fill=True, color=COLOURS.get(label, ACCENT)
-            )
+        for emotion in dict.fromkeys(part.emotion for part in found):
+            spans = [(p.start, p.end - p.start) for p in found if p.emotion == emotion]
+            colour = COLOURS.get(emotion, ACCENT)
+            strip = axis.broken_barh(spans, (1.05, 0.25), color=colour, linewidth=0)
+            title_of(strip, emotion)
+        tops = np.pad(tops, ((1, 0), (0, 1)), constant_values=0)
+        tops[:, -1] = tops[:, -2]  # the last step ends at the last edge
+        for label, below, top in zip(answer.scores, tops, tops[1:], strict=False):
+            colour = COLOURS.get(label, ACCENT)
+            layer = axis.fill_between(edges, below, top, step="post", color=colour, linewidth=0.4)
             title_of(layer, label)
-            below = top
         names = ", ".join(part.emotion for part in found[:20])
         more = " and so on" if len(found) > 20 else ""
         alt = f"Answers over time, and all scores, stacked: {names}{more}"
