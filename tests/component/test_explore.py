@@ -20,7 +20,7 @@ from ser_edge.corpora import CORPORA
 from ser_edge.corpora.base import Utterance
 from ser_edge.data.audio_augment import SoundAugment
 from ser_edge.mel.image import MelImageSpec, mel_image
-from ser_edge.reports.explore import augmentations, drawing, making, voice
+from ser_edge.reports.explore import augmentations, drawing, entries, making, voice
 from ser_edge.reports.explore.sentence import same_sentence
 
 SPEC = MelImageSpec()
@@ -129,7 +129,7 @@ def test_the_recipes_own_value_is_marked(found):
 def test_pitch_and_speed_say_what_a_voice_does(few):
     """The tone that went through the draw tells the same as the pitch of the sound itself."""
     studio = augmentations._Studio(tone(200.0), [], RECIPE, seed=3)
-    rows = {row.entry: row for row in augmentations._SOUNDS}
+    rows = {row.name: row for row in entries.SOUNDS}
     for entry, to_ratio in (
         ("pitch", lambda text: 2 ** (float(text.split()[0]) / 12)),
         ("speed", lambda text: float(text.split()[0])),
@@ -143,8 +143,8 @@ def test_pitch_and_speed_say_what_a_voice_does(few):
 @pytest.mark.parametrize(
     ("response", "measure", "words"),
     [
-        ({0: 1.0, 3200: 0.5, 6400: 0.1}, augmentations._echoes, "0.20 s -6 dB, 0.40 s -20 dB"),
-        ({0: 1.0, 16: 1.0}, augmentations._room, "0 dB above its reflections"),
+        ({0: 1.0, 3200: 0.5, 6400: 0.1}, entries.echoes, "0.20 s -6 dB, 0.40 s -20 dB"),
+        ({0: 1.0, 16: 1.0}, entries.room, "0 dB above its reflections"),
     ],
 )
 def test_impulses_are_read_rightly(response, measure, words):
@@ -163,7 +163,7 @@ def test_a_rooms_rt60_is_that_of_its_tail():
     tail = tails(noise, torch.tensor([0.5]), torch.tensor([3.0]), RATE)
     tail[:, 0] = 1.0
     heard = torch.nn.functional.pad(tail, (0, 40_000))
-    _, (text,) = augmentations._room(torch.zeros(1, 80_000), heard, lambda _: heard, SPEC)
+    _, (text,) = entries.room(torch.zeros(1, 80_000), heard, lambda _: heard, SPEC)
     assert float(text.split()[1]) == pytest.approx(0.5, abs=0.06)
     assert "3 dB above" in text
 
