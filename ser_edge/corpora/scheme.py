@@ -111,17 +111,23 @@ class NamedCorpus(Corpus):
                 yield Problem(path, str(error))
 
     def _meaning(self, group: str, value: str) -> str:
+        """What a group's value stands for, once it is known to be an allowed one."""
         if group == "emotion":
-            if value in self.other_emotions:
-                raise OtherEmotionError(self.other_emotions[value])
-            check(group, value, [*self.emotions, *self.other_emotions])
-            return self.emotions[value]
-        allowed = self.sexes if group == self.speaker else self.values.get(group)
+            return self._emotion(value)
+        if group == self.speaker:
+            check(group, value, self.sexes)
+            return value
+        allowed = self.values.get(group)
         if allowed is None:
             return value
         check(group, value, allowed)
-        means = allowed.get(value) if isinstance(allowed, Mapping) else None
-        return value if means is None or group == self.speaker else means
+        return allowed[value] if isinstance(allowed, Mapping) else value
+
+    def _emotion(self, code: str) -> str:
+        if code in self.other_emotions:
+            raise OtherEmotionError(self.other_emotions[code])
+        check("emotion", code, [*self.emotions, *self.other_emotions])
+        return self.emotions[code]
 
 
 def numbers(first: int, last: int, digits: int = 1) -> tuple[str, ...]:
