@@ -106,15 +106,12 @@ class Score:
 
 @dataclass(frozen=True)
 class WorstClip:
-    """A confident mistake: ``mel_image`` and ``sound`` are data URIs, or ``""``."""
+    """A confident mistake; ``confidence`` is the score of its answer.
 
-    utterance: str
-    speaker: str
-    sex: str
-    intensity: str
-    fold: str
-    truth: str
-    answer: str
+    ``mel_image`` and ``sound`` are data URIs, or ``""``; ``windows`` is how many mel images it has.
+    """
+
+    prediction: ClipPrediction
     confidence: float
     scores: tuple[Score, ...]
     mel_image: str
@@ -300,13 +297,7 @@ def worst_clips(study: Study, temperature: float, count: int) -> tuple[WorstClip
         sound, no_sound = _sound(p.utterance, study.sounds)
         result.append(
             WorstClip(
-                p.utterance,
-                p.speaker,
-                p.sex,
-                p.intensity,
-                p.fold,
-                p.emotion,
-                p.predicted,
+                p,
                 float(scores.max()),
                 tuple(
                     Score(name, float(score), _role(name, p))

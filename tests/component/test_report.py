@@ -182,7 +182,7 @@ def test_the_worst_clips_are_the_surest_mistakes(whole):
     clips = evaluation.worst_clips(whole, 1.0, 5)
     confidences = [clip.confidence for clip in clips]
     assert confidences == sorted(confidences, reverse=True)
-    assert all(clip.truth != clip.answer for clip in clips)
+    assert all(clip.prediction.emotion != clip.prediction.predicted for clip in clips)
     mistakes = [
         float(np.exp(p.logits).max() / np.exp(p.logits).sum())
         for p in whole.tested
@@ -190,7 +190,10 @@ def test_the_worst_clips_are_the_surest_mistakes(whole):
     ]
     assert confidences == pytest.approx(sorted(mistakes, reverse=True)[:5])
     for clip in clips:
-        assert {s.emotion for s in clip.scores if s.role} == {clip.truth, clip.answer}
+        assert {s.emotion for s in clip.scores if s.role} == {
+            clip.prediction.emotion,
+            clip.prediction.predicted,
+        }
 
 
 def test_pictures_stand_on_their_low_bands(images):
