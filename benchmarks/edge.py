@@ -83,7 +83,7 @@ def main() -> int:
     except ValueError as error:
         parser.error(str(error))
     from ser_edge.files import write_whole
-    from ser_edge.reports.documents import check_document, write_into
+    from ser_edge.markdown.documents import check_document, write_into
 
     table = f"speed-{options.threads}"
     if options.into is not None:
@@ -552,36 +552,16 @@ def _processor_flags() -> set[str]:
 def markdown(result: Mapping[str, Any]) -> str:
     """Both tables, and what has to be said of them."""
     threads = result["threads"]
+    instructions = ", ".join(result["int8_instructions"])
     lines = [
         f"{result['provenance']['machine']}, {threads} core{'s' if threads > 1 else ''} used; "
         f"{result['clips']} clips {result['sounds']}, {result['rounds']} rounds; revision "
         f"{result['provenance']['git_revision']}."
         + ("" if result["quiet"] else " **The machine was busy: these figures mean nothing.**"),
         "",
-        "| 48 kHz WAV -> emotion | median (ms) | 10 % to 90 % (ms) | times ours (FP16) "
-        "| after a rest (ms) | times ours | same answer as ours |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, found in result["contestants"].items():
-        same = result["same_emotion_as_ours"][name]
-        lines.append(
-            f"| {name} | {found['median']:.2f} | {found['tenth']:.2f} to {found['ninetieth']:.2f} "
-            f"| {result['times_ours'][name]:.2f} | {result['after_rest'][name]['median']:.2f} "
-            f"| {result['times_ours_after_rest'][name]:.2f} | {same} of {result['clips']} |"
-        )
-    limits = result["limit_ms"]
-    lines += [
+        _contestants(result),
         "",
-        "| stage of the edge app | median (ms) | arithmetic alone (ms) |",
-        "|---|---|---|",
-    ]
-    for name, found in result["stages"].items():
-        limit = limits.get(name.split(",")[0])
-        lines.append(
-            f"| {name} | {found['median']:.2f} | {'-' if limit is None else f'{limit:.2f}'} |"
-        )
-    instructions = ", ".join(result["int8_instructions"])
-    lines += [
+        _stages(result),
         "",
         f"Arithmetic alone: {result['multiply_adds'] / 1e6:.1f} million multiply-adds of the "
         f"network, {result['mel_operations'] / 1e6:.1f} million operations of the mel image, at "
@@ -593,6 +573,42 @@ def markdown(result: Mapping[str, Any]) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def _contestants(result: Mapping[str, Any]) -> str:
+    from ser_edge.markdown import table
+
+    return table(
+        (
+            *("48 kHz WAV -> emotion", "median (ms)", "10 % to 90 % (ms)", "times ours (FP16)"),
+            *("after a rest (ms)", "times ours", "same answer as ours"),
+        ),
+        [
+            (
+                name,
+                f"{found['median']:.2f}",
+                f"{found['tenth']:.2f} to {found['ninetieth']:.2f}",
+                f"{result['times_ours'][name]:.2f}",
+                f"{result['after_rest'][name]['median']:.2f}",
+                f"{result['times_ours_after_rest'][name]:.2f}",
+                f"{result['same_emotion_as_ours'][name]} of {result['clips']}",
+            )
+            for name, found in result["contestants"].items()
+        ],
+    )
+
+
+def _stages(result: Mapping[str, Any]) -> str:
+    from ser_edge.markdown import table
+
+    limits = {name: result["limit_ms"].get(name.split(",")[0]) for name in result["stages"]}
+    return table(
+        ("stage of the edge app", "median (ms)", "arithmetic alone (ms)"),
+        [
+            (name, f"{found['median']:.2f}", "-" if (ms := limits[name]) is None else f"{ms:.2f}")
+            for name, found in result["stages"].items()
+        ],
+    )
 
 
 if __name__ == "__main__":

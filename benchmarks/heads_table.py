@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from ser_edge.data.splits import RANDOM
-from ser_edge.experiments.table import Row, line
+from ser_edge.experiments.table import Row
 from ser_edge.manifest import FP16, INT8
+from ser_edge.markdown import table
 from ser_edge.runs.inference import METRICS
 
 TABLE: Final = "heads"
@@ -72,11 +73,11 @@ def markdown(rows: Iterable[Row], measured: Mapping[str, Measured]) -> str:
     for row in rows:
         kind = leaky if row.experiment.folds == (RANDOM,) else honest
         kind.setdefault(row.experiment.recipe.net, row)
-    lines = [line(_COLUMNS), "|" + "---|" * 6 + "---:|" * 4]
+    lines = []
     for net, row in honest.items():
         cells = (_uar(row), *_edge(row), _accuracy(leaky.get(net)), *_costs(measured.get(net)))
-        lines.append(line((row.experiment.what, f"`{net}`", *cells)))
-    return "\n".join(lines)
+        lines.append((row.experiment.what, f"`{net}`", *cells))
+    return table(_COLUMNS, lines, "llllllr")
 
 
 def _uar(row: Row) -> str:

@@ -35,8 +35,9 @@ import soundfile
 from malformed_sounds import Malformed, good_clips, malformed
 from ser_edge.audio.files import files_below, media_installed, sound_suffixes
 from ser_edge.files import write_whole
+from ser_edge.markdown import table
+from ser_edge.markdown.documents import check_document, write_into
 from ser_edge.provenance import provenance
-from ser_edge.reports.documents import check_document, write_into
 
 ROOT = Path(__file__).resolve().parent.parent
 EDGE_APP = (sys.executable, "-X", "faulthandler", "-c",
@@ -175,11 +176,7 @@ def _told(outcomes: Iterator[Outcome], count: int) -> Iterator[Outcome]:
 
 def markdown(rows: Sequence[tuple[Malformed, Outcome]]) -> str:
     """A row a mutation, and one of all."""
-    lines = [
-        "| broken how | files | answered | refused | crashed | hung | wrong line | slowest (s) "
-        "| highest memory (MB) |",
-        "|" + "---|" * 9,
-    ]
+    lines = []
     for mutation in [*dict.fromkeys(broken.mutation for broken, _ in rows), None]:
         found = [o for broken, o in rows if mutation in (None, broken.mutation)]
         counts = Counter(outcome.result for outcome in found)
@@ -191,8 +188,9 @@ def markdown(rows: Sequence[tuple[Malformed, Outcome]]) -> str:
             f"{max(outcome.seconds for outcome in found):.2f}",
             f"{max(peaks):.0f}" if peaks else "-",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    head = ("broken how", "files", "answered", "refused", "crashed", "hung", "wrong line")
+    return table((*head, "slowest (s)", "highest memory (MB)"), lines)
 
 
 def main() -> int:

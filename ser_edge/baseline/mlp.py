@@ -6,7 +6,7 @@ It is here for comparison. Nothing is chosen by anything: scikit-learn's default
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +21,7 @@ from ser_edge.baseline.table import Clip, FeatureTable
 from ser_edge.data.splits import ALL, RANDOM, SPEAKERS, VALIDATION_ACTORS, Division, divide
 from ser_edge.emotions import EMOTIONS
 from ser_edge.labels import Grouping, find_grouping
+from ser_edge.markdown import table
 from ser_edge.metrics.classification import confusion, uar
 from ser_edge.processes import process_pool
 
@@ -319,7 +320,7 @@ def markdown(summaries: Sequence[Summary]) -> str:
     for s in summaries:
         features = "standardised" if s.standardised else "as they are"
         rows.setdefault((s.labels, s.solver, features), {})[s.kind] = s
-    return "\n".join(_lines(kinds, rows))
+    return _table(kinds, rows)
 
 
 def to_dict(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -368,14 +369,11 @@ def _summary(group: Sequence[Outcome]) -> Summary:
     )
 
 
-def _lines(
-    kinds: Sequence[Kind], rows: dict[tuple[str, str, str], dict[Kind, Summary]]
-) -> Iterator[str]:
+def _table(kinds: Sequence[Kind], rows: dict[tuple[str, str, str], dict[Kind, Summary]]) -> str:
     heads = ["emotions", "solver", "features", "always the commonest"]
     for kind in kinds:
         heads += [f"{KINDS[kind]}: UAR", "SD", "accuracy"]
-    yield f"| {' | '.join(heads)} |"
-    yield f"| --- | --- | --- |{' ---: |' * (len(heads) - 3)}"
+    lines = []
     for (labels, solver, features), by_kind in rows.items():
         cells = [labels, solver, features]
         # Two divisions need not have the same test clips; where they differ, the first is reported.
@@ -387,7 +385,8 @@ def _lines(
             else:
                 spread = s.over_folds if kind == "folds" else s.over_seeds
                 cells += [f"{s.uar:.3f}", f"{spread:.3f}", f"{s.accuracy:.3f}"]
-        yield f"| {' | '.join(cells)} |"
+        lines.append(cells)
+    return table(heads, lines, "lllr")
 
 
 def _apart(group: Sequence[Outcome], by: Sequence[object]) -> float:

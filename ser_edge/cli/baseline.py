@@ -13,8 +13,8 @@ from ser_edge.cli.errors import CommandError
 from ser_edge.cli.options import add_workers, positive
 from ser_edge.data.splits import FOLDS, RANDOM
 from ser_edge.files import write_whole
+from ser_edge.markdown.documents import check_document, write_into
 from ser_edge.provenance import provenance
-from ser_edge.reports.documents import check_document, write_into
 
 DESCRIPTION: Final = """\
 Train scikit-learn's MLP on a table of classic features, with and without speaker leakage.

@@ -9,7 +9,7 @@ from typing import Final
 
 from ser_edge.cli.options import add_corpus_folder, add_output_options, add_workers, scan_corpus
 from ser_edge.corpora import inspection, listing
-from ser_edge.reports import documents
+from ser_edge.markdown import documents
 
 DESCRIPTION: Final = """\
 List the corpora that are known here, or check one on disk.
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb; gives the exit status."""
     if options.verb == "list":
         if options.into is not None:
-            documents.write_into(options.into, listing.TABLE, listing.markdown())
+            documents.write_into(options.into, listing.TABLE, listing.markdown_table())
         print(json.dumps(listing.to_dict(), indent=2) if options.json else listing.table())
         return 0
     scan = scan_corpus(options.corpus, options.data)

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb; gives the exit status."""
     from edge_app.inference.model_store import DEFAULT_MODEL
     from ser_edge.evaluation import crosscorpus, crosscorpus_table
-    from ser_edge.reports import documents
+    from ser_edge.markdown import documents
 
     folder = Path(options.model or DEFAULT_MODEL)
     if not folder.is_dir():

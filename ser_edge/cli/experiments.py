@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb; gives the exit status."""
     from ser_edge.experiments import plan, runner
     from ser_edge.experiments import table as experiments_table
-    from ser_edge.reports import documents
+    from ser_edge.markdown import documents
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: it ends trainings too
     heads_table = _heads_table() if options.columns == "heads" else None

@@ -27,7 +27,7 @@ exit status: 0 success, 1 a recording is unreadable or OUT cannot be written, 2 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     add_corpus_folder(parser)
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the images")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the mel images")
     parser.add_argument("--config", type=Path, metavar="YAML", help="recipe whose image: is used")
     add_workers(parser)
     recipe.add_image_options(parser)
@@ -48,6 +48,6 @@ def run(options: argparse.Namespace) -> int:
     print(
         f"{report.made} clips rendered, {report.found} were there already, "
         f"{len(report.problems)} unreadable, {len(scan.problems)} left out; "
-        f"{report.pictures} images of {spec.n_mels} x {spec.frames} in {options.out}"
+        f"{report.images} mel images of {spec.n_mels} x {spec.frames} in {options.out}"
     )
     return 1 if report.problems else 0

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from ser_edge.audio.files import AUDIO_SUFFIXES, files_below
 from ser_edge.corpora.download import Archive
-from ser_edge.emotions import CORPUS_EMOTIONS, WITHOUT_PLACE
 
 Sex: TypeAlias = Literal["female", "male", "unknown"]
 Intensity: TypeAlias = Literal["normal", "strong", "unknown"]
+Channel: TypeAlias = Literal["speech", "song"]
+ProblemKind: TypeAlias = Literal["name", "copy", "emotion", "fault"]
 
 
 @dataclass(frozen=True)
@@ -54,16 +53,13 @@ class Utterance:
     intensity: Intensity
     statement: str
     repetition: int
-    channel: Literal["speech", "song"]
+    channel: Channel
     name: str = ""
     language: str = ""
 
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", self.path.stem)
-
-
-ProblemKind: TypeAlias = Literal["name", "copy", "emotion", "fault"]
 
 
 @dataclass(frozen=True)
@@ -98,13 +94,33 @@ class Scan:
     utterances: tuple[Utterance, ...]
     problems: tuple[Problem, ...]
 
+    @classmethod
+    def of(cls, found: Iterable[Utterance | Problem], faults: Mapping[str, str]) -> Scan:
+        """Sort what was found; leave out copies (a name that came before) and ``faults``."""
+        utterances: dict[str, Utterance] = {}
+        problems: list[Problem] = []
+        for item in found:
+            if isinstance(item, Problem):
+                problems.append(item)
+            elif item.name in utterances:
+                cause = f"its name is that of {utterances[item.name].path}"
+                problems.append(Problem(item.path, cause, "copy"))
+            elif item.name in faults:
+                problems.append(Problem(item.path, faults[item.name], "fault"))
+            else:
+                utterances[item.name] = item
+        return cls(
+            tuple(sorted(utterances.values(), key=lambda utterance: utterance.path)),
+            tuple(sorted(problems, key=lambda problem: problem.path)),
+        )
+
     @property
-    def without_place(self) -> Mapping[str, int]:
+    def other_emotions(self) -> Mapping[str, int]:
         """Clips of each emotion that is none of our eight."""
         return Counter(p.emotion for p in self.problems if p.kind == "emotion")
 
 
-class NoPlaceError(ValueError):
+class OtherEmotionError(ValueError):
     """A clip's emotion is none of our eight; ``emotion`` is its English name."""
 
     def __init__(self, emotion: str) -> None:
@@ -112,22 +128,24 @@ class NoPlaceError(ValueError):
         self.emotion = emotion
 
 
-Parser: TypeAlias = "Callable[[Path], Utterance]"
-"""File -> utterance; a ``ValueError`` says in one clause how the name breaks the scheme."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """How a corpus is found on disk and fetched, what it is, and what may be done with it.
+    """What a corpus is, and what may be done with it.
+
+    Subclasses find it on disk: :class:`ser_edge.corpora.scheme.NamedCorpus` by the names of its
+    files, :class:`ser_edge.corpora.own.OwnRecordings` by folders or a table.
 
     Parameters
     ----------
-    scan : callable
-        Folder -> :class:`Scan`; raises ``ValueError`` if there is no such folder. Where names say
-        all, :func:`scan_names` with the corpus's parser.
+    name : str
+        As in the registry.
     licence, citation : str
     languages : tuple of str
         ISO 639-1; empty if unknown.
+    emotions : mapping
+        The corpus's code -> one of :data:`ser_edge.emotions.EMOTIONS`.
+    other_emotions : mapping
+        The corpus's code -> an emotion that is none of our eight: left out.
     archives : tuple of Archive
         What ``scripts/download.py`` fetches; empty where the corpus has to be asked for.
     ships_weights : bool
@@ -135,79 +153,41 @@ class Corpus:
         derivatives or research alone: experiments may use the corpus, shipped weights may not.
     faults : mapping
         Names of recordings that are published broken -> why they are left out.
-    clips, speakers : int
+    clips : int
         As published, faults included; 0 where there is no such number.
+    sexes : mapping
+        Every speaker, as file names call them, -> "female" or "male"; empty if unknown.
     """
 
-    scan: Callable[[Path], Scan]
+    name: str
     licence: str
     citation: str
     languages: tuple[str, ...]
+    emotions: Mapping[str, str]
+    other_emotions: Mapping[str, str] = field(default_factory=dict)
     archives: tuple[Archive, ...] = ()
     ships_weights: bool = True
-    faults: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    faults: Mapping[str, str] = field(default_factory=dict)
     clips: int = 0
-    speakers: int = 0
+    sexes: Mapping[str, Sex] = field(default_factory=dict)
 
+    @property
+    def speakers(self) -> int:
+        """How many there are; 0 if unknown."""
+        return len(self.sexes)
 
-def emotion_of(corpus: str, code: str, field: str = "emotion") -> str:
-    """A corpus's code for an emotion -> ours.
+    def scan(self, root: Path) -> Scan:
+        """Find the corpus's recordings below a folder, in any layout.
 
-    Raises
-    ------
-    NoPlaceError
-        The corpus has that emotion, we have none like it.
-    ValueError
-        The corpus has no such code; the message names the allowed ones.
-    """
-    known, others = CORPUS_EMOTIONS[corpus], WITHOUT_PLACE.get(corpus, {})
-    if code in others:
-        raise NoPlaceError(others[code])
-    if code not in known:
-        raise ValueError(f"its {field} is {code}, allowed: {', '.join([*known, *others])}")
-    return known[code]
+        Raises
+        ------
+        ValueError
+            ``root`` is not a folder.
+        """
+        if not root.is_dir():
+            raise ValueError(f"{root}: there is no such folder")
+        return Scan.of(self.find(root), self.faults)
 
-
-_NO_FAULTS: Mapping[str, str] = MappingProxyType({})
-
-
-def scan_names(root: Path, parse: Parser, faults: Mapping[str, str] = _NO_FAULTS) -> Scan:
-    """Find a corpus whose labels are in its file names, in any layout.
-
-    A name that occurs twice (the copy of RAVDESS on Kaggle holds every file twice) counts once.
-
-    Parameters
-    ----------
-    root : Path
-        Searched through.
-    parse : callable
-    faults : mapping
-        As of :class:`Corpus`.
-
-    Raises
-    ------
-    ValueError
-        If ``root`` is not a folder.
-    """
-    if not root.is_dir():
-        raise ValueError(f"{root}: there is no such folder")
-    utterances: dict[str, Utterance] = {}
-    problems: list[Problem] = []
-    for path in files_below(root, AUDIO_SUFFIXES):
-        try:
-            utterance = parse(path)
-        except NoPlaceError as error:
-            problems.append(Problem(path, str(error), "emotion", error.emotion))
-            continue
-        except ValueError as error:
-            problems.append(Problem(path, str(error)))
-            continue
-        first = utterances.get(utterance.name)
-        if first is not None:
-            problems.append(Problem(path, f"its name is that of {first.path}", "copy"))
-        elif utterance.name in faults:
-            problems.append(Problem(path, faults[utterance.name], "fault"))
-        else:
-            utterances[utterance.name] = utterance
-    found = sorted(utterances.values(), key=lambda utterance: utterance.path)
-    return Scan(tuple(found), tuple(problems))
+    def find(self, root: Path) -> Iterable[Utterance | Problem]:
+        """Every sound file below a folder that exists: an utterance, or why it is none."""
+        raise NotImplementedError

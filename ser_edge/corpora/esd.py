@@ -4,80 +4,68 @@ Names are ``0011_000351``: speaker and number, in folders ``0011/Angry`` (and, a
 ``train``, ``test``, ``evaluation`` below). Each of 20 speakers said 350 sentences in five emotions,
 numbered through: 1 to 350 neutral, then angry, happy, sad, surprise. So the number says the emotion
 in any layout, and a folder that says another one is a contradiction. Speakers' languages and sexes
-are those of ReadMe.txt in the archive (https://github.com/HLTSingapore/Emotional-Speech-Data).
-Research only, on a signed licence. The speakers were asked for no intensity.
+are those of ReadMe.txt in the archive (https://github.com/HLTSingapore/Emotional-Speech-Data): the
+first ten speak Mandarin. Research only, on a signed licence; the speakers were asked for no
+intensity.
 """
 
 from __future__ import annotations
 
-import re
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ser_edge.corpora.base import Corpus, Utterance, emotion_of, scan_names
-from ser_edge.emotions import CORPUS_EMOTIONS
+from ser_edge.corpora.scheme import Fields, NamedCorpus, check, numbers
 
-SPEAKERS: Final = 20
-MANDARIN_SPEAKERS: Final = 10
-"""The first ten; the others speak English."""
-
-WOMEN: Final = frozenset({1, 2, 3, 7, 9, 15, 16, 17, 18, 19})
 SENTENCES: Final = 350
+"""Of every speaker in every emotion."""
 
-_CODES: Final = tuple(CORPUS_EMOTIONS["esd"])  # in the order of the numbers
-_NAME: Final = re.compile(r"(\d{4})_(\d{6})", re.ASCII)
+_WOMEN: Final = {1, 2, 3, 7, 9, 15, 16, 17, 18, 19}
+_SPEAKERS: Final = numbers(1, 20, 4)
 _PARTS: Final = ("train", "test", "evaluation")
-_SPEAKER_FOLDER: Final = re.compile(r"00(0[1-9]|1\d|20)", re.ASCII)
+_EMOTIONS: Final = {
+    "Neutral": "neutral",
+    "Angry": "angry",
+    "Happy": "happy",
+    "Sad": "sad",
+    "Surprise": "surprised",
+}  # in the order of the numbers
 
 
-def parse(path: Path) -> Utterance:
-    """One file's name -> its utterance.
-
-    Raises
-    ------
-    ValueError
-        If the name breaks the scheme, with the field and its allowed values, or a folder says
-        otherwise.
-    """
-    fields = _NAME.fullmatch(path.stem)
-    if fields is None:
-        raise ValueError("its name is not speaker and number like 0011_000351")
-    speaker, number = fields.groups()
-    if not 1 <= int(speaker) <= SPEAKERS:
-        raise ValueError(f"its speaker is {speaker}, allowed: 0001 to {SPEAKERS:04d}")
-    last = SENTENCES * len(_CODES)
-    if not 1 <= int(number) <= last:
-        raise ValueError(f"its number is {number}, allowed: 000001 to {last:06d}")
+def _resolve(path: Path, fields: Fields) -> Fields:
+    """Take the emotion from the number and compare both fields with the folders."""
+    speaker, number = fields["speaker"], fields["number"]
+    check("speaker", speaker, _SPEAKERS)
+    check("number", number, numbers(1, SENTENCES * len(_EMOTIONS), 6))
     block, sentence = divmod(int(number) - 1, SENTENCES)
-    emotion = emotion_of("esd", _CODES[block])
+    code = list(_EMOTIONS)[block]
     folders = [folder for folder in path.parts[:-1] if folder not in _PARTS]
-    told = CORPUS_EMOTIONS["esd"].get(folders[-1].capitalize() if folders else "")
-    if told is not None and told != emotion:
-        raise ValueError(f"its number says {emotion}, its folder {folders[-1]}: which?")
-    above = folders[-1 if told is None else -2 :][:1]
-    if above and _SPEAKER_FOLDER.fullmatch(above[0]) and above[0] != speaker:
+    inside = folders[-1].capitalize() if folders else ""
+    if inside in _EMOTIONS and inside != code:
+        raise ValueError(f"its number says {_EMOTIONS[code]}, its folder {folders[-1]}: which?")
+    above = folders[-2 if inside in _EMOTIONS else -1 :][:1]
+    if above and above[0] in _SPEAKERS and above[0] != speaker:
         raise ValueError(f"its name says speaker {speaker}, its folder {above[0]}: which?")
-    return Utterance(
-        path=path,
-        corpus="esd",
-        speaker=f"esd-{speaker}",
-        sex="female" if int(speaker) in WOMEN else "male",
-        emotion=emotion,
-        intensity="unknown",
-        statement=f"sentence {sentence + 1}",
-        repetition=1,
-        channel="speech",
-        language="zh" if int(speaker) <= MANDARIN_SPEAKERS else "en",
-    )
+    language = "zh" if int(speaker) <= 10 else "en"
+    return {
+        "speaker": speaker,
+        "emotion": code,
+        "sentence": str(sentence + 1),
+        "language": language,
+    }
 
 
-CORPUS: Final = Corpus(
-    partial(scan_names, parse=parse),
+CORPUS: Final = NamedCorpus(
+    name="esd",
     licence="research only, on a signed licence",
     citation="Zhou et al. 2022, Speech Communication 137, doi 10.1016/j.specom.2021.11.006",
     languages=("zh", "en"),
     ships_weights=False,
     clips=35_000,
-    speakers=20,
+    sexes={s: "female" if int(s) in _WOMEN else "male" for s in _SPEAKERS},
+    emotions=_EMOTIONS,
+    pattern=r"(?P<speaker>\d{4})_(?P<number>\d{6})",
+    form="speaker and number like 0011_000351",
+    resolve=_resolve,
+    statement="sentence {sentence}",
+    language="{language}",
 )

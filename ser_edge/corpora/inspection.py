@@ -336,7 +336,7 @@ def _lines(inspection: Inspection) -> Iterator[str]:
     )
     yield from _listed("unreadable", [str(problem) for problem in inspection.unreadable])
     yield from _listed("left out", [str(problem) for problem in scan.problems])
-    for emotion, count in sorted(scan.without_place.items()):
+    for emotion, count in sorted(scan.other_emotions.items()):
         yield f"  of these {emotion}, which is none of the eight: {count}"
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from ser_edge.corpora import CORPORA
-from ser_edge.emotions import CORPUS_EMOTIONS, EMOTIONS, WITHOUT_PLACE
+from ser_edge import markdown
+from ser_edge.corpora import CORPORA, Corpus
+from ser_edge.emotions import EMOTIONS
 
 TABLE: Final = "corpora"
-"""Name of the table in a document (:mod:`ser_edge.reports.documents`)."""
+"""Name of the table in a document (:mod:`ser_edge.markdown.documents`)."""
 
 
 def to_dict() -> dict[str, Any]:
@@ -23,8 +24,8 @@ def to_dict() -> dict[str, Any]:
             "can_be_downloaded": bool(corpus.archives),
             "clips_published": corpus.clips,
             "speakers_published": corpus.speakers,
-            "emotions": [e for e in EMOTIONS if e in CORPUS_EMOTIONS[name].values()],
-            "emotions_left_out": sorted(WITHOUT_PLACE.get(name, {}).values()),
+            "emotions": [e for e in EMOTIONS if e in corpus.emotions.values()],
+            "emotions_left_out": sorted(corpus.other_emotions.values()),
             "clips_left_out": dict(corpus.faults),
         }
         for name, corpus in CORPORA.items()
@@ -36,30 +37,40 @@ def table() -> str:
     return "\n\n".join("\n".join(_lines(name, entry)) for name, entry in to_dict().items())
 
 
-def markdown() -> str:
+def markdown_table() -> str:
     """All corpora but one's own as a Markdown table: a row each, codes -> our emotions."""
-    lines = [
-        "| corpus | language | clips | speakers | its names for ours | left out | licence "
-        "| weights trained on it may ship |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, corpus in CORPORA.items():
-        if not corpus.clips:
-            continue
-        others = [f"{emotion} (`{code}`)" for code, emotion in WITHOUT_PLACE.get(name, {}).items()]
-        if corpus.faults:
-            others.append(f"{len(corpus.faults)} clips that are published broken")
-        lines.append(
-            f"| `{name}` | {', '.join(corpus.languages)} | {corpus.clips:,} | {corpus.speakers} "
-            f"| {_mapping(name)} | {', '.join(others) or '-'} | {corpus.licence} "
-            f"| {'yes' if corpus.ships_weights else '**no**'} |"
-        )
-    return "\n".join(lines)
+    return markdown.table(
+        (
+            *("corpus", "language", "clips", "speakers", "its names for ours", "left out"),
+            *("licence", "weights trained on it may ship"),
+        ),
+        [
+            (
+                f"`{name}`",
+                ", ".join(corpus.languages),
+                f"{corpus.clips:,}",
+                corpus.speakers,
+                _mapping(corpus),
+                ", ".join(_left_out(corpus)) or "-",
+                corpus.licence,
+                "yes" if corpus.ships_weights else "**no**",
+            )
+            for name, corpus in CORPORA.items()
+            if corpus.clips
+        ],
+    )
 
 
-def _mapping(name: str) -> str:
+def _left_out(corpus: Corpus) -> Iterator[str]:
+    for code, emotion in corpus.other_emotions.items():
+        yield f"{emotion} (`{code}`)"
+    if corpus.faults:
+        yield f"{len(corpus.faults)} clips that are published broken"
+
+
+def _mapping(corpus: Corpus) -> str:
     codes: dict[str, list[str]] = {}
-    for code, emotion in CORPUS_EMOTIONS[name].items():
+    for code, emotion in corpus.emotions.items():
         codes.setdefault(emotion, []).append(f"`{code}`")
     return ", ".join(f"{e} {' '.join(codes[e])}" for e in EMOTIONS if e in codes)
 

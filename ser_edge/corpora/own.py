@@ -13,12 +13,26 @@ from pathlib import Path
 from typing import Final, cast
 
 from ser_edge.audio.files import AUDIO_SUFFIXES, files_below
-from ser_edge.corpora.base import Corpus, Problem, Scan, Sex, Utterance
-from ser_edge.emotions import CORPUS_EMOTIONS
+from ser_edge.corpora.base import Corpus, Problem, Sex, Utterance
+from ser_edge.emotions import EMOTIONS
 
 TABLE: Final = "labels.csv"
 ONE_SPEAKER: Final = "own"
-"""Name of the speaker where none is said."""
+"""Name of the speaker where none is given."""
+
+LABELS: Final = {
+    **{name: name for name in EMOTIONS},
+    "neutrality": "neutral",
+    "calmness": "calm",
+    "happiness": "happy",
+    "joy": "happy",
+    "sadness": "sad",
+    "anger": "angry",
+    "fear": "fearful",
+    "disgusted": "disgust",
+    "surprise": "surprised",
+}
+"""Our names and others that are common -> ours."""
 
 _COLUMNS: Final = ("file", "emotion")
 _SEXES: Final = ("female", "male", "unknown")
@@ -29,49 +43,30 @@ def recording_name(path: Path, root: Path) -> str:
     return "-".join(path.relative_to(root).with_suffix("").parts)
 
 
-def scan(root: Path) -> Scan:
-    """Find recordings and their emotions.
+class OwnRecordings(Corpus):
+    """A folder of one's own; if it holds ``labels.csv``, that is what counts."""
 
-    Parameters
-    ----------
-    root : Path
-        A folder; if it holds ``labels.csv``, that is what counts.
+    def find(self, root: Path) -> Iterator[Utterance | Problem]:
+        """Every recording below a folder: an utterance, or why it is none.
 
-    Raises
-    ------
-    ValueError
-        ``root`` is not a folder, or its table lacks a column; the message names what is allowed.
-    """
-    if not root.is_dir():
-        raise ValueError(f"{root}: there is no such folder")
-    table = root / TABLE
-    found = _from_table(table) if table.is_file() else _from_folders(root)
-    utterances: dict[str, Utterance] = {}
-    problems: list[Problem] = []
-    for item in found:
-        if isinstance(item, Problem):
-            problems.append(item)
-        elif item.name in utterances:
-            cause = f"its name is that of {utterances[item.name].path}"
-            problems.append(Problem(item.path, cause, "copy"))
-        else:
-            utterances[item.name] = item
-    return Scan(
-        tuple(sorted(utterances.values(), key=lambda utterance: utterance.path)),
-        tuple(sorted(problems, key=lambda problem: problem.path)),
-    )
+        Raises
+        ------
+        ValueError
+            The table lacks a column; the message names those that are allowed.
+        """
+        table = root / TABLE
+        return _from_table(table) if table.is_file() else _from_folders(root)
 
 
 def _from_folders(root: Path) -> Iterator[Utterance | Problem]:
-    known = CORPUS_EMOTIONS["own"]
     for path in files_below(root, AUDIO_SUFFIXES):
         folders = path.relative_to(root).parts[:-1]
-        labels = [i for i, folder in enumerate(folders) if folder.lower() in known]
+        labels = [i for i, folder in enumerate(folders) if folder.lower() in LABELS]
         if len(labels) != 1:
             yield Problem(
                 path,
                 f"{len(labels) or 'none'} of its folders is an emotion; one should be: "
-                + ", ".join(known),
+                + ", ".join(LABELS),
             )
             continue
         others = [folder for i, folder in enumerate(folders) if i != labels[0]]
@@ -110,10 +105,9 @@ def _from_table(table: Path) -> Iterator[Utterance | Problem]:
 
 
 def _utterance(path: Path, name: str, emotion: str, speaker: str, sex: str) -> Utterance:
-    known = CORPUS_EMOTIONS["own"]
-    label = known.get(emotion.strip().lower())
+    label = LABELS.get(emotion.strip().lower())
     if label is None:
-        raise ValueError(f"emotion is {emotion!r}, allowed: {', '.join(known)}")
+        raise ValueError(f"emotion is {emotion!r}, allowed: {', '.join(LABELS)}")
     return Utterance(
         path=path,
         corpus="own",
@@ -128,4 +122,6 @@ def _utterance(path: Path, name: str, emotion: str, speaker: str, sex: str) -> U
     )
 
 
-CORPUS: Final = Corpus(scan, licence="your own", citation="none", languages=())
+CORPUS: Final = OwnRecordings(
+    name="own", licence="your own", citation="none", languages=(), emotions=LABELS
+)

@@ -9,60 +9,47 @@ http://kahlan.eps.surrey.ac.uk/savee). Of each emotion there are sentences 1 to 
 
 from __future__ import annotations
 
-import re
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ser_edge.corpora.base import Corpus, Utterance, emotion_of, scan_names
+from ser_edge.corpora.scheme import Fields, NamedCorpus, check, numbers
 
-SPEAKERS: Final = ("DC", "JE", "JK", "KL")
-
-_NAME: Final = re.compile(r"(?:([A-Z]{2})_)?([a-z]{1,2})(\d\d)", re.ASCII)
-
-
-def parse(path: Path) -> Utterance:
-    """One file's name, and where that lacks the speaker its folder's -> its utterance.
-
-    Raises
-    ------
-    ValueError
-        If the name breaks the scheme, with the field and its allowed values.
-    """
-    fields = _NAME.fullmatch(path.stem)
-    if fields is None:
-        raise ValueError("its name is not emotion and sentence like sa03 or DC_sa03")
-    named, emotion, sentence = fields.groups()
-    where = "speaker" if named else "folder"
-    speaker = named or path.parent.name
-    if speaker not in SPEAKERS:
-        raise ValueError(f"its {where} is {speaker}, allowed: {', '.join(SPEAKERS)}")
-    label = emotion_of("savee", emotion)
-    last = 30 if emotion == "n" else 15
-    if not 1 <= int(sentence) <= last:
-        raise ValueError(f"its sentence of {label} is {sentence}, allowed: 01 to {last}")
-    return Utterance(
-        path=path,
-        corpus="savee",
-        speaker=f"savee-{speaker.lower()}",
-        sex="male",
-        emotion=label,
-        intensity="unknown",
-        statement=f"sentence {emotion}{sentence}",
-        repetition=1,
-        channel="speech",
-        name=f"{speaker}_{emotion}{sentence}",
-        language="en",
-    )
+_SPEAKERS: Final = ("DC", "JE", "JK", "KL")
+_EMOTIONS: Final = {
+    "a": "angry",
+    "d": "disgust",
+    "f": "fearful",
+    "h": "happy",
+    "n": "neutral",
+    "sa": "sad",
+    "su": "surprised",
+}
 
 
-CORPUS: Final = Corpus(
-    partial(scan_names, parse=parse),
+def _resolve(path: Path, fields: Fields) -> Fields:
+    """Take the speaker from the folder where the name has none."""
+    code = fields["emotion"]
+    speaker = fields["speaker"] or path.parent.name
+    check("speaker" if fields["speaker"] else "folder", speaker, _SPEAKERS)
+    check("emotion", code, _EMOTIONS)
+    last = 30 if code == "n" else 15
+    check(f"sentence of {_EMOTIONS[code]}", fields["sentence"], numbers(1, last, 2))
+    return {"speaker": speaker, "emotion": code, "code": code, "sentence": fields["sentence"]}
+
+
+CORPUS: Final = NamedCorpus(
+    name="savee",
     licence="research, on registration",
     citation="Haq & Jackson 2010, Multimodal Emotion Recognition, in Machine Audition, "
     "doi 10.4018/978-1-61520-919-4.ch017",
     languages=("en",),
     ships_weights=False,
     clips=480,
-    speakers=4,
+    sexes=dict.fromkeys(_SPEAKERS, "male"),
+    emotions=_EMOTIONS,
+    pattern=r"(?:(?P<speaker>[A-Z]{2})_)?(?P<emotion>[a-z]{1,2})(?P<sentence>\d\d)",
+    form="emotion and sentence like sa03 or DC_sa03",
+    resolve=_resolve,
+    statement="sentence {code}{sentence}",
+    clip="{speaker}_{code}{sentence}",
 )

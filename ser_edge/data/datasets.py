@@ -20,7 +20,7 @@ from ser_edge.audio.decode import load
 from ser_edge.audio.files import files_below, sound_suffixes
 from ser_edge.audio.windows import cut_windows
 from ser_edge.corpora.own import recording_name
-from ser_edge.data.render import Picture
+from ser_edge.data.render import MelImageRow
 from ser_edge.emotions import emotion_index
 from ser_edge.mel.image import UInt8, pad_window
 from ser_edge.mel.spec import MelImageSpec
@@ -35,7 +35,7 @@ INT16_PEAK: Final = 32767.0
 class Clip:
     """One utterance and its windows: ``images uint8 (windows, n_mels, frames)``."""
 
-    rows: tuple[Picture, ...]
+    rows: tuple[MelImageRow, ...]
     images: UInt8
 
     @property
@@ -52,14 +52,14 @@ class Clip:
         return self.rows[0].speaker
 
 
-def load_clips(folder: Path, rows: Sequence[Picture], spec: MelImageSpec) -> list[Clip]:
+def load_clips(folder: Path, rows: Sequence[MelImageRow], spec: MelImageSpec) -> list[Clip]:
     """Read the pictures of a rendering.
 
     Parameters
     ----------
     folder : Path
         Where the rendering lies.
-    rows : sequence of Picture
+    rows : sequence of MelImageRow
         The rows wanted; all windows of an utterance make one clip.
     spec : MelImageSpec
         Its shape is checked.
@@ -75,7 +75,7 @@ def load_clips(folder: Path, rows: Sequence[Picture], spec: MelImageSpec) -> lis
         A picture is missing or not a mel image of that specification.
     """
 
-    def read(row: Picture) -> UInt8:
+    def read(row: MelImageRow) -> UInt8:
         try:
             with Image.open(folder / row.image) as image:
                 pixels = np.asarray(image)
@@ -88,7 +88,7 @@ def load_clips(folder: Path, rows: Sequence[Picture], spec: MelImageSpec) -> lis
             )
         return pixels
 
-    groups: dict[tuple[str, str], list[Picture]] = {}
+    groups: dict[tuple[str, str], list[MelImageRow]] = {}
     for row in rows:
         groups.setdefault((row.corpus, row.utterance), []).append(row)
     with ThreadPoolExecutor() as pool:

@@ -1,10 +1,10 @@
-"""Sounds that are no speech, as pictures: what the gate of a network learns to close for.
+"""Sounds that are no speech, as mel images: what a network's nonspeech head is trained on.
 
-A gate closes for what it never saw, too, if what it was shown was various enough (Hendrycks,
-Mazeika and Dietterich 2019, arXiv 1812.04606). So the families here are broad, and what they make
-is mixed, coloured, put into rooms and over hiss. All of it is made by rule, and nothing is shared
-with :mod:`ser_edge.evaluation.robustness.nonspeech`: a network is not measured by the sounds that
-it was fitted with.
+The head generalises to sounds that are not in its training if those that are vary enough
+(Hendrycks, Mazeika and Dietterich 2019, arXiv 1812.04606). So the families here are broad, and what
+they make is mixed, filtered, reverberated and laid over hiss. All of it is synthesised, and nothing
+is shared with :mod:`ser_edge.evaluation.robustness.nonspeech`: a network is not evaluated on the
+sounds that it was trained on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _COLOURED: Final = 0.4
 _IN_A_ROOM: Final = 0.25
 _OVER_HISS: Final = 0.6
 _IN_16_BITS: Final = 0.5
-_LEVEL_DB: Final = (-75.0, -6.0)  # RMS re full scale; below, the edge app hears silence
+_LEVEL_DB: Final = (-75.0, -6.0)  # RMS re full scale; below, for the edge app it is silent
 _HISS_DB: Final = (-95.0, -60.0)
 _TABLE: Final = 4096
 _NYQUIST_SHARE: Final = 0.45  # of the rate: partials end there
@@ -82,7 +82,7 @@ Instrument: TypeAlias = "Callable[[Canvas, float], Float64]"
 """Canvas of one note, its pitch in Hz -> waveform ``(samples,)``."""
 
 
-def pictures(count: int, spec: MelImageSpec, seed: int) -> UInt8:
+def mel_images(count: int, spec: MelImageSpec, seed: int) -> UInt8:
     """Mel images of sounds that are no speech.
 
     Parameters

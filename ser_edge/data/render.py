@@ -1,8 +1,8 @@
 """Corpora -> folders of PNG mel images with an ``index.csv``.
 
 Layout is torchvision's ImageFolder, ``OUT/<emotion>/<clip>_w<window>.png``, grey, row 0 the lowest
-band. A picture carries its row of the index, the specification and the sound's hash as PNG text: a
-killed run goes on where it was, and the index can always be made again from the pictures.
+band. A mel image carries its row of the index, the specification and the sound's hash as PNG text:
+a killed run resumes where it was, and the index can always be made again from the images.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _TEXT_KEY: Final = "ser-edge"
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One row of the index: a window of an utterance.
+class MelImageRow:
+    """One row of the index: the mel image of a window of an utterance.
 
     ``image`` is the path below the folder; ``start`` and ``duration`` (of the whole clip) are in
     seconds; ``speech`` is the window's share of speech, its weight in the clip's mean.
@@ -64,9 +64,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Report:
-    """What a rendering did: pictures in all, clips made and found done, what failed."""
+    """What a rendering did: mel images in all, clips made and found done, what failed."""
 
-    pictures: int
+    images: int
     made: int
     found: int
     problems: tuple[Problem, ...]
@@ -86,7 +86,7 @@ def render(
     ----------
     utterances : sequence of Utterance
     out : Path
-        Folder for the pictures; what is there already and fits is kept.
+        Folder for the images; what is there already and fits is kept.
     spec : MelImageSpec
     workers : int, optional
         Processes; one a core if not given.
@@ -101,14 +101,14 @@ def render(
     out.mkdir(parents=True, exist_ok=True)
     for left in out.rglob(f".*{UNFINISHED}"):
         left.unlink()
-    pictures: list[Picture] = []
+    index: list[MelImageRow] = []
     problems: list[Problem] = []
     made = 0
     with (
         process_pool(workers) as pool,
         tqdm(total=len(utterances), unit="clip", desc="rendering", disable=not progress) as bar,
     ):
-        jobs: dict[Future[tuple[list[Picture], bool]], Utterance] = {
+        jobs: dict[Future[tuple[list[MelImageRow], bool]], Utterance] = {
             pool.submit(render_utterance, utterance, out, spec): utterance
             for utterance in utterances
         }
@@ -121,12 +121,12 @@ def render(
                 problems.append(Problem(jobs[job].path, cause))
                 continue
             made += new
-            pictures += rows
-    pictures.sort(key=lambda picture: picture.image)
+            index += rows
+    index.sort(key=lambda row: row.image)
     write_whole(out / SPEC_NAME, spec.to_json() + "\n")
-    write_whole(out / INDEX_NAME, _to_csv(pictures))
+    write_whole(out / INDEX_NAME, _to_csv(index))
     return Report(
-        len(pictures),
+        len(index),
         made,
         len(utterances) - made - len(problems),
         tuple(sorted(problems, key=lambda problem: problem.path)),
@@ -135,18 +135,18 @@ def render(
 
 def render_utterance(
     utterance: Utterance, out: Path, spec: MelImageSpec
-) -> tuple[list[Picture], bool]:
-    """Render one utterance unless its pictures are there.
+) -> tuple[list[MelImageRow], bool]:
+    """Render one utterance unless its mel images are there.
 
     Returns
     -------
-    list of Picture, bool
+    list of MelImageRow, bool
         Its rows, and whether they were made anew.
 
     Raises
     ------
     AudioError, OSError
-        The sound cannot be read, a picture cannot be written.
+        The sound cannot be read, an image cannot be written.
     """
     try:
         sound = utterance.path.read_bytes()
@@ -165,7 +165,7 @@ def render_utterance(
     weights = speech_weights([levels(window.waveform, spec.sample_rate) for window in cut])
     rows = []
     for number, window in enumerate(cut):
-        row = Picture(
+        row = MelImageRow(
             image=_image_name(folder, utterance.name, number),
             utterance=utterance.name,
             corpus=utterance.corpus,
@@ -187,7 +187,7 @@ def render_utterance(
     return rows, True
 
 
-def read_index(folder: Path) -> tuple[MelImageSpec, list[Picture]]:
+def read_index(folder: Path) -> tuple[MelImageSpec, list[MelImageRow]]:
     """Read what :func:`render` wrote.
 
     Raises
@@ -202,7 +202,7 @@ def read_index(folder: Path) -> tuple[MelImageSpec, list[Picture]]:
         spec = MelImageSpec.from_json((folder / SPEC_NAME).read_text())
     except ValueError as error:
         raise ValueError(f"{folder / SPEC_NAME}: {error}") from None
-    kinds = {field.name: str(field.type) for field in fields(Picture)}
+    kinds = {field.name: str(field.type) for field in fields(MelImageRow)}
     convert = {"int": int, "float": float, "str": str}
     with open(folder / INDEX_NAME, newline="") as file:
         reader = csv.DictReader(file)
@@ -210,7 +210,7 @@ def read_index(folder: Path) -> tuple[MelImageSpec, list[Picture]]:
             raise ValueError(f"{folder / INDEX_NAME}: its columns should be {', '.join(kinds)}")
         try:
             rows = [
-                Picture(**{name: convert[kinds[name]](text) for name, text in row.items()})
+                MelImageRow(**{name: convert[kinds[name]](text) for name, text in row.items()})
                 for row in reader
             ]
         except (ValueError, KeyError, TypeError) as error:
@@ -218,7 +218,7 @@ def read_index(folder: Path) -> tuple[MelImageSpec, list[Picture]]:
     return spec, rows
 
 
-def read_rows(folder: Path, spec: MelImageSpec) -> list[Picture]:
+def read_rows(folder: Path, spec: MelImageSpec) -> list[MelImageRow]:
     """The index of a rendering that must be of one specification.
 
     Raises
@@ -246,9 +246,11 @@ def _image_name(folder: Path, stem: str, number: int) -> str:
     return (folder / f"{stem}_w{number}.png").as_posix()
 
 
-def _found(out: Path, folder: Path, stem: str, identity: dict[str, str]) -> list[Picture] | None:
-    """The rows of an utterance whose pictures are all there and fit, else None."""
-    rows: list[Picture] = []
+def _found(
+    out: Path, folder: Path, stem: str, identity: dict[str, str]
+) -> list[MelImageRow] | None:
+    """The rows of an utterance whose mel images are all there and fit, else None."""
+    rows: list[MelImageRow] = []
     windows = 1
     while len(rows) < windows:
         try:
@@ -257,15 +259,17 @@ def _found(out: Path, folder: Path, stem: str, identity: dict[str, str]) -> list
             if any(text[key] != value for key, value in identity.items()):
                 return None
             windows = text["windows"]
-            rows.append(Picture(**text["row"]))
+            rows.append(MelImageRow(**text["row"]))
         except (OSError, KeyError, TypeError, ValueError):
             return None  # missing, unreadable or not ours: made anew
     return rows
 
 
-def _to_csv(rows: Iterable[Picture]) -> str:
+def _to_csv(rows: Iterable[MelImageRow]) -> str:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [field.name for field in fields(Picture)], lineterminator="\n")
+    writer = csv.DictWriter(
+        buffer, [field.name for field in fields(MelImageRow)], lineterminator="\n"
+    )
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
     return buffer.getvalue()

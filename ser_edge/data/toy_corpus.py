@@ -29,7 +29,7 @@ Float32 = npt.NDArray[np.float32]
 RATE: Final = 16_000
 REPETITIONS: Final = 2
 ACTORS: Final = tuple(a for a in range(1, 25) if a not in EMOBOX_TEST_ACTORS[FINAL_TEST_FOLD])
-"""RAVDESS's, but for those that are kept apart."""
+"""RAVDESS's, except those that are held out."""
 
 _SECONDS: Final = 3.5
 _VOICES: Final = 0.22

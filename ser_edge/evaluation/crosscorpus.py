@@ -17,10 +17,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from ser_edge.corpora import CORPORA
 from ser_edge.data.datasets import load_clips
-from ser_edge.data.render import Picture, read_rows
+from ser_edge.data.render import MelImageRow, read_rows
 from ser_edge.data.splits import Division, apart_from
-from ser_edge.emotions import CORPUS_EMOTIONS, EMOTIONS, emotion_index
+from ser_edge.emotions import EMOTIONS, emotion_index
 from ser_edge.files import write_whole
 from ser_edge.metrics import classification
 from ser_edge.metrics.classification import ClipPrediction, predictions_csv
@@ -137,7 +138,7 @@ def read_trained(folder: Path) -> Trained:
     known = {
         emotion
         for corpus in corpora
-        for emotion in CORPUS_EMOTIONS.get(corpus, CORPUS_EMOTIONS["own"]).values()
+        for emotion in CORPORA.get(corpus, CORPORA["own"]).emotions.values()
     }
     return Trained(folder, corpora, tuple(e for e in EMOTIONS if e in known), speakers)
 
@@ -203,9 +204,11 @@ def crossing(
     )
 
 
-def _wanted(rows: Sequence[Picture], trained: Trained) -> tuple[list[Picture], dict[str, int]]:
+def _wanted(
+    rows: Sequence[MelImageRow], trained: Trained
+) -> tuple[list[MelImageRow], dict[str, int]]:
     free = {row.speaker for row in apart_from(rows, Division((), (), ()))}
-    wanted: list[Picture] = []
+    wanted: list[MelImageRow] = []
     left_out: dict[str, set[tuple[str, str]]] = {}
     for row in rows:
         if row.channel != "speech":

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ser_edge.emotions import EMOTIONS
 from ser_edge.evaluation.crosscorpus import Crossing
+from ser_edge.markdown import table
 from ser_edge.runs.inference import METRICS, WEIGHTS
 
 TABLE: Final = "crosscorpus"
@@ -58,7 +59,9 @@ def markdown(model: Path, crossings: Sequence[Crossing]) -> str:
         raise ValueError(f"{others[0]}: the table is one model's, of {model}")
     metrics = _metrics(model)
     rows = [_own(metrics), *map(_row, crossings)]
-    return "\n".join([*_about(model, metrics), "", *_table(rows), "", NOTE, "", *_recalls(rows)])
+    recalls = f"Recall by emotion, of the shared ones; in parentheses on fewer than {_FEW} clips:"
+    parts = [_about(model, metrics), _figures(rows), NOTE, recalls, _recalls(rows)]
+    return "\n\n".join(parts)
 
 
 def check_model(model: Path) -> None:
@@ -74,40 +77,44 @@ def check_model(model: Path) -> None:
     _metrics(model)
 
 
-def _about(model: Path, metrics: dict[str, Any]) -> Iterator[str]:
+def _about(model: Path, metrics: dict[str, Any]) -> str:
     voices = sorted(set((metrics.get("gate") or {}).get("speech", ())) - set(metrics["corpora"]))
     head = f", its nonspeech head on {', '.join(voices)} too, without labels" if voices else ""
-    yield (
+    return (
         f"`{model.name}`, trained on {', '.join(metrics['corpora'])}{head}. The row of "
         f"{metrics['corpora'][0]} is the mean of its folds: networks of the same recipe, the "
         "tested speakers held out."
     )
 
 
-def _table(rows: Sequence[_Row]) -> Iterator[str]:
-    yield (
-        "| corpus | clips | speakers | emotions | chance | UAR (shared) | UAR (eight) | accuracy "
-        "(shared) | commonest |"
+def _figures(rows: Sequence[_Row]) -> str:
+    return table(
+        (
+            *("corpus", "clips", "speakers", "emotions", "chance", "UAR (shared)", "UAR (eight)"),
+            *("accuracy (shared)", "commonest"),
+        ),
+        [
+            (
+                row.corpus,
+                f"{(clips := sum(row.clips.values())):,}",
+                row.speakers,
+                len(row.clips),
+                f"{1 / len(row.clips):.3f}",
+                f"**{row.uar:.3f}**",
+                f"{row.uar_of_eight:.3f}",
+                f"{row.accuracy:.3f}",
+                f"{max(row.clips.values()) / clips:.3f}",
+            )
+            for row in rows
+        ],
     )
-    yield "|---|---|---|---|---|---|---|---|---|"
-    for row in rows:
-        clips = sum(row.clips.values())
-        yield (
-            f"| {row.corpus} | {clips:,} | {row.speakers} | {len(row.clips)} "
-            f"| {1 / len(row.clips):.3f} | **{row.uar:.3f}** | {row.uar_of_eight:.3f} "
-            f"| {row.accuracy:.3f} | {max(row.clips.values()) / clips:.3f} |"
-        )
 
 
-def _recalls(rows: Sequence[_Row]) -> Iterator[str]:
-    yield f"Recall by emotion, of the shared ones; in parentheses on fewer than {_FEW} clips:"
-    yield ""
-    yield "| corpus | " + " | ".join(EMOTIONS) + " |"
-    yield "|---" * (len(EMOTIONS) + 1) + "|"
-    for row in rows:
-        yield (
-            f"| {row.corpus} | " + " | ".join(_recall(row, emotion) for emotion in EMOTIONS) + " |"
-        )
+def _recalls(rows: Sequence[_Row]) -> str:
+    return table(
+        ("corpus", *EMOTIONS),
+        [(row.corpus, *(_recall(row, emotion) for emotion in EMOTIONS)) for row in rows],
+    )
 
 
 def _recall(row: _Row, emotion: str) -> str:

@@ -23,6 +23,7 @@ from ser_edge.corpora import ravdess
 from ser_edge.data.splits import RANDOM
 from ser_edge.decision import Calibration, softmax
 from ser_edge.emotions import EMOTIONS, emotion_index
+from ser_edge.markdown import table
 from ser_edge.metrics import bootstrap
 from ser_edge.metrics.bootstrap import Difference, Scored
 from ser_edge.metrics.calibration import fit_calibration
@@ -299,7 +300,7 @@ def voices_of(predictions: Sequence[ClipPrediction], part: str, path: Path) -> t
         if p.part != part or p.corpus != "ravdess":
             continue
         try:
-            repetition = ravdess.parse(Path(f"{p.utterance}.wav")).repetition
+            repetition = ravdess.CORPUS.parse(Path(f"{p.utterance}.wav")).repetition
         except ValueError as error:
             raise ValueError(f"{path}: {p.utterance}: {error}") from None
         network = times[p.fold, p.utterance]
@@ -447,7 +448,7 @@ def markdown(found: Enrolment) -> str:
         f"{threshold:g}, fitted on the validation clips without profiles. Clips drawn at random: "
         f"{DRAWS} times for each voice. Intervals: paired bootstrap, {bootstrap.DRAWS} draws of "
         "speakers.",
-        _table(
+        table(
             ("enrolled with", "clips", "UAR", "difference", "95 %", "accuracy", "NLL", "ECE",
              "unknown"),
             [_without(first), *(_row(row) for row in found.rows)],
@@ -455,7 +456,7 @@ def markdown(found: Enrolment) -> str:
         "## How the rule was chosen",
         f"UAR / NLL on the {found.validation_voices} validation voices, the two repetitions taking "
         "turns. Test clips play no part here.",
-        _table(
+        table(
             ("rule", *(setting.name for setting in SETTINGS)),
             [
                 (
@@ -488,8 +489,3 @@ def _row(row: Row) -> tuple[str, ...]:
         "one speaker" if interval is None else _ends(interval.low, interval.high),
         f"{row.accuracy.b:.3f}", f"{sure.nll:.3f}", f"{sure.ece:.3f}", f"{sure.unknown:.1%}",
     )  # fmt: skip
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

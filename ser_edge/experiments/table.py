@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from ser_edge.experiments.plan import REFIT, Experiment, runs_of
-from ser_edge.reports import documents
+from ser_edge.markdown import documents, table
 from ser_edge.runs.record import Run, read_run
 
 TABLE: Final = "experiments"
@@ -89,10 +89,8 @@ def read_rows(experiments: Sequence[Experiment], out: Path) -> list[Row]:
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """The table, a row an experiment, below a note on its figures."""
-    lines = [line(_COLUMNS), "|" + "---|" * len(_COLUMNS)]
-    lines += [line(_cells(row)) for row in rows]
-    return NOTE + "\n\n" + "\n".join(lines)
+    """The table, a row an experiment, with what has to be said of it above."""
+    return NOTE + "\n\n" + table(_COLUMNS, map(_cells, rows))
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -126,8 +124,3 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _shown(figure: Figure | None) -> str:
     return _NOTHING if figure is None else str(figure)
-
-
-def line(cells: Iterable[str]) -> str:
-    """A line of a Markdown table."""
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"

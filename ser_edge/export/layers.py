@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ser_edge.markdown import table
+
 _CONVOLUTIONS: Final = ("Convolution", "GroupConvolution")
 _TRANSPOSED: Final = ("ConvolutionBackpropData", "GroupConvolutionBackpropData")
 _RECURRENT: Final = {"RNNSequence": 3, "GRUSequence": 3, "LSTMSequence": 4}
@@ -101,11 +103,17 @@ def summary(found: Sequence[Layer]) -> str:
 def layers_markdown(name: str, found: Sequence[Layer]) -> str:
     """The layers as a table for people."""
     rows = [
-        f"| `{layer.name}` | {layer.kind} | {' x '.join(map(str, layer.shape))} | "
-        f"{_count(layer.parameters)} | {_count(layer.multiply_adds)} | "
-        f"{'INT8' if layer.int8 else f'**FP**, {layer.why}'} |"
+        (
+            f"`{layer.name}`",
+            layer.kind,
+            " x ".join(map(str, layer.shape)),
+            _count(layer.parameters),
+            _count(layer.multiply_adds),
+            "INT8" if layer.int8 else f"**FP**, {layer.why}",
+        )
         for layer in found
     ]
+    columns = ("layer", "kind", "gives", "parameters", "multiply-adds", "precision")
     return "\n".join(
         [
             f"# Layers of `{name}` in INT8",
@@ -114,11 +122,9 @@ def layers_markdown(name: str, found: Sequence[Layer]) -> str:
             "",
             "A layer is INT8 if all that it computes with, weights and inputs, is quantised in "
             "the IR; the device decides what it runs so. Names are the IR's; shapes and "
-            "multiply-adds are those of one mel image. Written by `scripts/export_ir.sh`.",
+            "multiply-adds are those of one mel image. Written by `ser-edge export`.",
             "",
-            "| layer | kind | gives | parameters | multiply-adds | precision |",
-            "|---|---|---|---:|---:|---|",
-            *rows,
+            table(columns, rows, "lllrrl"),
             "",
         ]
     )

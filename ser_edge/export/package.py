@@ -16,6 +16,7 @@ from ser_edge.data.splits import RANDOM, SPEAKERS
 from ser_edge.decision import Calibration
 from ser_edge.emotions import EMOTIONS
 from ser_edge.files import whole_file, write_whole
+from ser_edge.markdown import table
 from ser_edge.metrics import classification
 from ser_edge.metrics.calibration import fit_calibration
 from ser_edge.metrics.classification import ClipPrediction, read_predictions
@@ -147,48 +148,53 @@ def figures_markdown(name: str, metrics: dict[str, Any]) -> str:
         f"**Mean UAR {summary['uar_mean']:.3f}, SD {summary['uar_sd']:.3f} over "
         f"{len(metrics['folds'])} runs.**",
         "",
-        "| run | tested speakers | clips | UAR | accuracy | macro F1 |",
-        "|---|---|---|---|---|---|",
-    ]
-    for key, entry in metrics["folds"].items():
-        found = entry["figures"]
-        actors = ", ".join(speaker.split("-")[-1] for speaker in entry["speakers"]["test"])
-        lines.append(
-            f"| {key} | {actors} | {found['clips']} | {found['uar']:.3f} | "
-            f"{found['accuracy']:.3f} | {found['macro_f1']:.3f} |"
-        )
-    lines += [
+        table(
+            ("run", "tested speakers", "clips", "UAR", "accuracy", "macro F1"),
+            [_run_row(key, entry) for key, entry in metrics["folds"].items()],
+        ),
         "",
         f"All {pooled['clips']} test clips together: UAR {pooled['uar']:.3f}, accuracy "
         f"{pooled['accuracy']:.3f}, macro F1 {pooled['macro_f1']:.3f}; with the shipped "
         f"temperature ECE {pooled['ece']:.3f} ({classification.ECE_BINS} bins), "
         f"NLL {pooled['nll']:.3f}.",
         "",
-        "| recall of | |",
-        "|---|---|",
-        *(f"| {emotion} | {recall:.3f} |" for emotion, recall in pooled["recall"].items()),
+        table(("recall of", ""), [(e, f"{recall:.3f}") for e, recall in pooled["recall"].items()]),
         "",
-        "| UAR of | |",
-        "|---|---|",
-        *(f"| {sex} voices | {value:.3f} |" for sex, value in pooled["uar_by_sex"].items()),
-        *(
-            f"| {intensity} intensity | {value:.3f} |"
-            for intensity, value in pooled["uar_by_intensity"].items()
+        table(
+            ("UAR of", ""),
+            [
+                *((f"{sex} voices", f"{uar:.3f}") for sex, uar in pooled["uar_by_sex"].items()),
+                *(
+                    (f"{intensity} intensity", f"{uar:.3f}")
+                    for intensity, uar in pooled["uar_by_intensity"].items()
+                ),
+            ],
         ),
         "",
         "Confusion, rows the truth:",
         "",
-        "| | " + " | ".join(EMOTIONS) + " |",
-        "|---" * (len(EMOTIONS) + 1) + "|",
-        *(
-            f"| **{emotion}** | " + " | ".join(map(str, row)) + " |"
-            for emotion, row in zip(EMOTIONS, pooled["confusion"], strict=True)
+        table(
+            ("", *EMOTIONS),
+            [
+                (f"**{emotion}**", *row)
+                for emotion, row in zip(EMOTIONS, pooled["confusion"], strict=True)
+            ],
         ),
         "",
         *_labels_table(metrics),
         "",
     ]
     return "\n".join(lines)
+
+
+def _run_row(name: str, entry: dict[str, Any]) -> tuple[object, ...]:
+    found = entry["figures"]
+    return (
+        name,
+        ", ".join(speaker.split("-")[-1] for speaker in entry["speakers"]["test"]),
+        found["clips"],
+        *(f"{found[figure]:.3f}" for figure in ("uar", "accuracy", "macro_f1")),
+    )
 
 
 def _gate_lines(gate: dict[str, Any] | None) -> list[str]:
@@ -203,25 +209,34 @@ def _gate_lines(gate: dict[str, Any] | None) -> list[str]:
 
 def _labels_table(metrics: dict[str, Any]) -> list[str]:
     pooled = metrics["pooled_test"]
-    lines = [
+    commonest = max(map(sum, pooled["confusion"])) / pooled["clips"]
+    rows = [
+        (
+            "the eight",
+            *(
+                f"{v:.3f}"
+                for v in (pooled["uar"], 1 / len(EMOTIONS), pooled["accuracy"], commonest)
+            ),
+            "-",
+        )
+    ]
+    for name, found in metrics["pooled_test_by_labels"].items():
+        without = found["uar_without_other"]
+        rows.append(
+            (
+                f"`{name}`: {', '.join(found['groups'])}",
+                *(f"{found[f]:.3f}" for f in ("uar", "chance", "accuracy", "commonest")),
+                "-" if without is None else f"{without:.3f}",
+            )
+        )
+    return [
         "Coarser labels (`edge-app predict --labels`), summed from the eight scores at the shipped "
         "temperature, without threshold, on all test clips together. Chance is the UAR of "
         "guessing, commonest the accuracy of always answering the most common group. Without "
         "other: its clips are left out and its score is not looked at, as in published figures.",
         "",
-        "| labels | UAR | chance | accuracy | commonest | UAR without other |",
-        "|---|---|---|---|---|---|",
-        f"| the eight | {pooled['uar']:.3f} | {1 / len(EMOTIONS):.3f} | {pooled['accuracy']:.3f} "
-        f"| {max(map(sum, pooled['confusion'])) / pooled['clips']:.3f} | - |",
+        table(("labels", "UAR", "chance", "accuracy", "commonest", "UAR without other"), rows),
     ]
-    for name, found in metrics["pooled_test_by_labels"].items():
-        without = found["uar_without_other"]
-        lines.append(
-            f"| `{name}`: {', '.join(found['groups'])} | {found['uar']:.3f} | "
-            f"{found['chance']:.3f} | {found['accuracy']:.3f} | {found['commonest']:.3f} | "
-            f"{'-' if without is None else format(without, '.3f')} |"
-        )
-    return lines
 
 
 def _measured_on(kinds: set[str]) -> str:

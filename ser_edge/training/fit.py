@@ -32,7 +32,7 @@ from ser_edge.data.datasets import (
     load_sounds,
 )
 from ser_edge.data.image_augment import add_noise, through_line
-from ser_edge.data.render import Picture, read_rows
+from ser_edge.data.render import MelImageRow, read_rows
 from ser_edge.data.splits import RANDOM, Division, divide, unheard_speakers
 from ser_edge.emotions import EMOTIONS
 from ser_edge.files import write_whole
@@ -349,7 +349,7 @@ def _predictions(
     ]
 
 
-def _unheard(division: Division[Picture], fold: str) -> Unheard:
+def _unheard(division: Division[MelImageRow], fold: str) -> Unheard:
     """What the networks that are built on must not have heard."""
     speakers = unheard_speakers(division)
     if fold != RANDOM:
@@ -410,7 +410,7 @@ def _fit_gate(net: nn.Module, speech: Sequence[Clip], recipe: Recipe) -> float |
         heard = through_line(pictures, _GATE_LINE, hertz, recipe.image.range_db)
         return add_noise(heard, _GATE_NOISE, recipe.image.range_db)
 
-    others = nonspeech.pictures(recipe.gate, recipe.image, recipe.seed)
+    others = nonspeech.mel_images(recipe.gate, recipe.image, recipe.seed)
     clips = np.concatenate([clip.images for clip in speech])
     return fit_gate(net, clips, others[:, 0], change, recipe.seed)
 

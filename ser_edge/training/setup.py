@@ -15,7 +15,7 @@ from torch import nn
 
 from ser_edge.config.base import AnyRecipe
 from ser_edge.data.datasets import Clip, load_clips
-from ser_edge.data.render import Picture, read_rows
+from ser_edge.data.render import MelImageRow, read_rows
 from ser_edge.data.splits import Division, apart_from
 from ser_edge.emotions import EMOTIONS
 from ser_edge.runs.inference import METRICS
@@ -39,7 +39,7 @@ class Heard:
 def hear(
     images: Path,
     recipe: AnyRecipe,
-    division: Division[Picture],
+    division: Division[MelImageRow],
     *,
     also: Sequence[Path] = (),
     gate_speech: Sequence[Path] = (),
@@ -63,7 +63,7 @@ def hear(
         Nothing is left to train on, or a picture cannot be read.
     """
     wanted = set(recipe.channels.split("+"))
-    heard: list[tuple[Path, Sequence[Picture]]] = [(images, division.train)]
+    heard: list[tuple[Path, Sequence[MelImageRow]]] = [(images, division.train)]
     heard += [(i, apart_from(read_rows(i, recipe.image), division)) for i in also]
     training = [
         clip
@@ -95,7 +95,7 @@ def fingerprint(fold: str, training: Sequence[Clip], taught_by: Sequence[Heritag
 
 
 def who_was_heard(
-    clips: Heard, division: Division[Picture], heritage: Sequence[Heritage]
+    clips: Heard, division: Division[MelImageRow], heritage: Sequence[Heritage]
 ) -> dict[str, Any]:
     """Speakers and corpora of ``metrics.json``, of this run and of those that it builds on."""
     inherited = {s for run in heritage for s in run.speakers}.union(v.speaker for v in clips.voices)

@@ -333,7 +333,7 @@ def test_the_leaky_split_alone_gives_no_figure(call, fake, images, config, tmp_p
     assert fake.trained == [("random", True)]
     assert "summary" not in json.loads((out / "metrics.json").read_text())
     assert capsys.readouterr().out.startswith("LEAKY")
-    assert "No figure for unheard voices yet" in (out / "report.html").read_text()
+    assert "No figure for held-out speakers yet" in (out / "report.html").read_text()
 
 
 class StubClassifier:

@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 from conftest import ROOT, SAMPLES, speechlike
-from html_page import NASTY, Page
+from html_page import NASTY, check
 from ser_edge.config.augmentation import SoundStrengths
 from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
@@ -21,31 +21,12 @@ from ser_edge.corpora.base import Utterance
 from ser_edge.data.audio_augment import SoundAugment
 from ser_edge.mel.image import mel_image
 from ser_edge.mel.spec import MelImageSpec
-from ser_edge.reports.explore import augmentations, drawing, making, voice
+from ser_edge.reports.explore import augmentations, drawing, entries, making, voice
 from ser_edge.reports.explore.sentence import same_sentence
 
 SPEC = MelImageSpec()
 RATE = SPEC.sample_rate
 RECIPE = Recipe.read(ROOT / "configs" / "compact.yaml")
-
-
-def check(text: str) -> Page:
-    """A page that loads nothing, runs nothing and says what its pictures are."""
-    page = Page(text)
-    assert not page.of("script")
-    assert not page.of("link")
-    for _, attributes in page.tags:
-        assert not [name for name in attributes if name.startswith("on")]
-        assert str(attributes.get("src", "data:")).startswith("data:")
-        anchor = str(attributes.get("href", "#"))
-        assert anchor.startswith("#")
-        assert anchor == "#" or anchor[1:] in [a.get("id") for _, a in page.tags]
-    assert all(picture.get("alt") for picture in page.of("img"))
-    assert all(d.get("aria-label") or d.get("aria-hidden") for d in page.of("svg"))
-    assert [a for a in page.of("meta") if "default-src 'none'" in str(a.get("content"))]
-    ids = [a["id"] for _, a in page.tags if "id" in a]
-    assert len(ids) == len(set(ids))
-    return page
 
 
 def tone(hertz: float, seconds: float = 1.5) -> np.ndarray:
@@ -74,7 +55,7 @@ def found(few: pytest.MonkeyPatch) -> augmentations.Tour:
 
 
 def by_entry(tour: augmentations.Tour) -> dict[str, augmentations.Augmentation]:
-    return {a.entry: a for a in (*tour.sounds, *tour.pictures)}
+    return {a.entry: a for a in (*tour.sounds, *tour.images)}
 
 
 def test_every_augmentation_of_a_recipe_is_shown(found):
@@ -89,8 +70,8 @@ def test_every_augmentation_of_a_recipe_is_shown(found):
     assert set(by_entry(found)) == expected | {"crop", "copypaste", "mixup"}
     assert all(len(a.draws) == 3 for a in by_entry(found).values())
     pairs = by_entry(found)["copypaste"].draws
-    assert len({pair.picture.tobytes() for pair in pairs}) == 3
-    assert len(found.lessons) == augmentations.LESSONS
+    assert len({pair.mel_image.tobytes() for pair in pairs}) == 3
+    assert len(found.samples) == augmentations.SAMPLES
 
 
 def test_sounds_are_those_of_training(found):
@@ -132,7 +113,7 @@ def test_strengths_grow(found):
     black = [int(draw.measured.split()[0]) for draw in entries["freq_mask"].draws]
     assert black == sorted(black)
     assert black[0] < black[2]
-    wide = [draw.picture.shape[1] for draw in entries["crop"].draws]
+    wide = [draw.mel_image.shape[1] for draw in entries["crop"].draws]
     assert wide == [316, 253, 158]
 
 
@@ -149,7 +130,7 @@ def test_the_recipes_own_value_is_marked(found):
 def test_pitch_and_speed_say_what_a_voice_does(few):
     """The tone that went through the draw tells the same as the pitch of the sound itself."""
     studio = augmentations._Studio(tone(200.0), [], RECIPE, seed=3)
-    rows = {row.entry: row for row in augmentations._SOUNDS}
+    rows = {row.name: row for row in entries.SOUNDS}
     for entry, to_ratio in (
         ("pitch", lambda text: 2 ** (float(text.split()[0]) / 12)),
         ("speed", lambda text: float(text.split()[0])),
@@ -163,8 +144,8 @@ def test_pitch_and_speed_say_what_a_voice_does(few):
 @pytest.mark.parametrize(
     ("response", "measure", "words"),
     [
-        ({0: 1.0, 3200: 0.5, 6400: 0.1}, augmentations._echoes, "0.20 s -6 dB, 0.40 s -20 dB"),
-        ({0: 1.0, 16: 1.0}, augmentations._room, "0 dB above its reflections"),
+        ({0: 1.0, 3200: 0.5, 6400: 0.1}, entries.echoes, "0.20 s -6 dB, 0.40 s -20 dB"),
+        ({0: 1.0, 16: 1.0}, entries.room, "0 dB above its reflections"),
     ],
 )
 def test_impulses_are_read_rightly(response, measure, words):
@@ -183,7 +164,7 @@ def test_a_rooms_rt60_is_that_of_its_tail():
     tail = tails(noise, torch.tensor([0.5]), torch.tensor([3.0]), RATE)
     tail[:, 0] = 1.0
     heard = torch.nn.functional.pad(tail, (0, 40_000))
-    _, (text,) = augmentations._room(torch.zeros(1, 80_000), heard, lambda _: heard, SPEC)
+    _, (text,) = entries.room(torch.zeros(1, 80_000), heard, lambda _: heard, SPEC)
     assert float(text.split()[1]) == pytest.approx(0.5, abs=0.06)
     assert "3 dB above" in text
 
@@ -202,7 +183,7 @@ def test_a_picture_made_audible_gives_the_picture_again(monkeypatch):
 def test_a_long_clip_without_other_voices(few):
     tour = augmentations.tour(speechlike(7.0, RATE), [], replace(RECIPE, crop=0.0))
     assert tour.cut
-    assert all(draw.picture.shape == SPEC.shape for draw in tour.lessons)
+    assert all(draw.mel_image.shape == SPEC.shape for draw in tour.samples)
     assert tour.left_out == "babble, mixup, copypaste"
     assert not {"sound.babble", "mixup", "copypaste"} & set(by_entry(tour))
 
@@ -216,7 +197,7 @@ def test_the_page_of_the_augmentations(found):
     origin = {"command": NASTY, "git_revision": "a", "python": "3", "machine": "m", "time": "t"}
     page = check(drawing.tour_page(found, RECIPE, NASTY, 3, origin))
     assert NASTY in page.text
-    cards = 3 * (len(found.sounds) + len(found.pictures)) + 2 + augmentations.LESSONS
+    cards = 3 * (len(found.sounds) + len(found.images)) + 2 + augmentations.SAMPLES
     assert len(page.of("audio")) == len(page.of("img")) == cards
 
 
@@ -249,7 +230,7 @@ def test_all_views_have_the_same_frames():
     views = voice.look(speechlike(1.3, RATE, 2), SPEC)
     frames = views.mel.shape[1]
     assert frames == views.voice.pitch.size == views.voice.rms.size
-    for picture in (views.mfcc, views.chroma, views.harmonic.picture, views.autocorrelation):
+    for picture in (views.mfcc, views.chroma, views.harmonic.mel_image, views.autocorrelation):
         assert picture.shape[1] == frames
     assert views.mfcc.shape[0] == voice.COEFFICIENTS
     assert np.abs(views.autocorrelation).max() <= 1
@@ -265,7 +246,7 @@ def _origin() -> dict[str, str]:
 def test_a_missing_librosa_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "librosa", None)
     with pytest.raises(ValueError, match=r"extra explore: pip install 'ser-edge\[explore\]'"):
-        voice.hear(tone(100.0), SPEC)
+        voice.measure(tone(100.0), SPEC)
 
 
 # ------------------------------------------------------------------------------- the same sentence
@@ -354,7 +335,8 @@ def test_real_voices_differ_as_acted(ravdess):
     chosen = {u.emotion: u for u in same_sentence(scan.utterances)}
     assert len(chosen) == 8
     neutral, angry = (
-        voice.hear(making._load(chosen[e].path, RATE), SPEC).summary for e in ("neutral", "angry")
+        voice.measure(making._load(chosen[e].path, RATE), SPEC).summary
+        for e in ("neutral", "angry")
     )
     assert angry.pitch > 1.5 * neutral.pitch
     assert angry.level > neutral.level + 6

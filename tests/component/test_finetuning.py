@@ -103,9 +103,9 @@ def test_files_that_do_not_fit_are_listed(tmp_path):
 def test_a_table_without_its_columns_and_no_folder(tmp_path):
     (tmp_path / "labels.csv").write_text("path;label\n")
     with pytest.raises(ValueError, match=r"labels\.csv: it lacks the column file, emotion"):
-        own.scan(tmp_path)
+        own.CORPUS.scan(tmp_path)
     with pytest.raises(ValueError, match="there is no such folder"):
-        own.scan(tmp_path / "none")
+        own.CORPUS.scan(tmp_path / "none")
 
 
 def test_equal_stems_stay_apart(tmp_path):

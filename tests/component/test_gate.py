@@ -68,8 +68,8 @@ def test_fitted_it_silences_what_is_no_speech_and_nothing_else():
     net = net_with_gate()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     heard, unheard = voices(0, 40), voices(1000, 20)
-    others = nonspeech.pictures(120, SMALL, seed=1)[:, 0]
-    foreign = nonspeech.pictures(60, SMALL, seed=2)[:, 0]
+    others = nonspeech.mel_images(120, SMALL, seed=1)[:, 0]
+    foreign = nonspeech.mel_images(60, SMALL, seed=2)[:, 0]
     open_logits = logits(net, unheard)
     told = fit_gate(net, heard, others, as_it_is, seed=1)
     assert told > 0.9
@@ -87,7 +87,7 @@ def test_fitted_it_silences_what_is_no_speech_and_nothing_else():
 
 
 def test_the_fit_repeats_and_leaves_the_generator_alone():
-    others = nonspeech.pictures(30, SMALL, seed=1)[:, 0]
+    others = nonspeech.mel_images(30, SMALL, seed=1)[:, 0]
     found = []
     state = torch.get_rng_state()
     for _ in range(2):
@@ -202,7 +202,7 @@ def test_speech_for_a_gate_that_is_not_there(make_ravdess, tmp_path: Path):
 def test_a_voice_turned_away_weighs_more_than_a_fan_let_in():
     """Where the two cannot be told apart, the gate stays open."""
     net = net_with_gate()
-    mixed = np.concatenate([voices(0, 20), nonspeech.pictures(60, SMALL, seed=1)[:, 0]])
+    mixed = np.concatenate([voices(0, 20), nonspeech.mel_images(60, SMALL, seed=1)[:, 0]])
     fit_gate(net, mixed, mixed, as_it_is, seed=1)
     with torch.no_grad():
         pooled = net.pooled(torch.from_numpy(mixed)[:, None].float())

@@ -211,7 +211,7 @@ def test_the_table_calls_a_leak_a_leak():
     assert first == (
         "| 8 | adam | standardised | 0.500 | 0.950 | 0.071 | 0.950 | 0.650 | 0.071 | 0.650 |"
     )
-    assert second == "| 8 | adam | as they are | 0.500 |  |  |  | 0.500 | 0.000 | 0.500 |"
+    assert second == "| 8 | adam | as they are | 0.500 | | | | 0.500 | 0.000 | 0.500 |"
     kept = json.loads(json.dumps(to_dict(found), allow_nan=False))
     assert kept["trials"][2]["confusion"] == [[2, 8], [0, 10]]
     assert kept["trials"][2]["fold"] == "1"

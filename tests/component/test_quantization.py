@@ -362,4 +362,4 @@ def test_the_table_and_its_first_line():
         "2 stayed FP, put back by accuracy control: /b, /c."
     ) in text
     assert "| `/a` | Convolution | 4 x 8 x 16 | 36 | 3,000 | INT8 |" in text
-    assert "| `/c` | Add | 4 x 8 x 16 |  |  | **FP**, put back by accuracy control |" in text
+    assert "| `/c` | Add | 4 x 8 x 16 | | | **FP**, put back by accuracy control |" in text

@@ -14,7 +14,7 @@ import soundfile
 from PIL import Image
 
 from conftest import SMALL, speechlike
-from html_page import NASTY, check
+from html_page import NASTY, Page, check
 from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA, Problem
 from ser_edge.data.render import read_index, render
@@ -26,7 +26,7 @@ from ser_edge.evaluation.crossval import CrossValidation
 from ser_edge.manifest import Manifest
 from ser_edge.metrics import bootstrap
 from ser_edge.metrics.classification import ClipPrediction, figures, group_figures
-from ser_edge.reports import evaluation
+from ser_edge.reports import charts, evaluation
 from ser_edge.runs.record import Epoch, Run
 
 ORIGIN = {
@@ -108,9 +108,16 @@ def whole(images: Path, corpus: Path) -> CrossValidation:
     )
 
 
+def check_report(text: str) -> Page:
+    """A page of an evaluation says what it must not be used for as well."""
+    page = check(text)
+    assert "decisions about people" in page.text
+    return page
+
+
 def test_the_page_of_an_evaluation(whole):
     text = evaluation.study_page(whole)
-    page = check(text)
+    page = check_report(text)
     assert f"{whole.uar_mean:.3f} ± {whole.uar_sd:.3f}" in page.text
     assert "chance is 0.125" in page.text
     assert NASTY in page.text  # shown as it is, not run
@@ -134,23 +141,25 @@ def test_the_page_of_an_evaluation(whole):
 @pytest.mark.parametrize(
     ("changes", "there", "gone"),
     [
-        ({"leaky": None}, "on voices it never heard", "Do not quote"),
+        ({"leaky": None}, "on voices it was not trained on", "Do not quote"),
         ({"sounds": {}}, "run the same command with --sounds", "no sound file of this name"),
         ({"problems": ()}, "Worst clips", "failed"),
-        ({"folds": ()}, "No figure for unheard voices yet", "on voices it never heard"),
+        ({"folds": ()}, "No figure for held-out speakers yet", "on voices it was not trained on"),
     ],
 )
 def test_pages_of_less(whole, changes, there, gone):
-    page = check(evaluation.study_page(replace(whole, **changes)))
+    page = check_report(evaluation.study_page(replace(whole, **changes)))
     assert there in page.text
     assert gone not in page.text
 
 
 def test_one_fold_says_so_and_runs_without_history_too(whole):
-    page = check(evaluation.study_page(replace(whole, folds=(run("1", [NASTY] * 9, history=0),))))
+    page = check_report(
+        evaluation.study_page(replace(whole, folds=(run("1", [NASTY] * 9, history=0),)))
+    )
     assert "One fold alone" in page.text
     assert "left no history" in page.text
-    assert "no picture of it" in page.text
+    assert "no mel image of it" in page.text
 
 
 def test_an_edge_is_shown_with_its_interval(whole):
@@ -164,7 +173,7 @@ def test_an_edge_is_shown_with_its_interval(whole):
         {"FP16": 1.0, "INT8": 0.98},
         bootstrap.compare(*pair),
     )
-    page = check(evaluation.study_page(replace(whole, edge=edge)))
+    page = check_report(evaluation.study_page(replace(whole, edge=edge)))
     assert "Through the edge app" in page.text
     assert "INT8 less FP16" in page.text
 
@@ -173,7 +182,7 @@ def test_the_worst_clips_are_the_surest_mistakes(whole):
     clips = evaluation.worst_clips(whole, 1.0, 5)
     confidences = [clip.confidence for clip in clips]
     assert confidences == sorted(confidences, reverse=True)
-    assert all(clip.truth != clip.answer for clip in clips)
+    assert all(clip.prediction.emotion != clip.prediction.predicted for clip in clips)
     mistakes = [
         float(np.exp(p.logits).max() / np.exp(p.logits).sum())
         for p in whole.tested
@@ -181,19 +190,22 @@ def test_the_worst_clips_are_the_surest_mistakes(whole):
     ]
     assert confidences == pytest.approx(sorted(mistakes, reverse=True)[:5])
     for clip in clips:
-        assert {s.emotion for s in clip.scores if s.role} == {clip.truth, clip.answer}
+        assert {s.emotion for s in clip.scores if s.role} == {
+            clip.prediction.emotion,
+            clip.prediction.predicted,
+        }
 
 
 def test_pictures_stand_on_their_low_bands(images):
     _, rows = read_index(images)
-    uri = evaluation.picture_uri(images / rows[0].image)
+    uri = evaluation.mel_image_uri(images / rows[0].image)
     with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as shown:
         assert shown.format == "PNG"
         levels = np.asarray(shown)  # of a picture with a palette: its indices
     with Image.open(images / rows[0].image) as kept:
         np.testing.assert_array_equal(levels, np.asarray(kept)[::-1])
     with pytest.raises(ValueError, match=r"gone\.png"):
-        evaluation.picture_uri(images / "gone.png")
+        evaluation.mel_image_uri(images / "gone.png")
 
 
 def test_sounds_are_what_the_network_hears_and_not_too_long(tmp_path):
@@ -208,25 +220,11 @@ def test_sounds_are_what_the_network_hears_and_not_too_long(tmp_path):
 
 def test_reliability_has_the_bins_of_the_ece(whole):
     scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [1.0, 0.0]])
-    bins = evaluation.reliability(scores, np.array([0, 1, 0, 0]))
+    bins = charts.reliability(scores, np.array([0, 1, 0, 0]))
     assert [(b.clips, b.confidence, b.accuracy) for b in bins if b.clips] == [
         (1, 0.6, 1.0), (2, 0.9, 0.5), (1, 1.0, 1.0),
     ]  # fmt: skip
     assert sum(b.clips for b in bins) == 4
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "whole"),
-    [(0, 99, True), (0, 1, True), (3, 3, True), (0.0, 0.83, False), (0.5, 2.1, False),
-     (0.0, 0.0, False), (1e-4, 3e-3, False), (-0.07, 0.07, False), (0, 2000, True)],
-)  # fmt: skip
-def test_ticks_are_few_round_and_reach_around(low, high, whole):
-    found = evaluation.ticks(low, high, whole=whole)
-    assert found[0] <= low
-    assert found[-1] >= high
-    assert 2 <= len(found) <= 12
-    assert np.allclose(np.diff(found), found[1] - found[0])
-    assert not whole or all(value == round(value) for value in found)
 
 
 def test_the_page_of_a_comparison():
@@ -234,7 +232,7 @@ def test_the_page_of_a_comparison():
     a = bootstrap.Scored(NASTY, predictions("test", "1", names, 1), True)
     b = bootstrap.Scored("b", predictions("test", "1", names, 2), False)
     runs = bootstrap.compare(a, b)
-    page = check(evaluation.comparison_page(runs, ORIGIN))
+    page = check_report(evaluation.comparison_page(runs, ORIGIN))
     assert f"{runs.uar.difference:+.3f} UAR" in page.text
     assert "by speaker" in page.text
     assert "by clip" in page.text
@@ -289,28 +287,46 @@ def listening() -> unlabelled.FolderAnswers:
 
 
 def test_the_page_of_recordings_without_labels(listening):
-    page = check(evaluation.unlabelled_page(listening))
+    page = check_report(evaluation.unlabelled_page(listening))
     assert NASTY in page.text
     assert "it is empty" in page.text
     assert "33.3%" in page.text  # of the files are unknown
-    empty = check(evaluation.unlabelled_page(replace(listening, answers=())))
+    empty = check_report(evaluation.unlabelled_page(replace(listening, answers=())))
     assert "it is empty" in empty.text
 
 
+def test_a_chart_is_the_same_bytes_every_time_and_says_what_it_shows():
+    rows = {NASTY: (0.25,), "b": (1.0,)}
+    first, second = (charts.bars("Recall", "share", rows, chance=0.125) for _ in range(2))
+    assert first.svg == second.svg
+    page = Page(first.svg)
+    (drawn,) = page.of("svg")
+    assert drawn["aria-label"] == f"Recall: {NASTY} 25%, b 100%"
+    assert "share" in page.text  # text is text
+    assert "chance, 12.5%" in page.text
+
+
+def test_what_lies_under_the_pointer_is_named(listening):
+    strip = charts.timeline(listening.answers[0].answer)
+    assert "<title>happy</title>" in strip
+    assert 'preserveAspectRatio="none"' in strip
+
+
 def test_timelines_share_out_what_windows_have_in_common(listening):
-    line = evaluation.timeline(listening.answers[0])
+    answer = listening.answers[0].answer
     # 0 to 5, 2.5 to 7.5 and 5 to 10 s: cut at 3.75 and 6.25 of 10 s.
-    assert [(p.emotion, p.start, p.width) for p in line.pieces] == [
-        ("happy", 0, 625), ("sad", 625, 375),
-    ]  # fmt: skip
-    happy = next(layer.points for layer in line.layers if layer.emotion == "happy")
-    tops = [tuple(map(float, point.split(","))) for point in happy.split()][:6]
-    assert [x for x, _ in tops] == [0, 375, 375, 625, 625, 1000]
+    assert charts.stretches(answer) == (
+        charts.Stretch("happy", 0, 6.25), charts.Stretch("sad", 6.25, 10),
+    )  # fmt: skip
+    edges, tops = charts.stacked_scores(answer)
+    assert edges.tolist() == [0, 3.75, 6.25, 10]
     # Neutral and calm lie below with 0.1 each, happy is 0.3, 0.3 and 0.1.
-    assert [y for _, y in tops] == pytest.approx([50, 50, 50, 50, 70, 70])
+    np.testing.assert_allclose(tops[EMOTIONS.index("happy")], [0.5, 0.5, 0.3])
 
 
 def test_long_files_are_drawn_no_finer_than_a_screen(listening):
-    line = evaluation.timeline(listening.answers[2])
-    assert line.windows == 800
-    assert len(line.layers[0].points.split()) == 4 * evaluation.TIMELINE_STEPS
+    answer = listening.answers[2].answer
+    assert len(answer.windows) == 800
+    edges, tops = charts.stacked_scores(answer)
+    assert tops.shape == (8, charts.TIMELINE_STEPS)
+    assert edges[-1] == answer.duration

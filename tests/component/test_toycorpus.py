@@ -113,35 +113,33 @@ def test_whoever_watches_is_told_every_epoch(tmp_path, make_ravdess):
 
 @pytest.mark.system
 def test_drawings():
-    pytest.importorskip("matplotlib", reason="needs the extra notebook")
     from ser_edge.mel.image import mel_image
-    from ser_edge.reports import charts
+    from ser_edge.reports import notebook
 
     voice = speechlike(SMALL.seconds, SMALL.sample_rate)
     image = mel_image(voice, SMALL)
-    figure = charts.clip_figure(voice, image, SMALL)
+    figure = notebook.clip_figure(voice, image, SMALL)
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
         "the sound: air pressure over time",
         "its mel image: 16 bands of pitch, 199 moments",
     ]
     assert np.array_equal(figure.axes[1].images[0].get_array(), image)
-    gallery = charts.gallery(dict.fromkeys(EMOTIONS[:6], image), SMALL)
+    gallery = notebook.gallery(dict.fromkeys(EMOTIONS[:6], image), SMALL)
     assert sum(axis.axison for axis in gallery.axes) == 6
-    folds = charts.folds_figure([f"ravdess-{actor:02d}" for actor in ACTORS])
+    folds = notebook.folds_figure([f"ravdess-{actor:02d}" for actor in ACTORS])
     grid = folds.axes[0].collections[0].get_array().reshape(5, 20)
     assert (np.count_nonzero(grid == 2, axis=0) == 1).all()  # everybody is tested on once
-    confusion = charts.confusion_figure({"a": np.diag([5] * 8), "b": np.zeros((8, 8), dtype=int)})
+    confusion = notebook.confusion_figure({"a": np.diag([5] * 8), "b": np.zeros((8, 8), dtype=int)})
     assert [text.get_text() for text in confusion.axes[0].texts] == ["100"] * 8
     assert not confusion.axes[1].texts
-    scores = charts.scores_figure({"happy": 0.75, "sad": 0.25}, "heard", 0.3)
+    scores = notebook.scores_figure({"happy": 0.75, "sad": 0.25}, "heard", 0.3)
     assert "75 %" in [text.get_text() for text in scores.axes[0].texts]
 
 
 @pytest.mark.system
 def test_a_curve_grows_and_takes_gaps():
-    pytest.importorskip("matplotlib", reason="needs the extra notebook")
     pytest.importorskip("IPython", reason="needs the extra notebook")
-    from ser_edge.reports.charts import LiveCurve
+    from ser_edge.reports.notebook import LiveCurve
 
     curve = LiveCurve("mine", 3)
     curve.add(Epoch(0, train_loss=2.0))  # no validation yet

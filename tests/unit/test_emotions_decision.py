@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ser_edge.corpora import CORPORA
 from ser_edge.decision import Calibration, decide, pool, softmax, speech_weights
-from ser_edge.emotions import CORPUS_EMOTIONS, EMOTIONS, emotion_index
+from ser_edge.emotions import EMOTIONS, emotion_index
 from ser_edge.metrics.calibration import fit_calibration
 from ser_edge.metrics.classification import ClipPrediction
 
@@ -13,7 +14,7 @@ def test_the_eight_in_ravdess_order():
     assert EMOTIONS == (
         "neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised",
     )  # fmt: skip
-    assert CORPUS_EMOTIONS["ravdess"]["05"] == "angry"
+    assert CORPORA["ravdess"].emotions["05"] == "angry"
     assert [emotion_index(emotion) for emotion in EMOTIONS] == list(range(8))
 
 

@@ -21,7 +21,7 @@ from conftest import ROOT, speechlike
 from malformed_sounds import MUTATIONS, encode, good_clips, kinds, malformed
 from ser_edge.audio import containers, decode, files
 from ser_edge.audio.base import AudioError, SoundTooLongError
-from ser_edge.reports import documents
+from ser_edge.markdown import documents
 
 RATE = 16_000
 EMPTY_OGG_PAGE = b"OggS\0\0" + bytes(20) + b"\0"

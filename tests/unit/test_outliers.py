@@ -57,12 +57,12 @@ def test_levels_and_lengths_vary():
     assert max(faint) < -55
 
 
-def test_pictures_are_those_of_the_sounds_however_many():
-    few, more = nonspeech.pictures(3, SMALL, 1), nonspeech.pictures(len(NAMES), SMALL, 1)
+def test_mel_images_are_those_of_the_sounds_however_many():
+    few, more = nonspeech.mel_images(3, SMALL, 1), nonspeech.mel_images(len(NAMES), SMALL, 1)
     assert more.shape == (len(NAMES), 1, *SMALL.shape)
     assert more.dtype == np.uint8
     np.testing.assert_array_equal(more[:3], few)
     again = nonspeech.mel_image(nonspeech.window(5, SMALL, 1), SMALL)
     np.testing.assert_array_equal(more[5, 0], again)
-    assert not np.array_equal(nonspeech.pictures(3, SMALL, 2), few)
-    assert nonspeech.pictures(0, SMALL, 1).shape == (0, 1, *SMALL.shape)
+    assert not np.array_equal(nonspeech.mel_images(3, SMALL, 2), few)
+    assert nonspeech.mel_images(0, SMALL, 1).shape == (0, 1, *SMALL.shape)

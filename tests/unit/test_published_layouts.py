@@ -10,22 +10,21 @@ import pytest
 import soundfile
 
 from conftest import ROOT, SMALL, speechlike
-from ser_edge.corpora import CORPORA, esd, listing, savee
+from ser_edge.corpora import CORPORA, esd, listing
 from ser_edge.data.render import read_index, render
-from ser_edge.emotions import CORPUS_EMOTIONS
 
-SAVEE = [f"{code}01" for code in CORPUS_EMOTIONS["savee"]]
+SAVEE = [f"{code}01" for code in CORPORA["savee"].emotions]
 EMODB = [f"{s}a01{code}{v}" for s in ("03", "08") for code in "WEAFNT" for v in "ab"]
-ESD = {code: 350 * i + 1 for i, code in enumerate(CORPUS_EMOTIONS["esd"])}
+ESD = {code: 350 * i + 1 for i, code in enumerate(CORPORA["esd"].emotions)}
 
 # Corpus, folder's sound files, what else the archive holds, clips, speakers, what is left out.
 LAYOUTS = [
     pytest.param(
-        "savee", [f"AudioData/{s}/{c}.wav" for s in savee.SPEAKERS for c in SAVEE],
+        "savee", [f"AudioData/{s}/{c}.wav" for s in CORPORA["savee"].sexes for c in SAVEE],
         ["AudioData/Info.txt"], 28, 4, {}, id="savee, by speaker",
     ),
     pytest.param(
-        "savee", [f"ALL/{s}_{c}.wav" for s in savee.SPEAKERS for c in SAVEE],
+        "savee", [f"ALL/{s}_{c}.wav" for s in CORPORA["savee"].sexes for c in SAVEE],
         [], 28, 4, {}, id="savee, flat",
     ),
     pytest.param(
@@ -75,9 +74,9 @@ def test_a_published_layout(here, tmp_path, corpus, sounds, others, clips, speak
     assert found["silent"] == found["duplicates"] == []
     assert len(found["left_out"]) == sum(left_out.values())
     scan = CORPORA[corpus].scan(root)
-    assert dict(scan.without_place) == left_out
+    assert dict(scan.other_emotions) == left_out
     # Every emotion of the corpus by every speaker, and none besides.
-    emotions = set(CORPUS_EMOTIONS[corpus].values())
+    emotions = set(CORPORA[corpus].emotions.values())
     for counts in found["speakers"].values():
         assert counts.keys() == emotions
         assert all(counts.values())
@@ -87,7 +86,8 @@ def test_a_published_layout(here, tmp_path, corpus, sounds, others, clips, speak
 
 
 def test_the_numbers_of_esd_are_all_of_its_clips():
-    assert esd.SPEAKERS * esd.SENTENCES * len(CORPUS_EMOTIONS["esd"]) == CORPORA["esd"].clips
+    found = CORPORA["esd"]
+    assert found.speakers * esd.SENTENCES * len(found.emotions) == found.clips
 
 
 def test_a_clone_without_its_large_files_is_told_so(here, tmp_path):
@@ -112,7 +112,7 @@ def test_the_table_of_the_document_is_that_of_the_adapters(here, tmp_path):
     done = here("data.py", "list", "--into", document)
     assert done.returncode == 0
     assert document.read_text() == (ROOT / "docs" / "corpora.md").read_text()
-    rows = listing.markdown().splitlines()[2:]
+    rows = listing.markdown_table().splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == [n for n, c in CORPORA.items() if c.clips]
     emodb = next(row for row in rows if "`emodb`" in row)
     assert "boredom (`L`)" in emodb

@@ -14,7 +14,7 @@ import soundfile
 
 from conftest import ROOT
 from edge_app import Classifier
-from ser_edge.reports.documents import check_document
+from ser_edge.markdown.documents import check_document
 
 
 @pytest.fixture(scope="module")

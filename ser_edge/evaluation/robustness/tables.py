@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ser_edge.evaluation.robustness.results import LEAST_NOT_SPEECH_UNKNOWN, Robustness
 from ser_edge.files import write_whole
+from ser_edge.markdown import table
 from ser_edge.metrics import bootstrap
 from ser_edge.metrics.bootstrap import Difference
 
@@ -105,9 +105,10 @@ def markdown(found: Robustness) -> str:
     whole = limits(found)
     if whole:
         parts.append(
-            _table(
+            table(
                 ("asked of the whole", "", "limit", ""),
                 [(what, f"{value:.3f}", limit, _verdict(ok)) for what, value, limit, ok in whole],
+                "lr",
             )
         )
     if found.rows:
@@ -134,7 +135,7 @@ def _heading(found: Robustness) -> str:
 
 def _degraded(found: Robustness) -> str:
     if found.uar is None:
-        return _table(
+        return table(
             ("degradation", "clips", "label unchanged", "unknown", "limit", ""),
             [
                 ("clean", str(found.clips), "", _percent(found.unknown), "", ""),
@@ -150,11 +151,12 @@ def _degraded(found: Robustness) -> str:
                     for row in found.rows
                 ),
             ],
+            "lr",
         )
     by_speaker = all(row.uar is not None and row.uar.by_speaker for row in found.rows)
     interval = f"95 % by {'speaker' if by_speaker else 'clip'}"
     head = ("degradation", "clips", "UAR", "loss, points", interval, "label unchanged")
-    return _table(
+    return table(
         (*head, "unknown", "limit", ""),
         [
             (
@@ -176,6 +178,7 @@ def _degraded(found: Robustness) -> str:
                 for row in found.rows
             ),
         ],
+        "lr",
     )
 
 
@@ -203,12 +206,7 @@ def _not_speech(found: Robustness) -> str:
         name = "real test clips" if found.folds else "the clips, clean"
         clips = str(found.clips)
         lines.append((name, clips, _percent(found.unknown), "", most, _verdict(passed)))
-    return _table(("no speech", "answers", "unknown", "else most often", "limit", ""), lines)
-
-
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *("---:" for _ in head[1:])]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
+    return table(("no speech", "answers", "unknown", "else most often", "limit", ""), lines, "lr")
 
 
 def _interval(uar: Difference | None, by_speaker: bool) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -27,18 +27,20 @@ from ser_edge.data.image_augment import ImageAugment, mixup
 from ser_edge.mel.image import UInt8, band_edges, mel_filterbank
 from ser_edge.mel.spec import MelImageSpec
 from ser_edge.mel.torch import MelImage
+from ser_edge.reports.explore import entries
+from ser_edge.reports.explore.entries import Entry
 
 COPIES: Final = 32
 """Draws of which three are shown."""
 
 STEPS: Final = 20
-"""Titles that :func:`tour` tells, if there are other voices."""
+"""Calls of the ``progress`` of :func:`tour`, if there are other voices."""
 
-LESSONS: Final = 6
+SAMPLES: Final = 6
 """Draws of the whole recipe that are shown."""
 
 TURNS: Final = 24
-"""Of the search for the phases of a picture that is made audible; more change little."""
+"""Of the search for the phases of a mel image that is made audible; more change little."""
 
 STEPS_OF_POWERS: Final = 20
 """Of the search for its powers."""
@@ -46,9 +48,6 @@ STEPS_OF_POWERS: Final = 20
 _MILD, _USUAL, _HARSH = 0.1, 0.5, 0.9  # quantiles of the draws
 _TYPICAL: Final = 0.9  # where the draw that is shown at three values lies: nearly as far as it goes
 _DRAWS: Final = (("mild", _MILD), ("usual", _USUAL), ("harsh", _HARSH))
-_TONE_HZ: Final = 400.0
-_BAND_HZ: Final = 50  # the noise of mu-law averages out
-_TAP: Final = 1e-3  # -60 dB: below lies the rounding of the transform
 
 
 @dataclass(frozen=True)
@@ -61,17 +60,17 @@ class Draw:
         The entry's value, or how harsh the draw is.
     measured : str
         What it did.
-    picture : ndarray
+    mel_image : ndarray
         ``uint8 (n_mels, frames)``, row 0 the lowest band.
     sound : ndarray
-        ``float32 (samples,)``: what is heard, or the picture made audible again.
+        ``float32 (samples,)``: the sound, or the mel image made audible again.
     own : bool
         Whether the value is the recipe's own.
     """
 
     label: str
     measured: str
-    picture: UInt8
+    mel_image: UInt8
     sound: Float32
     own: bool = False
 
@@ -100,7 +99,7 @@ class Augmentation:
 
     @property
     def of_sound(self) -> bool:
-        """Whether the waveform is changed, or else the picture."""
+        """Whether the waveform is changed, or else the mel image."""
         return self.entry.startswith("sound.")
 
 
@@ -111,32 +110,11 @@ class Tour:
     original: Draw
     again: Draw
     sounds: tuple[Augmentation, ...]
-    pictures: tuple[Augmentation, ...]
-    lessons: tuple[Draw, ...]
+    images: tuple[Augmentation, ...]
+    samples: tuple[Draw, ...]
     left_out: str
     cut: bool
     copies: int
-
-
-Again: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
-"""The same draws for another batch of as many rows and samples."""
-
-Measure: TypeAlias = (
-    "Callable[[torch.Tensor, torch.Tensor, Again, MelImageSpec], tuple[torch.Tensor, list[str]]]"
-)
-"""Before, after, again, specification -> how much each row was changed, and that in words."""
-
-
-@dataclass(frozen=True)
-class _Row:
-    """An entry; ``vary`` names what has three values, where it is not the entry itself."""
-
-    title: str
-    entry: str
-    what: str
-    values: tuple[float, ...]
-    measure: Measure
-    vary: str = ""
 
 
 def tour(
@@ -145,7 +123,7 @@ def tour(
     recipe: Recipe,
     *,
     seed: int = 1,
-    tell: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Tour:
     """Draw all there is.
 
@@ -159,8 +137,8 @@ def tour(
     recipe : Recipe
         Its image is the one drawn, its values are named.
     seed : int
-    tell : callable
-        Is told the title of each augmentation before it is drawn.
+    progress : callable
+        Is called with the title of each augmentation before it is drawn.
 
     Raises
     ------
@@ -172,25 +150,25 @@ def tour(
         raise ValueError("it is silent, nothing in it can be changed")
     studio = _Studio(clip, others, recipe, seed)
     missing = () if others else ("babble", "mixup", "copypaste")
-    sounds, pictures = [], []
-    for row in _SOUNDS:
-        if row.entry not in missing:
-            tell(row.title)
+    sounds, images = [], []
+    for row in entries.SOUNDS:
+        if row.name not in missing:
+            progress(row.title)
             sounds.append(studio.of_sound(row))
-    for row in _PICTURES:
-        tell(row.title)
-        pictures.append(studio.of_picture(row))
+    for row in entries.IMAGES:
+        progress(row.title)
+        images.append(studio.of_image(row))
     if others:
         for make in (studio.of_copypaste, studio.of_mixup):
-            tell(make.__name__.removeprefix("of_"))
-            pictures.append(make())
-    tell("all of it together")
+            progress(make.__name__.removeprefix("of_"))
+            images.append(make())
+    progress("all of it together")
     return Tour(
         original=studio.original(),
         again=studio.sounded_again(),
         sounds=tuple(sounds),
-        pictures=tuple(pictures),
-        lessons=tuple(studio.lessons()),
+        images=tuple(images),
+        samples=tuple(studio.samples()),
         left_out=", ".join(missing),
         cut=len(clip) > spec.window_samples,
         copies=COPIES,
@@ -212,10 +190,10 @@ class _Studio:
         part = torch.from_numpy(np.ascontiguousarray(clip[:samples]))
         self._waveforms = nn.functional.pad(part, (0, samples - len(part))).repeat(COPIES, 1)
         self._lengths = torch.full((COPIES,), len(part))
-        self._image = MelImage(spec)
-        self._window = self._heard(SoundStrengths(), self._waveforms[:1])
-        self._picture = self._image(self._window)
-        # All pictures that are made audible are as loud as the clip.
+        self._to_image = MelImage(spec)
+        self._window = self._augmented(SoundStrengths(), self._waveforms[:1])
+        self._clip_image = self._to_image(self._window)
+        # All images that are made audible are as loud as the clip.
         self._power = float(speech_power(self._window, spec.sample_rate))
 
     # ---------------------------------------------------------------------------- the clip itself
@@ -224,21 +202,21 @@ class _Studio:
         return self._drawn("as it is", "", self._window[0])
 
     def sounded_again(self) -> Draw:
-        return self._pictured("the picture, made audible", "", self._picture[0, 0])
+        return self._from_image("the mel image, made audible", "", self._clip_image[0, 0])
 
     # ------------------------------------------------------------------------------- of waveforms
 
-    def of_sound(self, row: _Row) -> Augmentation:
-        vary = row.vary or row.entry
-        always = {row.entry: 1.0} if row.vary else {}
+    def of_sound(self, row: Entry) -> Augmentation:
+        vary = row.vary or row.name
+        always = {row.name: 1.0} if row.vary else {}
         settings = [SoundStrengths(**{**always, vary: value}) for value in row.values]
         before = self._window.expand(COPIES, -1)
         results = []
         for setting in settings:
-            after = self._heard(setting, self._waveforms)
+            after = self._augmented(setting, self._waveforms)
 
             def again(waveforms: torch.Tensor, setting: SoundStrengths = setting) -> torch.Tensor:
-                return self._heard(setting, waveforms)
+                return self._augmented(setting, waveforms)
 
             results.append((after, *row.measure(before, after, again, self._spec)))
         own = getattr(self._recipe.sound, vary)
@@ -246,10 +224,10 @@ class _Studio:
             self._drawn(label, texts[at], after[at], own=bool(value == own))
             for label, value, after, texts, at in self._chosen(vary, row.values, results)
         ]
-        value = getattr(self._recipe.sound, row.entry)
+        value = getattr(self._recipe.sound, row.name)
         return Augmentation(
             row.title,
-            f"sound.{row.entry}",
+            f"sound.{row.name}",
             row.what,
             _in_words(value, share=bool(row.vary) or len(settings) == 1)
             + (f", snr_db {own:g}" if row.vary and value else ""),
@@ -257,33 +235,33 @@ class _Studio:
             tuple(draws),
         )
 
-    def _heard(self, strengths: SoundStrengths, waveforms: torch.Tensor) -> torch.Tensor:
+    def _augmented(self, strengths: SoundStrengths, waveforms: torch.Tensor) -> torch.Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             augment = SoundAugment(strengths, self._spec, self._bank)
-            heard: torch.Tensor = augment(waveforms, self._lengths[: len(waveforms)])
-        return heard
+            changed: torch.Tensor = augment(waveforms, self._lengths[: len(waveforms)])
+        return changed
 
-    # -------------------------------------------------------------------------------- of pictures
+    # -------------------------------------------------------------------------------- of images
 
-    def of_picture(self, row: _Row) -> Augmentation:
-        before = self._picture.expand(COPIES, -1, -1, -1)
+    def of_image(self, row: Entry) -> Augmentation:
+        before = self._clip_image.expand(COPIES, -1, -1, -1)
         results = []
         for value in row.values:
-            setting = self._image_augment(row.entry, value)
+            setting = self._image_augment(row.name, value)
             after = self._seen(setting, before)
 
             def again(images: torch.Tensor, setting: ImageAugment = setting) -> torch.Tensor:
                 return self._seen(setting, images)
 
             results.append((after, *row.measure(before, after, again, self._spec)))
-        own = getattr(self._recipe, row.entry)
+        own = getattr(self._recipe, row.name)
         draws = [
-            self._pictured(label, texts[at], after[at, 0], own=bool(value == own))
-            for label, value, after, texts, at in self._chosen(row.entry, row.values, results)
+            self._from_image(label, texts[at], after[at, 0], own=bool(value == own))
+            for label, value, after, texts, at in self._chosen(row.name, row.values, results)
         ]
         words = _in_words(own, share=len(results) == 1)
-        return Augmentation(row.title, row.entry, row.what, words, len(results) > 1, tuple(draws))
+        return Augmentation(row.title, row.name, row.what, words, len(results) > 1, tuple(draws))
 
     def _image_augment(self, entry: str, value: float) -> ImageAugment:
         """One that does nothing but this."""
@@ -303,19 +281,19 @@ class _Studio:
             return augment(images)
 
     def _partners(self) -> torch.Tensor:
-        """Pictures of other voices, as many as there are copies."""
+        """Mel images of other voices, as many as there are copies."""
         lengths = (self._bank != 0).long().mul(torch.arange(1, self._bank.shape[1] + 1)).amax(1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             windows = SoundAugment(SoundStrengths(), self._spec, torch.empty(0, 0))(
                 self._bank, lengths.clamp(min=1)
             )
-        images: torch.Tensor = self._image(windows)
+        images: torch.Tensor = self._to_image(windows)
         return images[torch.arange(COPIES) % len(images)]
 
     def of_copypaste(self) -> Augmentation:
         partners = self._partners()
-        images = torch.cat([self._picture.expand(COPIES, -1, -1, -1), partners])
+        images = torch.cat([self._clip_image.expand(COPIES, -1, -1, -1), partners])
         # The clip and its partners count as of one emotion; the partners are pasted to no one.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
@@ -331,7 +309,7 @@ class _Studio:
             order = foreign[own[foreign].argsort(descending=True)]
             places = np.linspace(0, len(order) - 1, min(3, len(order))).round().astype(int)
             draws = tuple(
-                self._pictured(
+                self._from_image(
                     f"pair {number}",
                     f"{own[at]:.0%} of the sound is this clip's",
                     pasted.images[at, 0],
@@ -343,14 +321,14 @@ class _Studio:
             "copypaste",
             "A clip is lengthened by another of its emotion, or by a neutral one, and keeps its "
             "label: an emotion heard in a part of a sound is that of the whole."
-            + ("" if draws else " None of the other clips fits behind this one into one picture."),
+            + ("" if draws else " No other clip fits behind this one in one mel image."),
             _in_words(self._recipe.copypaste, share=True),
             False,
             draws,
         )
 
     def of_mixup(self) -> Augmentation:
-        images = torch.stack([self._picture.expand(COPIES, -1, -1, -1), self._partners()], dim=1)
+        images = torch.stack([self._clip_image.expand(COPIES, -1, -1, -1), self._partners()], dim=1)
         targets = torch.eye(2).repeat(COPIES, 1)
         results = []
         values = (0.1, 0.3, 1.0)
@@ -363,7 +341,7 @@ class _Studio:
             results.append((mixed[::2], torch.minimum(other, 1 - other), texts))
         # Beta distributions of other shapes do not scale: each value shows its own typical draw.
         draws = tuple(
-            self._pictured(
+            self._from_image(
                 f"mixup: {value:g}", texts[at], mixed[at, 0], own=value == self._recipe.mixup
             )
             for value, (mixed, amounts, texts) in zip(values, results, strict=True)
@@ -372,7 +350,7 @@ class _Studio:
         return Augmentation(
             "Mixup",
             "mixup",
-            "Two pictures of a batch are laid over each other, and so are their labels. The "
+            "Two images of a batch are laid over each other, and so are their labels. The "
             "greater the value, the more evenly.",
             _in_words(self._recipe.mixup, share=False),
             True,
@@ -381,13 +359,13 @@ class _Studio:
 
     # --------------------------------------------------------------------------------- the whole
 
-    def lessons(self) -> Iterator[Draw]:
-        """The recipe as it is: waveform, then picture."""
+    def samples(self) -> Iterator[Draw]:
+        """The recipe as it is: waveform, then mel image."""
         recipe, spec = self._recipe, self._spec
         strengths = recipe.sound
         if strengths.babble and not len(self._bank):
             strengths = replace(strengths, babble=0.0)
-        sounds = self._heard(strengths, self._waveforms[:LESSONS])
+        sounds = self._augmented(strengths, self._waveforms[:SAMPLES])
         augment = ImageAugment(
             recipe.training_frames,
             recipe.time_stretch,
@@ -400,9 +378,9 @@ class _Studio:
             tuple(band_edges(spec)[1:-1].tolist()),
             spec.range_db,
         )
-        pictures = self._seen(augment, self._image(sounds))
-        for number, (sound, picture) in enumerate(zip(sounds, pictures, strict=True), 1):
-            grey = picture[0].round().byte().numpy()
+        images = self._seen(augment, self._to_image(sounds))
+        for number, (sound, image) in enumerate(zip(sounds, images, strict=True), 1):
+            grey = image[0].round().byte().numpy()
             yield Draw(f"draw {number}", "", grey, sound.numpy())
 
     # ------------------------------------------------------------------------------------- common
@@ -424,10 +402,10 @@ class _Studio:
             yield f"{vary}: {value:g}", value, after, texts, at
 
     def _drawn(self, label: str, measured: str, window: torch.Tensor, *, own: bool = False) -> Draw:
-        picture = self._image(window[None])[0, 0].byte().numpy()
-        return Draw(label, measured, picture, window.numpy(), own)
+        image = self._to_image(window[None])[0, 0].byte().numpy()
+        return Draw(label, measured, image, window.numpy(), own)
 
-    def _pictured(
+    def _from_image(
         self, label: str, measured: str, image: torch.Tensor, *, own: bool = False
     ) -> Draw:
         sound = audible(image, self._spec)
@@ -453,7 +431,7 @@ def _at(amounts: torch.Tensor, quantile: float) -> int:
 
 @torch.no_grad()
 def audible(image: torch.Tensor, spec: MelImageSpec) -> torch.Tensor:
-    """A picture as sound: powers that have these mel bands, phases by Griffin and Lim (1984).
+    """A mel image as sound: powers that have these mel bands, phases by Griffin and Lim (1984).
 
     Parameters
     ----------
@@ -466,7 +444,7 @@ def audible(image: torch.Tensor, spec: MelImageSpec) -> torch.Tensor:
     Tensor
         ``float32 (samples,)``, of any level.
     """
-    import librosa  # takes seconds to import: only where a picture is heard
+    import librosa  # takes seconds to import: only where a mel image is made audible
 
     decibels = (image / 255.0 - 1.0) * spec.range_db
     mel = torch.where(image > 0.5, torch.pow(10.0, decibels / 10.0), 0.0)
@@ -484,284 +462,3 @@ def audible(image: torch.Tensor, spec: MelImageSpec) -> torch.Tensor:
         random_state=0,
     )
     return nn.functional.pad(torch.from_numpy(sound), (spec.n_fft // 2, 0))  # frame 0 begins at 0
-
-
-# ------------------------------------------------------------------------------------- measuring
-
-
-def _impulse(like: torch.Tensor) -> torch.Tensor:
-    sound = torch.zeros(len(like), round(TrainingSounds.MARGIN * like.shape[1]))
-    sound[:, 0] = 1.0
-    return sound
-
-
-def _ratio_of_pitch(before: torch.Tensor, again: Again, rate: int) -> torch.Tensor:
-    """What a tone's frequency is multiplied by."""
-    samples = round(TrainingSounds.MARGIN * before.shape[1])
-    tone = torch.sin(2 * math.pi * _TONE_HZ / rate * torch.arange(samples))
-    heard = again(tone.repeat(len(before), 1))
-    spectrum = torch.fft.rfft(heard).abs()  # of seconds: a bin is a fraction of a Hz
-    ratio: torch.Tensor = spectrum.argmax(dim=1) * (rate / heard.shape[1] / _TONE_HZ)
-    return ratio
-
-
-def _speed(
-    before: torch.Tensor, _: torch.Tensor, again: Again, spec: MelImageSpec
-) -> tuple[torch.Tensor, list[str]]:
-    ratio = _ratio_of_pitch(before, again, spec.sample_rate)
-    return ratio.log2().abs(), [f"{r:.2f} times as fast and as high" for r in ratio.tolist()]
-
-
-def _pitch(
-    before: torch.Tensor, _: torch.Tensor, again: Again, spec: MelImageSpec
-) -> tuple[torch.Tensor, list[str]]:
-    semitones = 12 * _ratio_of_pitch(before, again, spec.sample_rate).log2()
-    return semitones.abs(), [f"{s:+.1f} semitones" for s in semitones.tolist()]
-
-
-def _moved_sound(
-    before: torch.Tensor, _: torch.Tensor, again: Again, spec: MelImageSpec
-) -> tuple[torch.Tensor, list[str]]:
-    # Samples that count themselves tell where they came from, also where the start was cut off.
-    ramp = torch.arange(1.0, round(TrainingSounds.MARGIN * before.shape[1]) + 1)
-    heard = again(ramp.repeat(len(before), 1))
-    first = (heard > 0).float().argmax(dim=1)
-    seconds = (first - heard[torch.arange(len(heard)), first] + 1) / spec.sample_rate
-    return seconds.abs(), [_later(s) for s in seconds.tolist()]
-
-
-def _later(seconds: float) -> str:
-    return f"{abs(seconds):.2f} s {'later' if seconds >= 0 else 'cut off at the start'}"
-
-
-def _room(
-    before: torch.Tensor, _: torch.Tensor, again: Again, spec: MelImageSpec
-) -> tuple[torch.Tensor, list[str]]:
-    response = again(_impulse(before)).double()
-    start = response.abs().argmax(dim=1)
-    amounts, texts = [], []
-    for row, first in zip(response, start.tolist(), strict=True):
-        tail = row[first + 1 :].square()
-        over = -10 * math.log10(max(float(tail.sum()), 1e-12))
-        decay = 10 * torch.log10(tail.flip(0).cumsum(0).flip(0).clamp(min=1e-20))
-        fallen = decay[0] - decay  # Schroeder 1965
-        five, twentyfive = (int((fallen < db).sum()) for db in (5, 25))
-        rt60 = 3 * (twentyfive - five) / spec.sample_rate
-        amounts.append(-over)
-        where = "above" if over >= 0 else "below"
-        texts.append(f"RT60 {rt60:.2f} s, the voice {abs(over):.0f} dB {where} its reflections")
-    return torch.tensor(amounts), texts
-
-
-def _echoes(
-    before: torch.Tensor, _: torch.Tensor, again: Again, spec: MelImageSpec
-) -> tuple[torch.Tensor, list[str]]:
-    amounts, texts = [], []
-    for row in again(_impulse(before)):
-        start = int(row.argmax())
-        taps = (torch.nonzero(row[start + 1 :] > _TAP)[:, 0] + start + 1).tolist()
-        amounts.append(float(row[taps].square().sum()))
-        echoes = [
-            ((tap - start) / spec.sample_rate, 20 * math.log10(float(row[tap]))) for tap in taps
-        ]
-        texts.append(", ".join(f"{seconds:.2f} s {level:.0f} dB" for seconds, level in echoes))
-    return torch.tensor(amounts), texts
-
-
-def _snr(
-    before: torch.Tensor, after: torch.Tensor, _: Again, spec: MelImageSpec
-) -> tuple[torch.Tensor, list[str]]:
-    voice, added = speech_power(before, spec.sample_rate), (after - before).square().mean(dim=1)
-    snr = 10 * torch.log10(voice / added.clamp(min=1e-20))
-    return -snr, [f"SNR {value:.0f} dB" for value in snr.tolist()]
-
-
-def _telephone(
-    before: torch.Tensor, _: torch.Tensor, again: Again, spec: MelImageSpec
-) -> tuple[torch.Tensor, list[str]]:
-    response = torch.fft.rfft(again(_impulse(before))).abs()
-    width = response.shape[1] * _BAND_HZ // (spec.sample_rate // 2)
-    bands = response[:, : response.shape[1] // width * width].unflatten(1, (-1, width)).mean(dim=2)
-    passed = bands > 0.3 * bands.amax(dim=1, keepdim=True)  # -10 dB
-    hertz = (torch.arange(bands.shape[1]) + 0.5) * _BAND_HZ
-    low = torch.where(passed, hertz, hertz[-1]).amin(dim=1)
-    high = torch.where(passed, hertz, hertz[0]).amax(dim=1)
-    texts = [f"{a:.0f} to {b:.0f} Hz" for a, b in zip(low.tolist(), high.tolist(), strict=True)]
-    return low - high, texts
-
-
-def _gain(
-    before: torch.Tensor, after: torch.Tensor, _: Again, __: MelImageSpec
-) -> tuple[torch.Tensor, list[str]]:
-    decibels = 10 * torch.log10(after.square().sum(dim=1) / before.square().sum(dim=1))
-    return decibels.abs(), [f"{value:+.1f} dB" for value in decibels.tolist()]
-
-
-def _cropped(
-    before: torch.Tensor, after: torch.Tensor, _: Again, spec: MelImageSpec
-) -> tuple[torch.Tensor, list[str]]:
-    wide = after.shape[3]
-    places = before.shape[3] - wide + 1
-    # Not equal, but all but: what comes after the cut in a training's chain rounds.
-    firsts = [
-        min(
-            range(places),
-            key=lambda first: float((picture[:, :, first : first + wide] - cut).abs().sum()),
-        )
-        for picture, cut in zip(before, after, strict=True)
-    ]
-    hop = spec.hop_length / spec.sample_rate
-    return torch.tensor(firsts), [
-        f"{first * hop:.2f} to {(first + wide) * hop:.2f} s" for first in firsts
-    ]
-
-
-def _stretched(axis: int, text: Callable[[float], str]) -> Measure:
-    """A bright stripe on black tells what an axis is scaled by."""
-
-    def measure(
-        before: torch.Tensor, _: torch.Tensor, again: Again, __: MelImageSpec
-    ) -> tuple[torch.Tensor, list[str]]:
-        probe = torch.zeros_like(before)
-        middle = before.shape[axis] // 2
-        probe.index_fill_(axis, torch.tensor([middle]), 255.0)
-        seen = again(probe).sum(dim=(1, 5 - axis))  # (N, size)
-        place = torch.arange(seen.shape[1]) + 0.5
-        ratio = (seen * place).sum(dim=1) / seen.sum(dim=1) / (middle + 0.5)
-        return (ratio - 1).abs(), [text(r) for r in ratio.tolist()]
-
-    return measure
-
-
-def _moved_picture(
-    before: torch.Tensor, after: torch.Tensor, _: Again, spec: MelImageSpec
-) -> tuple[torch.Tensor, list[str]]:
-    first = [(images > 0.5).any(dim=2)[:, 0].float().argmax(dim=1) for images in (before, after)]
-    seconds = (first[1] - first[0]) * spec.hop_length / spec.sample_rate
-    return seconds.float(), [_later(s) for s in seconds.tolist()]
-
-
-def _coloured(
-    before: torch.Tensor, after: torch.Tensor, _: Again, spec: MelImageSpec
-) -> tuple[torch.Tensor, list[str]]:
-    seen = before > 0
-    apart = ((after - before).abs() * seen).sum(dim=(1, 2, 3)) / seen.sum(dim=(1, 2, 3)).clamp(1)
-    decibels = apart * spec.range_db / 255
-    return decibels, [f"levels changed by {value:.0f} dB on average" for value in decibels.tolist()]
-
-
-def _hiss(
-    before: torch.Tensor, after: torch.Tensor, again: Again, spec: MelImageSpec
-) -> tuple[torch.Tensor, list[str]]:
-    floor = again(torch.zeros_like(before)).mean(dim=(1, 2, 3))
-    below = (255.0 - floor) * spec.range_db / 255
-    return floor, [f"noise {value:.0f} dB below the loudest point" for value in below.tolist()]
-
-
-def _masked(axis: int, text: Callable[[int, MelImageSpec], str]) -> Measure:
-    def measure(
-        before: torch.Tensor, _: torch.Tensor, again: Again, spec: MelImageSpec
-    ) -> tuple[torch.Tensor, list[str]]:
-        seen = again(torch.full_like(before, 255.0))
-        black = (seen.amax(dim=(1, 5 - axis)) == 0).sum(dim=1)
-        return black.float(), [text(int(count), spec) for count in black.tolist()]
-
-    return measure
-
-
-_SOUNDS: Final = (
-    _Row(
-        "Speed", "speed",
-        "Played faster or slower: tempo and pitch move together, as on a tape.",
-        (0.05, 0.1, 0.2), _speed,
-    ),
-    _Row(
-        "Pitch", "pitch",
-        "The pitch moves, the tempo stays: a phase vocoder. One clip in two gets it, because the "
-        "vocoder leaves traces.",
-        (1.0, 2.0, 4.0), _pitch,
-    ),
-    _Row(
-        "Shift", "shift",
-        "The clip begins elsewhere in its five seconds. A longer one is cut elsewhere.",
-        (0.25, 0.5, 1.0), _moved_sound,
-    ),
-    _Row(
-        "Room", "reverb",
-        "Reflections that decay exponentially: from a car to a large living room, from a hand's "
-        "breadth to an arm's length away.",
-        (1.0,), _room,
-    ),
-    _Row(
-        "Echo", "echo", "One to three single reflections, late enough to be heard apart.",
-        (1.0,), _echoes,
-    ),
-    _Row(
-        "Noise", "noise",
-        "Steady noise of any colour: brown rumbles, white rushes, violet hisses. "
-        "snr_db is the lowest SNR that is drawn; the highest is 30 dB above.",
-        (20.0, 10.0, 0.0), _snr, "snr_db",
-    ),
-    _Row(
-        "Babble", "babble", "Three to eight others talk at once. snr_db as for noise.",
-        (20.0, 10.0, 0.0), _snr, "snr_db",
-    ),
-    _Row(
-        "Telephone", "telephone",
-        "About 300 to 3400 Hz, in the 256 steps of mu-law; limits and slopes are drawn.",
-        (1.0,), _telephone,
-    ),
-    _Row(
-        "Gain", "gain",
-        "Louder or softer. The picture does not care: its white is always the loudest point.",
-        (3.0, 6.0, 12.0), _gain,
-    ),
-)  # fmt: skip
-"""In the order in which they happen to a voice."""
-
-_PICTURES: Final = (
-    _Row(
-        "Crop", "crop",
-        "So many seconds are cut out, from where most of the sound is.",
-        (4.0, 3.2, 2.0), _cropped,
-    ),
-    _Row(
-        "Time stretch", "time_stretch",
-        "The time axis is scaled: slower or faster, at the same pitch.",
-        (0.05, 0.15, 0.3), _stretched(3, lambda ratio: f"{ratio:.2f} times as long"),
-    ),
-    _Row(
-        "Band stretch", "freq_stretch",
-        "The band axis is scaled, as by a longer or shorter vocal tract: a larger or a smaller "
-        "person.",
-        (0.04, 0.08, 0.16), _stretched(2, lambda ratio: f"bands {ratio:.2f} times as high"),
-    ),
-    _Row(
-        "Shift", "shift", "The clip moves within the empty part of its picture.",
-        (0.25, 0.5, 1.0), _moved_picture,
-    ),
-    _Row(
-        "Line", "line",
-        "Another microphone or line: bands are raised and lowered by up to 9 dB, and in every "
-        "second draw what lies below and above two limits is lost.",
-        (1.0,), _coloured,
-    ),
-    _Row(
-        "Noise", "noise", "Steady noise, put into the picture itself: faster than in the sound.",
-        (1.0,), _hiss,
-    ),
-    _Row(
-        "Masked bands", "freq_mask",
-        "SpecAugment: two black stripes of bands, no wider than this.",
-        (5, 10, 20), _masked(2, lambda count, spec: f"{count} of {spec.n_mels} bands are black"),
-    ),
-    _Row(
-        "Masked time", "time_mask",
-        "SpecAugment: two black stripes of time, no wider than so many frames.",
-        (20, 40, 80),
-        _masked(
-            3, lambda count, spec: f"{count * spec.hop_length / spec.sample_rate:.2f} s are black"
-        ),
-    ),
-)  # fmt: skip
-"""In the order in which they happen to a picture; copypaste before them, mixup after them."""

@@ -19,7 +19,7 @@ from ser_edge.mel.spec import MelImageSpec
 from ser_edge.provenance import provenance
 from ser_edge.reports.explore import drawing
 from ser_edge.reports.explore.sentence import same_sentence
-from ser_edge.reports.explore.voice import Voice, hear, look
+from ser_edge.reports.explore.voice import Voice, look, measure
 
 if TYPE_CHECKING:
     from ser_edge.config.recipe import Recipe
@@ -67,11 +67,11 @@ def augmentations(
     voices, problems = _others(path, path.parent if others is None else others, rate)
     with tqdm(total=STEPS, unit="", desc="drawing", disable=not progress) as bar:
 
-        def tell(title: str) -> None:
+        def advance(title: str) -> None:
             bar.set_postfix_str(title)
             bar.update()
 
-        found = tour(clip, voices, recipe, seed=seed, tell=tell)
+        found = tour(clip, voices, recipe, seed=seed, progress=advance)
     if found.left_out:
         problems.append(f"left out for want of other voices (--others): {found.left_out}")
     return Made(drawing.tour_page(found, recipe, path.name, seed, provenance()), tuple(problems))
@@ -139,11 +139,11 @@ def _spoken(
     chosen: Sequence[Utterance], spec: MelImageSpec, *, progress: bool
 ) -> tuple[list[tuple[Utterance, Voice]], list[str]]:
     spoken, problems = [], []
-    for utterance in tqdm(chosen, unit="voice", desc="listening", disable=not progress):
+    for utterance in tqdm(chosen, unit="voice", desc="measuring", disable=not progress):
         try:
             waveform = _load(utterance.path, spec.sample_rate)
             part = drawing.shortened(waveform, spec.sample_rate)
-            spoken.append((utterance, hear(part, spec)))
+            spoken.append((utterance, measure(part, spec)))
         except AudioError as error:
             problems.append(str(error))
     return spoken, problems

@@ -1,6 +1,6 @@
 """What can be seen of a sound: its wave, bands, pitch, parts and repetitions, by librosa.
 
-All pictures have one column every ``hop_length`` samples, the first in the middle of the first.
+All images have one column every ``hop_length`` samples, the first in the middle of the first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COEFFICIENTS: Final = 20
 
 NOTES: Final = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 
-_SEMITONE: Final = 0.2  # what the pitch is told to; ten times as fast as pYIN's own 0.1
+_SEMITONE: Final = 0.2  # resolution of the pitch; ten times as fast as pYIN's own 0.1
 _LAGS: Final = (1 / 800, 1 / 60)  # seconds: the periods of PITCH_HZ
 _QUIET_DB: Final = 40.0  # below the loudest there is no voice to find a pitch in
 _CHROMA_FFT: Final = 4096  # semitones of a low voice lie 6 Hz apart
@@ -101,10 +101,10 @@ class Voice:
 
 @dataclass(frozen=True)
 class Part:
-    """What is left of a sound: ``share`` of its energy, its picture, itself."""
+    """What is left of a sound: ``share`` of its energy, its mel image, itself."""
 
     share: float
-    picture: UInt8
+    mel_image: UInt8
     waveform: Float32
 
 
@@ -164,10 +164,10 @@ class Views:
     moment: Repetition
 
 
-def hear(waveform: Float32, spec: MelImageSpec) -> Voice:
+def measure(waveform: Float32, spec: MelImageSpec) -> Voice:
     """The wave, its bands, its level and its pitch.
 
-    Pitch is pYIN's (Mauch and Dixon 2014). Where pYIN hears no voice, or the sound lies 40 dB
+    Pitch is pYIN's (Mauch and Dixon 2014). Where pYIN finds no voice, or the sound lies 40 dB
     below its loudest, there is none.
 
     Parameters
@@ -206,9 +206,9 @@ def hear(waveform: Float32, spec: MelImageSpec) -> Voice:
 
 
 def look(waveform: Float32, spec: MelImageSpec) -> Views:
-    """Everything that is shown of a sound; parameters and errors as of :func:`hear`."""
+    """Everything that is shown of a sound; parameters and errors as of :func:`measure`."""
     librosa = _librosa()
-    voice = hear(waveform, spec)
+    voice = measure(waveform, spec)
     frames = voice.decibels.shape[1]
     mfcc = librosa.feature.mfcc(S=voice.decibels, n_mfcc=COEFFICIENTS + 1)[1:].astype(np.float64)
     spread = mfcc.std(axis=1, keepdims=True)
@@ -272,7 +272,7 @@ def _grey(decibels: Float32, black: float, spec: MelImageSpec) -> UInt8:
 
 
 def on_one_scale(voices: list[Voice]) -> list[UInt8]:
-    """Pictures of several voices whose white is the loudest point of all."""
+    """Mel images of several voices whose white is the loudest point of all."""
     black = max(_black(voice.decibels, voice.spec) for voice in voices)
     return [_grey(voice.decibels, black, voice.spec) for voice in voices]
 

@@ -13,7 +13,7 @@ def markers(name: str) -> tuple[str, str]:
 
 
 def check_document(path: Path, name: str) -> None:
-    """Refuse a document that has no place for the table.
+    """Raise unless a document has a place for the table.
 
     Raises
     ------
