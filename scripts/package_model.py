@@ -27,13 +27,13 @@ def main() -> int:
     from ser_edge.export.package import package  # torch takes seconds to import: not for --help
 
     try:
-        metrics = package(options.final, options.folds, options.out)
+        record = package(options.final, options.folds, options.out)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    summary, calibration = metrics["summary"], metrics["calibration"]
+    summary, calibration = record.summary, record.calibration
     print(
         f"{options.out}: UAR {summary['uar_mean']:.3f} +- {summary['uar_sd']:.3f} over "
-        f"{len(metrics['folds'])} runs; temperature {calibration['temperature']}, "
+        f"{len(record.folds)} runs; temperature {calibration['temperature']}, "
         f"threshold {calibration['threshold']}"
     )
     return 0

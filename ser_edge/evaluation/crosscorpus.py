@@ -33,6 +33,7 @@ from ser_edge.runs.inference import (
     clip_predictions,
     picture_ear,
 )
+from ser_edge.runs.record import RunRecord
 
 FIGURES: Final = "crosscorpus.json"
 
@@ -126,20 +127,16 @@ def read_trained(folder: Path) -> Trained:
         ``metrics.json`` is missing or something else; the message names it.
     """
     path = folder / METRICS
-    try:
-        found = json.loads(path.read_text())
-        corpora = tuple(map(str, found["corpora"]))
-        heard = frozenset([*found["speakers"]["train"], *found["speakers"]["validation"]])
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not as training writes it: {error}") from None
+    record = RunRecord.read(path, ("corpora", "speakers"))
+    if missing := {"train", "validation"} - set(record.speakers):
+        raise ValueError(f"{path}: not as training writes it: speakers lacks {min(missing)}")
+    heard = frozenset([*record.speakers["train"], *record.speakers["validation"]])
     known = {
         emotion
-        for corpus in corpora
+        for corpus in record.corpora
         for emotion in CORPUS_EMOTIONS.get(corpus, CORPUS_EMOTIONS["own"]).values()
     }
-    return Trained(folder, corpora, tuple(e for e in EMOTIONS if e in known), heard)
+    return Trained(folder, record.corpora, tuple(e for e in EMOTIONS if e in known), heard)
 
 
 def cross(folder: Path, images: Path, ear: Ear | None = None) -> Crossing:

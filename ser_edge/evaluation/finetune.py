@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ser_edge.config.augmentation import SoundStrengths
 from ser_edge.config.hardware import Hardware
@@ -28,6 +27,7 @@ from ser_edge.runs.inference import (
     load_net,
     window_logits,
 )
+from ser_edge.runs.record import RunRecord
 from ser_edge.training.fit import Ancestry, Sources, train
 
 SPEAKERS_TO_DIVIDE: Final = 5
@@ -175,8 +175,8 @@ def fine_tune(
 
 def _calibration(model: Path) -> Calibration:
     path = model / METRICS
+    record = RunRecord.read(path, ("calibration",), "scripts/package_model.py")
     try:
-        values: dict[str, Any] = json.loads(path.read_text())["calibration"]
-        return Calibration(**values)
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        return Calibration(**record.calibration)
+    except TypeError as error:
         raise ValueError(f"{path}: it holds no calibration: {error}") from None

@@ -7,7 +7,6 @@ ONNX is the hop on purpose: ``openvino.convert_model(torch_module)`` writes opse
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
 import warnings
@@ -44,6 +43,7 @@ from ser_edge.manifest import FP16, INT8, RT_INFO_KEY, Manifest, sealed
 from ser_edge.metrics.classification import confusion, uar
 from ser_edge.provenance import git_revision
 from ser_edge.runs.inference import METRICS, WEIGHTS, clip_logits, load_net, window_logits
+from ser_edge.runs.record import RunRecord
 from ser_edge.telemetry import without_telemetry
 
 ONNX_OPSET: Final = 13
@@ -174,13 +174,13 @@ def export(
     recipe, net = load_net(model)
     spec, rows = recipe.image, read_rows(images, recipe.image)
     clips = load_clips(images, [row for row in rows if row.channel == "speech"], spec)
-    metrics = _read_metrics(model)
-    training = set(metrics["speakers"]["train"])
+    record = _read_record(model)
+    training = set(record.speakers["train"])
     calibrating = [image for clip in clips if clip.speaker in training for image in clip.images]
     if not calibrating:
         raise ValueError(f"{images}: no clip of a training speaker to calibrate INT8 on")
-    manifest = _manifest(recipe.name, recipe.image, model, metrics)
-    chosen_by = training | set(metrics["speakers"].get("validation", ()))
+    manifest = _manifest(recipe.name, recipe.image, model, record)
+    chosen_by = training | set(record.speakers.get("validation", ()))
     known = _Known(clips, chosen_by, manifest.calibration.temperature)
 
     target = ir / recipe.name
@@ -423,29 +423,20 @@ def _images(clips: Sequence[Clip]) -> Iterator[npt.NDArray[np.uint8]]:
         yield from clip.images
 
 
-def _read_metrics(model: Path) -> dict[str, Any]:
-    path = model / METRICS
-    try:
-        metrics = json.loads(path.read_text())
-        for key in ("speakers", "corpora", "calibration", "summary"):
-            metrics[key]
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; scripts/package_model.py writes it") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not as scripts/package_model.py writes it: {error}") from None
-    result: dict[str, Any] = metrics
-    return result
+def _read_record(model: Path) -> RunRecord:
+    needs = ("speakers", "corpora", "calibration", "summary")
+    return RunRecord.read(model / METRICS, needs, "scripts/package_model.py")
 
 
-def _manifest(name: str, spec: Any, model: Path, metrics: dict[str, Any]) -> Manifest:
+def _manifest(name: str, spec: Any, model: Path, record: RunRecord) -> Manifest:
     return Manifest(
         name=name,
         spec=spec,
-        calibration=Calibration(**metrics["calibration"]),
-        corpora=tuple(metrics["corpora"]),
+        calibration=Calibration(**record.calibration),
+        corpora=record.corpora,
         weights_sha256=hashlib.sha256((model / WEIGHTS).read_bytes()).hexdigest(),
         git_revision=git_revision(),
-        metrics=metrics["summary"],
+        metrics=dict(record.summary),
     )
 
 

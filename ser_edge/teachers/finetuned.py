@@ -14,7 +14,7 @@ from ser_edge.metrics import classification
 from ser_edge.metrics.classification import ClipPrediction
 from ser_edge.provenance import provenance
 from ser_edge.runs.inference import CONFIG, METRICS, clip_predictions
-from ser_edge.runs.lineage import heritage_of_run
+from ser_edge.runs.lineage import run_lineage
 from ser_edge.runs.record import read_run
 from ser_edge.teachers.frozen import check_name, taught_clips
 from ser_edge.training.fit import Sources
@@ -94,10 +94,10 @@ def teach_tuned(
                     resume=True,
                     progress=progress,
                 )
-    heritages = [heritage_of_run(folder) for folder in networks]
+    lineages = [run_lineage(folder) for folder in networks]
     said: dict[tuple[str, str], ClipPrediction] = {}
-    for (folder, spoken_of), heritage in zip(networks.items(), heritages, strict=True):
-        heard = sorted(heritage.speakers & spoken_of)
+    for (folder, spoken_of), lineage in zip(networks.items(), lineages, strict=True):
+        heard = sorted(lineage.speakers & spoken_of)
         if heard and parts > 1:
             raise ValueError(f"{folder}: it heard {heard[0]}, of whom it is to teach; remove it")
         group = [clip for clip in clips if clip.speaker in spoken_of]
@@ -107,16 +107,16 @@ def teach_tuned(
     predictions = [said[clip.rows[0].corpus, clip.utterance] for clip in clips]
     record = {
         "teacher": {
-            "run": heritage_of_run(run).name,
+            "run": run_lineage(run).name,
             "bundle": recipe.bundle,
             "parts": parts,
-            "networks": [heritage.name for heritage in heritages],
+            "networks": [lineage.name for lineage in lineages],
         },
         "fold": fold,
         "seed": recipe.seed,
         "clips": len(clips),
-        "corpora": sorted(set(corpora_of(clips)).union(*(h.corpora for h in heritages))),
-        "speakers": {"train": sorted(set(names).union(*(h.speakers for h in heritages)))},
+        "corpora": sorted(set(corpora_of(clips)).union(*(h.corpora for h in lineages))),
+        "speakers": {"train": sorted(set(names).union(*(h.speakers for h in lineages)))},
         "figures": classification.figures(predictions),
         "provenance": origin,
     }

@@ -85,7 +85,7 @@ def teach(
     Returns
     -------
     dict
-        The record; its ``figures`` are those of the targets themselves, on unheard speakers.
+        The record; its ``figures`` are those of the targets themselves, on held_out speakers.
 
     Raises
     ------

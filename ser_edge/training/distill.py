@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from ser_edge.mel.image import MelImageSpec
 from ser_edge.runs.inference import load_net
-from ser_edge.runs.lineage import Heritage, Unheard, heritage_of_run, refuse_leak
+from ser_edge.runs.lineage import HeldOut, Lineage, check_no_leakage, run_lineage
 
 
 class Teachers:
@@ -82,8 +82,8 @@ def load_teachers(
     spec: MelImageSpec,
     frames: int,
     temperature: float,
-    unheard: Unheard,
-) -> tuple[Teachers, list[Heritage]]:
+    held_out: HeldOut,
+) -> tuple[Teachers, list[Lineage]]:
     """Load runs or model folders as teachers.
 
     Parameters
@@ -94,7 +94,7 @@ def load_teachers(
     frames : int
         Width of the pictures that the pupil is trained on.
     temperature : float
-    unheard : Unheard
+    held_out : HeldOut
         What no teacher may have been trained on.
 
     Raises
@@ -102,7 +102,7 @@ def load_teachers(
     ValueError
         A folder is no finished run, reads other pictures, or would leak; the message names it.
     """
-    nets, heritages = [], []
+    nets, lineages = [], []
     for folder in folders:
         recipe, net = load_net(folder)
         if recipe.image != spec:
@@ -110,12 +110,12 @@ def load_teachers(
                 f"{folder}: as a teacher it reads pictures of {recipe.image}, the recipe wants "
                 f"{spec}"
             )
-        heritage = heritage_of_run(folder)
-        refuse_leak(folder, heritage, unheard)
+        lineage = run_lineage(folder)
+        check_no_leakage(folder, lineage, held_out)
         _try(net, folder, spec.n_mels, frames)
         nets.append(net)
-        heritages.append(heritage)
-    return Teachers(nets, temperature), heritages
+        lineages.append(lineage)
+    return Teachers(nets, temperature), lineages
 
 
 @torch.no_grad()

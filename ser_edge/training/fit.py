@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -53,8 +52,8 @@ from ser_edge.runs.inference import (
     load_net,
     window_logits,
 )
-from ser_edge.runs.lineage import Heritage, Unheard, heritage_of_run, refuse_leak
-from ser_edge.runs.record import read_run
+from ser_edge.runs.lineage import HeldOut, Lineage, check_no_leakage, run_lineage
+from ser_edge.runs.record import Epoch, RunRecord, read_run
 from ser_edge.training.distill import load_teachers, soften
 from ser_edge.training.epoch_callback import Watch, Watcher
 from ser_edge.training.image_module import Learner, Lessons
@@ -65,8 +64,8 @@ from ser_edge.training.setup import (
     fingerprint,
     hear,
     saved_weights,
+    speaker_record,
     unfinished,
-    who_was_heard,
 )
 from ser_edge.training.soft_targets import read_soft_targets
 from ser_edge.training.speaker_adversary import build_adversary, speaker_numbers
@@ -211,11 +210,11 @@ def train(
         also=sources.also,
         gate_speech=sources.gate_speech,
     )
-    unheard = _unheard(division, fold)
-    lessons, taught_by = _lessons(recipe, clips.training, ancestry, unheard)
-    averaged = [heritage_of_run(run) for run in ancestry.average]
+    held_out = _held_out(division, fold)
+    lessons, taught_by = _lessons(recipe, clips.training, ancestry, held_out)
+    averaged = [run_lineage(run) for run in ancestry.average]
     for run, past in zip(ancestry.average, averaged, strict=True):
-        refuse_leak(run, past, unheard)
+        check_no_leakage(run, past, held_out)
     data = fingerprint(fold, clips.training, taught_by)
     checkpoint = unfinished(out, recipe, data, resume=resume)
     origin = provenance()  # of the start: the tree may be edited while a long run goes on
@@ -233,10 +232,10 @@ def train(
     dataset, sound = _inputs(clips.training, sources.sounds, recipe, progress=progress)
     net = build_net(recipe)
     others = [_alike(net, run) for run in ancestry.average]
-    heritage = [*taught_by, *averaged]
+    lineage = [*taught_by, *averaged]
     if ancestry.start is not None:
         _take_weights(net, ancestry.start)
-        heritage.append(heritage_of_run(ancestry.start))
+        lineage.append(run_lineage(ancestry.start))
     if recipe.last_layer_only:
         _freeze(net)
     share_dropout(net)
@@ -289,32 +288,32 @@ def train(
         for part in dict.fromkeys(p.part for p in predictions)
     }
     write_whole(out / PREDICTIONS, classification.predictions_csv(predictions))
-    account = {
-        "fold": fold,
-        "refit_of": None if ancestry.refit is None else heritage_of_run(ancestry.refit).name,
-        "leaky": fold == RANDOM,
-        "figures": figures,
-        "weights": "last epoch" + (", averaged" if recipe.ema else ""),
-        "started_from": heritage[-1].name if ancestry.start else None,
-        "teachers": [teacher.name for teacher in taught_by],
-        "averaged_with": [run.name for run in averaged],
-        **who_was_heard(clips, division, heritage),
-        "gate": {
+    record = RunRecord(
+        fold=fold,
+        refit_of=None if ancestry.refit is None else run_lineage(ancestry.refit).name,
+        leaky=fold == RANDOM,
+        figures=figures,
+        weights="last epoch" + (", averaged" if recipe.ema else ""),
+        started_from=lineage[-1].name if ancestry.start else None,
+        teachers=tuple(teacher.name for teacher in taught_by),
+        averaged_with=tuple(run.name for run in averaged),
+        **speaker_record(clips, division, lineage),
+        gate={
             "sounds": recipe.gate,
             "speech": corpora_of([*clips.training, *clips.voices]) if recipe.gate else [],
             "told_apart": told_apart,
         },
-        "parameters": sum(p.numel() for p in module.net.parameters()),
-        "hardware": {
+        parameters=sum(p.numel() for p in module.net.parameters()),
+        hardware={
             **asdict(hardware),
             "processes": trainer.world_size,
             "precision": str(trainer.precision),
         },
-        "seconds": seconds,
-        "history": module.history,
-        "provenance": origin,
-    }
-    write_whole(out / METRICS, json.dumps(account, indent=2) + "\n")
+        seconds=seconds,
+        history=tuple(map(Epoch.from_dict, module.history)),
+        provenance=origin,
+    )
+    record.write(out / METRICS)
     recorder.finish(figures, seconds, [out / n for n in (CONFIG, METRICS, PREDICTIONS, WEIGHTS)])
     return Result(out, figures)
 
@@ -349,20 +348,20 @@ def _predictions(
     ]
 
 
-def _unheard(division: Division[Picture], fold: str) -> Unheard:
+def _held_out(division: Division[Picture], fold: str) -> HeldOut:
     """What the networks that are built on must not have heard."""
     speakers = unheard_speakers(division)
     if fold != RANDOM:
-        return Unheard(speakers)
+        return HeldOut(speakers)
     scored = (*division.validation, *division.test)
-    return Unheard(
+    return HeldOut(
         speakers - {row.speaker for row in scored}, frozenset(row.utterance for row in scored)
     )
 
 
 def _lessons(
-    recipe: Recipe, training: Sequence[Clip], ancestry: Ancestry, unheard: Unheard
-) -> tuple[Lessons, list[Heritage]]:
+    recipe: Recipe, training: Sequence[Clip], ancestry: Ancestry, held_out: HeldOut
+) -> tuple[Lessons, list[Lineage]]:
     """What is taught beside the labels, and who teaches it."""
     teachers, soft_targets = ancestry.teachers, ancestry.soft_targets
     if teachers and soft_targets is not None:
@@ -377,15 +376,15 @@ def _lessons(
         raise ValueError("distill is 0, with a teacher it should be above 0 to 1")
     temperature = recipe.distill_temperature
     if teachers:
-        taught, heritages = load_teachers(
-            teachers, recipe.image, recipe.training_frames, temperature, unheard
+        taught, lineages = load_teachers(
+            teachers, recipe.image, recipe.training_frames, temperature, held_out
         )
-        return Lessons(taught), heritages
+        return Lessons(taught), lineages
     if soft_targets is None:
         return Lessons(), []
     targets = read_soft_targets(soft_targets)
-    refuse_leak(soft_targets, targets.heritage, unheard)
-    return Lessons(soft=soften(targets.of(training), temperature)), [targets.heritage]
+    check_no_leakage(soft_targets, targets.lineage, held_out)
+    return Lessons(soft=soften(targets.of(training), temperature)), [targets.lineage]
 
 
 def _validated(chosen: Path, recipe: Recipe, fold: str) -> tuple[ClipPrediction, ...]:

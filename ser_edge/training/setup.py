@@ -19,7 +19,7 @@ from ser_edge.data.render import Picture, read_rows
 from ser_edge.data.splits import Division, apart_from
 from ser_edge.emotions import EMOTIONS
 from ser_edge.runs.inference import METRICS
-from ser_edge.runs.lineage import Heritage
+from ser_edge.runs.lineage import Lineage
 from ser_edge.training.trainer import last_checkpoint
 
 
@@ -87,28 +87,28 @@ def hear(
     return Heard(training, voices, scored)
 
 
-def fingerprint(fold: str, training: Sequence[Clip], taught_by: Sequence[Heritage]) -> str:
+def fingerprint(fold: str, training: Sequence[Clip], taught_by: Sequence[Lineage]) -> str:
     """What a run that is gone on with must have had as well."""
     lines = [f"{fold} {c.utterance} {c.emotion}" for c in training]
     lines += [teacher.name for teacher in taught_by]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def who_was_heard(
-    clips: Heard, division: Division[Picture], heritage: Sequence[Heritage]
+def speaker_record(
+    clips: Heard, division: Division[Picture], lineage: Sequence[Lineage]
 ) -> dict[str, Any]:
-    """Speakers and corpora of ``metrics.json``, of this run and of those that it builds on."""
-    inherited = {s for run in heritage for s in run.speakers}.union(v.speaker for v in clips.voices)
+    """Speakers and corpora for :class:`ser_edge.runs.record.RunRecord`, inherited ones too."""
+    inherited = {s for run in lineage for s in run.speakers}.union(v.speaker for v in clips.voices)
     return {
-        "inherited_speakers": sorted(inherited - clips.speakers),
+        "inherited_speakers": tuple(sorted(inherited - clips.speakers)),
         "speakers": {
             "train": sorted(clips.speakers),
             "validation": sorted({row.speaker for row in division.validation}),
             "test": sorted({row.speaker for row in division.test}),
         },
         "training_clips": len(clips.training),
-        "corpora": sorted(
-            set(corpora_of(clips.training)).union(*(run.corpora for run in heritage))
+        "corpora": tuple(
+            sorted(set(corpora_of(clips.training)).union(*(run.corpora for run in lineage)))
         ),
     }
 

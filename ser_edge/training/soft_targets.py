@@ -18,7 +18,7 @@ import torch
 from ser_edge.data.datasets import Clip
 from ser_edge.emotions import EMOTIONS
 from ser_edge.files import write_whole
-from ser_edge.runs.lineage import Heritage, read_heritage
+from ser_edge.runs.lineage import Lineage, file_lineage
 
 _KEYS: Final = ("corpus", "utterance")
 
@@ -29,7 +29,7 @@ class SoftTargets:
 
     path: Path
     logits: Mapping[tuple[str, str], tuple[float, ...]]
-    heritage: Heritage
+    lineage: Lineage
 
     def of(self, clips: Sequence[Clip]) -> torch.Tensor:
         """Logits of clips in order, ``float32 (clips, classes)``.
@@ -69,7 +69,7 @@ def write_soft_targets(
     logits : Tensor
         ``float (clips, classes)``.
     record : mapping
-        Plain values, with what :func:`ser_edge.runs.lineage.read_heritage` wants.
+        Plain values, with what :func:`ser_edge.runs.lineage.file_lineage` wants.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -107,4 +107,4 @@ def read_soft_targets(path: Path) -> SoftTargets:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: {error}") from None
-    return SoftTargets(path, logits, read_heritage(record_of(path), path.name, path))
+    return SoftTargets(path, logits, file_lineage(path, record_of(path)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -36,14 +35,15 @@ from ser_edge.nets.ssl import SpeechNet, build_speech_net
 from ser_edge.nets.ssl_bundles import find_bundle
 from ser_edge.provenance import provenance
 from ser_edge.runs.inference import CONFIG, METRICS, PREDICTIONS, WEIGHTS, Ear, clip_predictions
+from ser_edge.runs.record import Epoch, RunRecord
 from ser_edge.training.fit import Result, Sources
 from ser_edge.training.setup import (
     class_weights,
     fingerprint,
     hear,
     saved_weights,
+    speaker_record,
     unfinished,
-    who_was_heard,
 )
 from ser_edge.training.ssl_module import Pieces, SpeechLearner
 from ser_edge.training.trackers import Recorder
@@ -189,22 +189,21 @@ def finetune(
         part: classification.figures([p for p in predictions if p.part == part]) for part in scored
     }
     write_whole(out / PREDICTIONS, classification.predictions_csv(predictions))
-    account = {
-        "fold": fold,
-        "leaky": fold == RANDOM,
-        "figures": figures,
-        "weights": "last epoch" + (", averaged" if recipe.ema else ""),
-        "started_from": recipe.bundle,
-        "teachers": [],
-        **who_was_heard(clips, division, ()),
-        "layer_weights": [round(weight, 5) for weight in net.layer_weights],
-        "parameters": sum(p.numel() for p in net.parameters()),
-        "hardware": {**asdict(hardware), "processes": 1, "precision": str(trainer.precision)},
-        "seconds": seconds,
-        "history": module.history,
-        "provenance": origin,
-    }
-    write_whole(out / METRICS, json.dumps(account, indent=2) + "\n")
+    record = RunRecord(
+        fold=fold,
+        leaky=fold == RANDOM,
+        figures=figures,
+        weights="last epoch" + (", averaged" if recipe.ema else ""),
+        started_from=recipe.bundle,
+        **speaker_record(clips, division, ()),
+        layer_weights=tuple(round(weight, 5) for weight in net.layer_weights),
+        parameters=sum(p.numel() for p in net.parameters()),
+        hardware={**asdict(hardware), "processes": 1, "precision": str(trainer.precision)},
+        seconds=seconds,
+        history=tuple(map(Epoch.from_dict, module.history)),
+        provenance=origin,
+    )
+    record.write(out / METRICS)
     last_checkpoint(out).unlink()
     recorder.finish(figures, seconds, [out / n for n in (CONFIG, METRICS, PREDICTIONS, WEIGHTS)])
     return Result(out, figures)

@@ -433,7 +433,7 @@ def test_a_run_teaches_a_network_of_pictures(run, images, sounds, tmp_path, here
     teach_tuned(run("all", fold="all"), images, [sounds], out, "all", hardware=CPU, progress=False)
     done = here("train.py", images, tmp_path / "leak", "--fold", 1, "--targets", out, *words)
     assert done.returncode == 2
-    assert "trained on ravdess-01, ravdess-09, whom this run is scored on" in done.stderr
+    assert "trained on ravdess-01, ravdess-09, who are held out" in done.stderr
 
 
 def test_parts_speak_of_whom_they_have_not_heard(run, images, sounds, tmp_path):
