@@ -73,7 +73,7 @@ def main() -> int:
         "--others",
         type=Path,
         metavar="DIR",
-        help="other voices, for babble, mixup and copypaste (default: the clip's folder)",
+        help="other voices, for babble (default: the clip's folder)",
     )
     augment.add_argument("--seed", type=int, default=1, help="of all draws (default: 1)")
     command("clip", "clip", "one sound, seen in many ways")

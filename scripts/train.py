@@ -12,7 +12,6 @@ examples:
   scripts/train.py images/ravdess runs/fold1 --fold 1 --config configs/plain.yaml --resume
   scripts/train.py images/ravdess runs/dense --fold 1 --net densenet121 --no-pretrained
   scripts/train.py images/ravdess runs/pupil --fold 1 --teacher runs/a1 runs/b1 --distill 0.7
-  scripts/train.py images/ravdess runs/voices --fold 1 --adversarial 0.1
   torchrun --nproc-per-node 2 scripts/train.py images/ravdess runs/two --fold 1
   tensorboard --logdir runs
   scripts/train.py images/ravdess runs/fold1 --fold 1 --track tensorboard mlflow

@@ -16,6 +16,13 @@ IMAGE: Final = "image"
 SOUND: Final = "sound"
 """The two fields that are recipes of their own."""
 
+REMOVED: Final[Mapping[str, str]] = {
+    "mixup": "recipes with it scored worse (docs/experiments.md)",
+    "copypaste": "no gain was ever measured",
+    "adversarial": "no gain was ever measured",
+}
+"""Options of earlier releases, and why they are gone; their recipes are read all the same."""
+
 R = TypeVar("R", bound="RecipeFile")
 
 
@@ -78,6 +85,7 @@ class RecipeFile:
         ValueError
             For unknown, mistyped or impossible values.
         """
+        values = without_removed(values)
         known = {entry.name: entry for entry in fields(cls)}
         unknown = sorted(set(values) - set(known))
         if unknown:
@@ -130,6 +138,20 @@ class RecipeFile:
             raise ValueError(f"{path}: {error.strerror}") from None
         except (yaml.YAMLError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
+
+
+def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Recipe values without :data:`REMOVED` ones, which may stand there as 0.
+
+    Raises
+    ------
+    ValueError
+        One of them is not 0.
+    """
+    for name, why in REMOVED.items():
+        if values.get(name):
+            raise ValueError(f"{name} is {values[name]!r}, allowed: 0; it was removed: {why}")
+    return {name: value for name, value in values.items() if name not in REMOVED}
 
 
 def _typed(name: str, value: Any, kind: type) -> Any:

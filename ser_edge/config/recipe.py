@@ -57,15 +57,8 @@ class Recipe(RecipeFile):
         "at the end (arXiv 2007.07314); 0 is off, 1 makes all equally likely beforehand",
     )
     last_layer_only: bool = _value(False, "train the last layer alone (fine-tuning on few clips)")
-    mixup: float = _value(0.0, "Beta(a, a) of mixup (arXiv 1710.09412); 0 is off")
-    copypaste: float = _value(
-        0.0, "share of the clips lengthened by one of their emotion or a neutral one; 0 is off"
-    )
     distill: float = _value(0.0, "share of the loss that is nearness to a teacher; 0 is off")
     distill_temperature: float = _value(2.0, "what softens the scores of teacher and pupil")
-    adversarial: float = _value(
-        0.0, "net compact: weight of unlearning who speaks (arXiv 1903.09606); 0 is off"
-    )
     ema: float = _value(0.99, "decay a step of the averaged weights that are kept; 0 is off")
     gate: int = _value(
         0, "net compact: sounds that are no speech to fit a gate with after the training; 0: none"
@@ -115,11 +108,8 @@ class Recipe(RecipeFile):
             ("weight_decay", 0 <= self.weight_decay <= 1, "0 to 1"),
             ("warmup", 0 <= self.warmup < 1, "0 to below 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "0 to below 1"),
-            ("mixup", 0 <= self.mixup <= 10, "0 to 10"),
-            ("copypaste", 0 <= self.copypaste <= 1, "0 to 1"),
             ("distill", 0 <= self.distill <= 1, "0 to 1"),
             ("distill_temperature", 0.1 <= self.distill_temperature <= 20, "0.1 to 20"),
-            ("adversarial", 0 <= self.adversarial <= 10, "0 to 10"),
             ("gate", 0 <= self.gate <= 100_000, "0 to 100000"),
             ("ema", 0 <= self.ema < 1, "0 to below 1"),
             ("time_stretch", 0 <= self.time_stretch <= 0.5, "0 to 0.5"),

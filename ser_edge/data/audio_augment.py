@@ -1,8 +1,7 @@
 """Augmentation of waveforms, a batch at a time, on whatever device the batch is.
 
-Random numbers come from torch's generator of the batch's device, so a seed repeats a run, and are
-drawn for the whole batch of a distributed run (:mod:`ser_edge.data.distributed`). No row depends
-on another: what happens to a clip is the same however the batch is divided among processes.
+Random numbers come from torch's generator of the batch's device, so a seed repeats a run. No row
+depends on another.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from torch import nn
 
 from ser_edge.audio.resample_torch import resample
 from ser_edge.config.augmentation import SoundStrengths
-from ser_edge.data.distributed import Some, uniform
+from ser_edge.data.draws import Chosen, uniform
 from ser_edge.mel.image import MelImageSpec
 from ser_edge.mel.torch import MelImage
 
@@ -192,7 +191,7 @@ def retune(
     """
     n, device = len(waveforms), waveforms.device
     tempo = 1 + uniform(n, -speed, speed, device)
-    some = Some(n, PITCHED if pitch else 0.0, device)
+    some = Chosen(n, PITCHED if pitch else 0.0, device)
     ratio = tempo.clone()
     ratio[some.index] *= torch.exp2(some.uniform(-pitch, pitch) / 12)
     steps = (ratio * GRID).round()
@@ -349,14 +348,14 @@ def add_reflections(windows: torch.Tensor, reverb: float, echo: float, rate: int
     taps = math.ceil(max(_RT60[1], _ECHO_SECONDS[1]) * rate) + 1
     responses = windows.new_zeros(n, taps)
     responses[:, 0] = 1.0
-    in_room = Some(n, reverb, device)
+    in_room = Chosen(n, reverb, device)
     responses[in_room.index] += tails(
-        in_room.rows(lambda count: torch.randn(count, taps, device=device)),
+        torch.randn(len(in_room), taps, device=device),
         in_room.uniform(*_RT60),
         in_room.uniform(*_DIRECT_DB),
         rate,
     )
-    echoing = Some(n, echo, device)
+    echoing = Chosen(n, echo, device)
     delays = (echoing.uniform(*_ECHO_SECONDS, _MOST_ECHOES) * rate).round().long()
     levels = torch.pow(10.0, echoing.uniform(*_ECHO_DB, _MOST_ECHOES) / 20)
     count = echoing.uniform(1, _MOST_ECHOES + 1, 1).floor()
@@ -424,12 +423,12 @@ def add_noise(windows: torch.Tensor, share: float, snr_db: float, rate: int) -> 
     rate : int
     """
     n, samples = windows.shape
-    some = Some(n, share, windows.device)
+    some = Chosen(n, share, windows.device)
     exponent = some.uniform(-2.0, 2.0, 1)
     snr = some.uniform(snr_db, snr_db + SNR_SPAN_DB)
     bins = samples // 2 + 1
-    spectra = some.rows(lambda count: torch.randn(count, bins, 2, device=windows.device))
-    if not len(some.index):
+    spectra = torch.randn(len(some), bins, 2, device=windows.device)
+    if not len(some):
         return windows
     return mix(windows, some.index, coloured(spectra, exponent, samples, rate), snr, rate)
 
@@ -509,7 +508,7 @@ def add_babble(
     rate : int
     """
     n, samples = windows.shape
-    some = Some(n, share, windows.device)
+    some = Chosen(n, share, windows.device)
     snr = some.uniform(snr_db, snr_db + SNR_SPAN_DB)
     who = some.uniform(0, len(bank), MOST_VOICES).long().clamp(max=len(bank) - 1)
     start = some.uniform(0, bank.shape[1] - samples, MOST_VOICES).long()
@@ -584,10 +583,10 @@ def through_telephone(windows: torch.Tensor, share: float, rate: int) -> torch.T
         8,000 or more.
     """
     n, samples = windows.shape
-    some = Some(n, share, windows.device)
+    some = Chosen(n, share, windows.device)
     low, high = some.uniform(*_TELEPHONE_LOW, 1), some.uniform(*_TELEPHONE_HIGH, 1)
     fall = some.uniform(*_TELEPHONE_FALL_DB, 1)
-    if not len(some.index):
+    if not len(some):
         return windows
     hertz = torch.fft.rfftfreq(samples, 1 / rate, device=windows.device)
     octave = torch.log2(hertz.clamp(min=1.0))

@@ -1,8 +1,7 @@
 """Augmentation of mel images, a batch at a time, on whatever device the batch is.
 
 All take and give ``float32 (N, 1, n_mels, frames)`` grey levels from 0 to 255. Random numbers come
-from torch's generator of the batch's device, so a seed repeats a run, and are drawn for the whole
-batch of a distributed run (:mod:`ser_edge.data.distributed`).
+from torch's generator of the batch's device, so a seed repeats a run.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from ser_edge.data.distributed import Some, rows, uniform
+from ser_edge.data.draws import Chosen, uniform
 
 HELD: Final = 0.95
 """Share of its brightness that a picture keeps when it is cut."""
@@ -77,7 +76,7 @@ def crop(images: torch.Tensor, frames: int) -> torch.Tensor:
     held = until[:, frames:] - until[:, : wide - frames + 1]
     good = held >= HELD * held.amax(dim=1, keepdim=True)
     places = wide - frames + 1
-    lots = rows(lambda count: torch.rand(count, places, device=images.device), n)
+    lots = torch.rand(n, places, device=images.device)
     first = (lots * good).argmax(dim=1).tolist()
     return torch.stack([images[i, :, :, at : at + frames] for i, at in enumerate(first)])
 
@@ -142,8 +141,8 @@ def through_line(
     Tensor
         The loudest point is as bright as it was; black stays black.
     """
-    some = Some(len(images), share, images.device)
-    if not some.anywhere:  # not `some.index`: every process must draw what the others draw
+    some = Chosen(len(images), share, images.device)
+    if not len(some):
         return images
     chosen = images[some.index]
     octave = torch.log2(torch.tensor(hertz, device=images.device) / 1000.0)
@@ -176,17 +175,15 @@ def add_noise(images: torch.Tensor, share: float, range_db: float) -> torch.Tens
     """
     n, _, n_mels, frames = images.shape
     device = images.device
-    some = Some(n, share, device)
-    if not some.anywhere:  # not `some.index`: every process must draw what the others draw
+    some = Chosen(n, share, device)
+    if not len(some):
         return images
     levels_a_decibel = 255.0 / range_db
     level = some.uniform(0.0, 0.6, 1, 1, 1) * range_db
     tilt = some.uniform(-0.3, 0.3, 1, 1, 1) * range_db
     slope = torch.linspace(-0.5, 0.5, n_mels, device=device).view(1, 1, n_mels, 1)
     power = torch.pow(10.0, (level + tilt * slope) / 10.0)
-    noise = power * some.rows(
-        lambda count: torch.empty(count, 1, n_mels, frames, device=device).exponential_()
-    )
+    noise = power * torch.empty(len(some), 1, n_mels, frames, device=device).exponential_()
     noisy = torch.pow(10.0, images[some.index] / (10.0 * levels_a_decibel)) + noise
     decibels = 10.0 * levels_a_decibel * torch.log10(noisy)
     return images.index_copy(0, some.index, decibels.clamp(0.0, 255.0))
@@ -214,34 +211,3 @@ def mask(images: torch.Tensor, freq_mask: int, time_mask: int) -> torch.Tensor:
             inside = (position >= first[:, None]) & (position < (first + length)[:, None])
             keep &= ~inside.view(*shape)
     return images * keep
-
-
-def mixup(
-    images: torch.Tensor, targets: torch.Tensor, alpha: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix each picture with its neighbour in the batch (Zhang et al. 2017, arXiv 1710.09412).
-
-    The batch is in random order, so a neighbour is as random a partner as any, and a batch divided
-    among processes keeps its pairs.
-
-    Parameters
-    ----------
-    images : Tensor
-        An even number of them.
-    targets : Tensor
-        ``float32 (N, classes)``.
-    alpha : float
-        Of the Beta distribution; 0 mixes nothing.
-    """
-    if alpha == 0:
-        return images, targets
-    n = len(images)
-    # Beta(a, a) from two gammas: torch.distributions.Beta knows no generator state on its own.
-    gamma = rows(
-        lambda count: torch._standard_gamma(torch.full((count, 2), alpha, device=images.device)), n
-    )
-    share = (gamma[:, 0] / gamma.sum(dim=1).clamp(min=1e-12)).clamp(0, 1)
-    other = torch.arange(n, device=images.device) ^ 1
-    a = share.view(n, 1, 1, 1)
-    b = share.view(n, 1)
-    return a * images + (1 - a) * images[other], b * targets + (1 - b) * targets[other]

@@ -53,7 +53,6 @@ def fine_tuning_recipe(base: Recipe, name: str) -> Recipe:
         precision="auto",
         distill=0.0,  # its teachers heard other voices
         logit_adjustment=0.0,  # somebody's own recordings say nothing of what is frequent
-        adversarial=0.0,  # there may be one voice alone, and it is to be known
         copies=0,  # --also is a rendering, whose recordings need not be at hand
         sound=SoundStrengths(),
     )

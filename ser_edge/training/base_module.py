@@ -19,14 +19,12 @@ from ser_edge.runs.inference import clip_predictions
 _HISTORY: Final = (
     "train/loss",
     "train/teacher_loss",
-    "train/speaker_loss",
-    "train/speaker_accuracy",
     "validation/uar",
     "validation/nll",
 )
 
 
-class ScoredFit(lightning.LightningModule):
+class BaseModule(lightning.LightningModule):
     """A network in training, scored after every epoch; what a batch teaches is the subclass's.
 
     Parameters
@@ -74,10 +72,13 @@ class ScoredFit(lightning.LightningModule):
         self._started = time.monotonic()
 
     def on_train_epoch_start(self) -> None:
-        # Every epoch has its own state of the generators: a run that goes on after a break draws
-        # what an unbroken one draws, and so does each of several processes.
-        seed = np.random.SeedSequence([self.recipe.seed, self.current_epoch])
+        # Every epoch has its own state of the generators: a resumed run draws what an uninterrupted
+        # one draws. Processes draw numbers of their own.
+        seed = np.random.SeedSequence([self.recipe.seed, self.current_epoch, *self._rank()])
         torch.manual_seed(int(seed.generate_state(1)[0]))
+
+    def _rank(self) -> list[int]:
+        return [self.global_rank] if self.global_rank else []
 
     def training_step(self, batch: tuple[torch.Tensor, ...], _: int) -> torch.Tensor:
         self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +40,6 @@ from ser_edge.metrics import classification
 from ser_edge.metrics.classification import ClipPrediction
 from ser_edge.nets import build_net
 from ser_edge.nets.compact import GATE, CompactNet
-from ser_edge.nets.parallel import share_batch_norm, share_dropout
 from ser_edge.provenance import provenance
 from ser_edge.runs.inference import (
     CONFIG,
@@ -56,7 +55,7 @@ from ser_edge.runs.lineage import HeldOut, Lineage, check_no_leakage, run_lineag
 from ser_edge.runs.record import Epoch, RunRecord, read_run
 from ser_edge.training.distill import load_teachers, soften
 from ser_edge.training.epoch_callback import Watch, Watcher
-from ser_edge.training.image_module import Learner, Lessons
+from ser_edge.training.image_module import AuxiliaryTargets, ImageModule
 from ser_edge.training.nonspeech_head import fit_gate
 from ser_edge.training.setup import (
     class_weights,
@@ -68,7 +67,6 @@ from ser_edge.training.setup import (
     unfinished,
 )
 from ser_edge.training.soft_targets import read_soft_targets
-from ser_edge.training.speaker_adversary import build_adversary, speaker_numbers
 from ser_edge.training.trackers import Recorder
 from ser_edge.training.trainer import build_trainer, last_checkpoint, quiet
 
@@ -238,14 +236,8 @@ def train(
         lineage.append(run_lineage(ancestry.start))
     if recipe.last_layer_only:
         _freeze(net)
-    share_dropout(net)
-    if trainer.world_size > 1 and not on_gpu:
-        share_batch_norm(net)
-    adversary = build_adversary(recipe, net, clips.training)
-    if adversary is not None:
-        lessons = replace(lessons, speakers=speaker_numbers(clips.training))
     weights = class_weights(clips.training, recipe)
-    module = Learner(recipe, net, validation, weights, data, sound, lessons, adversary)
+    module = ImageModule(recipe, net, validation, weights, data, sound, lessons)
     if trainer.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / CONFIG, recipe.to_yaml())
@@ -361,7 +353,7 @@ def _held_out(division: Division[Picture], fold: str) -> HeldOut:
 
 def _lessons(
     recipe: Recipe, training: Sequence[Clip], ancestry: Ancestry, held_out: HeldOut
-) -> tuple[Lessons, list[Lineage]]:
+) -> tuple[AuxiliaryTargets, list[Lineage]]:
     """What is taught beside the labels, and who teaches it."""
     teachers, soft_targets = ancestry.teachers, ancestry.soft_targets
     if teachers and soft_targets is not None:
@@ -379,12 +371,12 @@ def _lessons(
         taught, lineages = load_teachers(
             teachers, recipe.image, recipe.training_frames, temperature, held_out
         )
-        return Lessons(taught), lineages
+        return AuxiliaryTargets(taught), lineages
     if soft_targets is None:
-        return Lessons(), []
+        return AuxiliaryTargets(), []
     targets = read_soft_targets(soft_targets)
     check_no_leakage(soft_targets, targets.lineage, held_out)
-    return Lessons(soft=soften(targets.of(training), temperature)), [targets.lineage]
+    return AuxiliaryTargets(soft=soften(targets.of(training), temperature)), [targets.lineage]
 
 
 def _validated(chosen: Path, recipe: Recipe, fold: str) -> tuple[ClipPrediction, ...]:

@@ -45,7 +45,7 @@ from ser_edge.training.setup import (
     speaker_record,
     unfinished,
 )
-from ser_edge.training.ssl_module import Pieces, SpeechLearner
+from ser_edge.training.ssl_module import Pieces, SSLModule
 from ser_edge.training.trackers import Recorder
 from ser_edge.training.trainer import build_trainer, last_checkpoint, quiet
 
@@ -149,7 +149,7 @@ def finetune(
     augment = SoundAugment(recipe.sound, spec, babble_bank(dataset, recipe.sound.babble, spec))
     validation = scored.get("validation", [])
     weights = class_weights(clips.training, recipe)
-    module = SpeechLearner(recipe, net, validation, weights, data, augment)
+    module = SSLModule(recipe, net, validation, weights, data, augment)
     batches = EpochBatches(len(clips.training), recipe.batch_size, recipe.seed)
     at_once = recipe.batch_size // recipe.pieces
     out.mkdir(parents=True, exist_ok=True)

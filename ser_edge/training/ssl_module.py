@@ -13,16 +13,16 @@ from ser_edge.config.ssl import SpeechRecipe
 from ser_edge.data.audio_augment import SoundAugment
 from ser_edge.data.datasets import Clip, EpochBatches, Key
 from ser_edge.nets.ssl import SpeechNet
-from ser_edge.training.base_module import ScoredFit, decayed, each_step, rise_and_fall
+from ser_edge.training.base_module import BaseModule, decayed, each_step, rise_and_fall
 
 
-class SpeechLearner(ScoredFit):
+class SSLModule(BaseModule):
     """A network pretrained on speech in training: first its head alone, then more of it.
 
     Parameters
     ----------
     recipe, net, validation, class_weights, data
-        As :class:`ser_edge.training.base_module.ScoredFit` takes them.
+        As :class:`ser_edge.training.base_module.BaseModule` takes them.
     sound : SoundAugment
         Makes windows of waveforms, and changes them where the recipe says so.
     """

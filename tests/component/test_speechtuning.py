@@ -34,7 +34,7 @@ from ser_edge.runs.record import read_run
 from ser_edge.teachers.finetuned import teach_tuned
 from ser_edge.training import fit as training
 from ser_edge.training.ssl_fit import finetune, load_speech_net
-from ser_edge.training.ssl_module import Pieces, SpeechLearner
+from ser_edge.training.ssl_module import Pieces, SSLModule
 
 pytest.importorskip("torchaudio", reason="the extra speech-encoders is not installed")
 
@@ -215,7 +215,7 @@ def test_learning_rates_of_the_stages():
     recipe = replace(
         RECIPE, epochs=10, frozen_epochs=4, lr=0.1, head_lr=0.02, encoder_lr=0.003, warmup=0.25
     )
-    module = SpeechLearner(recipe, net, (), torch.ones(8), "", sound=None)  # type: ignore[arg-type]
+    module = SSLModule(recipe, net, (), torch.ones(8), "", sound=None)  # type: ignore[arg-type]
     module._trainer = SimpleNamespace(estimated_stepping_batches=100)  # type: ignore[assignment]
     made = module.configure_optimizers()
     optimizer, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
@@ -280,17 +280,17 @@ def test_it_learns_and_says_so_of_voices_that_it_never_heard(tmp_path):
 def test_a_run_broken_off_in_either_stage_goes_on_as_never_broken(run, monkeypatch, epoch):
     recipe = replace(RECIPE, sound=SoundStrengths(noise=0.5, gain=6.0), ema=0.5)
     whole = (run("whole", recipe) / "weights.safetensors").read_bytes()
-    real = SpeechLearner.loss
+    real = SSLModule.loss
 
     def killed(self, batch):
         if self.current_epoch == epoch:
             raise KeyError("power cut")
         return real(self, batch)
 
-    monkeypatch.setattr(SpeechLearner, "loss", killed)
+    monkeypatch.setattr(SSLModule, "loss", killed)
     with pytest.raises(KeyError):
         run("broken", recipe)
-    monkeypatch.setattr(SpeechLearner, "loss", real)
+    monkeypatch.setattr(SSLModule, "loss", real)
     if epoch:
         with pytest.raises(ValueError, match="--resume goes on with it"):
             run("broken", recipe)

@@ -340,7 +340,7 @@ def test_a_training_that_breaks_off_is_told(images, tmp_path, fake, monkeypatch)
     def spoilt(*_: Any) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("ser_edge.training.image_module.Learner.on_train_epoch_end", spoilt)
+    monkeypatch.setattr("ser_edge.training.image_module.ImageModule.on_train_epoch_end", spoilt)
     with pytest.raises(RuntimeError, match="out of memory"):
         train(images, tmp_path / "run", Tracking(track=("mlflow",)))
     assert kind.calls == [("begin", None), ("fail", None)]

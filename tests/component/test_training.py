@@ -139,7 +139,7 @@ def test_loader_processes_change_nothing(images, make_ravdess, tmp_path):
     sounds = make_ravdess(actors=(1, 2, 4, 9), emotions=(1, 4, 5))
     config = tmp_path / "tiny.yaml"
     strengths = SoundStrengths(noise=0.5, speed=0.1, shift=1.0)
-    config.write_text(replace(RECIPE, mixup=0.2, sound=strengths).to_yaml())
+    config.write_text(replace(RECIPE, sound=strengths).to_yaml())
     for workers in (0, 2):
         done = script(
             "train.py", images, tmp_path / str(workers), "--fold", 1, "--config", config,
@@ -159,7 +159,6 @@ def test_killed_in_mid_epoch_and_resumed_is_as_never_killed(images, tmp_path):
             {
                 **training_yaml(RECIPE.to_yaml()),
                 "epochs": 25,
-                "mixup": 0.2,
                 "dropout": 0.3,
             }
         ).to_yaml()
@@ -229,8 +228,8 @@ def test_killed_after_the_last_epoch_the_averaged_weights_are_kept(images, tmp_p
 
 
 def test_seconds_go_on_with_a_run():
-    def module() -> image_module.Learner:
-        return image_module.Learner(RECIPE, build_net(RECIPE), (), torch.ones(8), "")
+    def module() -> image_module.ImageModule:
+        return image_module.ImageModule(RECIPE, build_net(RECIPE), (), torch.ones(8), "")
 
     held: dict[str, Any] = {}
     module().on_save_checkpoint(held)
@@ -262,14 +261,10 @@ def test_a_damaged_checkpoint_is_named(images, tmp_path, damage):
 
 @pytest.mark.system
 def test_two_processes_reach_what_one_reaches(images, tmp_path, monkeypatch):
-    """``torchrun`` on a CPU: the same figures, with everything random switched on."""
+    """``torchrun`` on a CPU: each draws by itself, both learn alike and score all clips."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums in another order are no fault
     config = tmp_path / "tiny.yaml"
-    values = {"epochs": 3, "mixup": 0.2, "dropout": 0.3, "noise": 0.2}
-    # With seeds 1 and 2 a mask's border falls on the next frame by rounding; with 1 the vector
-    # instructions of another processor do the same to a single process.
-    values |= {"line": 0.2, "crop": 4.0, "seed": 4}
-    values["precision"] = "32-true"
+    values = {"epochs": 8, "dropout": 0.3, "noise": 0.2, "line": 0.2, "crop": 4.0}
     config.write_text(Recipe.from_dict({**training_yaml(RECIPE.to_yaml()), **values}).to_yaml())
     words = ["--fold", "1", "--config", config, "--accelerator", "cpu", "--quiet"]
     assert script("train.py", images, tmp_path / "one", *words).returncode == 0
@@ -287,12 +282,10 @@ def test_two_processes_reach_what_one_reaches(images, tmp_path, monkeypatch):
     assert done.stdout.count("test: UAR") == 1  # one of them speaks
     found = [json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "two")]
     assert [entry["hardware"]["processes"] for entry in found] == [1, 2]
-    assert found[0]["figures"] == found[1]["figures"]
     for one, two in zip(*(entry["history"] for entry in found), strict=True):
-        assert one["train_loss"] == pytest.approx(two["train_loss"], abs=1e-4)
-    nets = [load_net(tmp_path / name)[1].state_dict() for name in ("one", "two")]
-    for key, value in nets[0].items():
-        torch.testing.assert_close(nets[1][key], value, atol=1e-3, rtol=1e-3)
+        assert one["train_loss"] == pytest.approx(two["train_loss"], rel=0.25)
+    for part, figures in found[0]["figures"].items():
+        assert figures["clips"] == found[1]["figures"][part]["clips"]
 
 
 @pytest.mark.parametrize(
@@ -703,7 +696,7 @@ def test_it_learns(tmp_path):
     scan = CORPORA["ravdess"].scan(corpus)
     render(scan.utterances, tmp_path / "images", SMALL, workers=1, progress=False)
     recipe = Recipe.from_dict(
-        {**training_yaml(RECIPE.to_yaml()), "epochs": 30, "ema": 0.8, "mixup": 0.0, "lr": 0.01}
+        {**training_yaml(RECIPE.to_yaml()), "epochs": 30, "ema": 0.8, "lr": 0.01}
     )
     result = training.train(
         training.Sources(tmp_path / "images"),
@@ -846,8 +839,6 @@ def test_no_strength_changes_nothing(batch):
     torch.testing.assert_close(image_augment.warp(batch, 0, 0, 0), batch, atol=1e-3, rtol=0)
     assert torch.equal(image_augment.add_noise(batch, 0, 60.0), batch)
     assert torch.equal(image_augment.mask(batch, 0, 0), batch)
-    targets = torch.eye(8)[:6]
-    assert image_augment.mixup(batch, targets, 0.0) == (batch, targets)
 
 
 def test_shifted_sound_stays_whole(batch):
@@ -905,12 +896,3 @@ def test_masks_are_as_wide_as_they_may(batch):
     assert bands.max() > 0
     assert frames.max() <= 42
     assert frames.max() > 0
-
-
-def test_mixup_mixes_pictures_and_targets_alike():
-    images = torch.arange(6).float().view(6, 1, 1, 1).expand(6, 1, 4, 4)
-    targets = torch.eye(6)
-    torch.manual_seed(0)
-    mixed, mixed_targets = image_augment.mixup(images, targets, 0.4)
-    torch.testing.assert_close(mixed_targets.sum(dim=1), torch.ones(6))
-    torch.testing.assert_close(mixed[:, 0, 0, 0], mixed_targets @ torch.arange(6).float())
