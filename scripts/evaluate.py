@@ -29,7 +29,6 @@ from pathlib import Path
 
 from ser_edge.config import recipe
 from ser_edge.config.hardware import add_hardware_options, hardware_of
-from ser_edge.config.ssl import is_speech_recipe
 from ser_edge.config.tracking import add_tracking_options, tracking_of
 from ser_edge.data.splits import VALIDATION_ACTORS
 
@@ -207,6 +206,7 @@ def cross(options: argparse.Namespace) -> int:
     from edge_app.inference.model_store import DEFAULT_MODEL
     from ser_edge.evaluation import crosscorpus, crosscorpus_table
     from ser_edge.reports import documents
+    from ser_edge.runs.inference import load_run_model
 
     folder = Path(options.model or DEFAULT_MODEL)
     if not folder.is_dir():
@@ -216,12 +216,8 @@ def cross(options: argparse.Namespace) -> int:
         crosscorpus_table.check_model(folder)
     found = []
     for run in crosscorpus.runs_below(folder):
-        ear = None
-        if is_speech_recipe(run / "config.yaml"):
-            from ser_edge.training.ssl_fit import speech_ear
-
-            ear = speech_ear(run, options.sounds, progress=not options.quiet)
-        found += [crosscorpus.cross(run, images, ear) for images in options.corpus]
+        model = load_run_model(run, options.sounds, progress=not options.quiet)
+        found += [crosscorpus.cross(run, images, model) for images in options.corpus]
     print(crosscorpus.table(found))
     if options.out is not None:
         crosscorpus.write(found, options.out)

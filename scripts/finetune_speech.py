@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 
 from ser_edge.config import recipe
 from ser_edge.config.hardware import add_hardware_options, hardware_of
-from ser_edge.config.ssl import SpeechRecipe
+from ser_edge.config.ssl import SSLRecipe
 from ser_edge.config.tracking import add_tracking_options, tracking_of
 from ser_edge.data.splits import FOLDS, VALIDATION_ACTORS
 
@@ -81,23 +81,22 @@ def main() -> int:
     add_hardware_options(parser)
     add_tracking_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    recipe.add_options(parser, SpeechRecipe)
+    recipe.add_options(parser, SSLRecipe)
     recipe.add_image_options(parser)
     options = parser.parse_args()
     try:
-        chosen = SpeechRecipe.read(options.config) if options.config else SpeechRecipe()
+        chosen = SSLRecipe.read(options.config) if options.config else SSLRecipe()
         chosen = recipe.overridden(chosen, options)
         return one(options, chosen) if options.fold else evaluation(options, chosen)
     except (ValueError, OSError) as error:
         parser.error(str(error))
 
 
-def fit(options: argparse.Namespace, chosen: SpeechRecipe, out: Path, fold: str) -> Result:
-    from ser_edge.training.fit import Sources
-    from ser_edge.training.ssl_fit import finetune
+def fit(options: argparse.Namespace, chosen: SSLRecipe, out: Path, fold: str) -> Result:
+    from ser_edge.training import fit as training
 
-    return finetune(
-        Sources(options.images, also=options.also, sounds=options.sounds),
+    return training.fit(
+        training.Sources(options.images, also=options.also, sounds=options.sounds),
         out,
         chosen,
         fold,
@@ -108,7 +107,7 @@ def fit(options: argparse.Namespace, chosen: SpeechRecipe, out: Path, fold: str)
     )
 
 
-def one(options: argparse.Namespace, chosen: SpeechRecipe) -> int:
+def one(options: argparse.Namespace, chosen: SSLRecipe) -> int:
     try:
         result = fit(options, chosen, options.runs, options.fold)
     except RuntimeError as error:  # of the device, its memory
@@ -124,7 +123,7 @@ def one(options: argparse.Namespace, chosen: SpeechRecipe) -> int:
     return 0
 
 
-def evaluation(options: argparse.Namespace, chosen: SpeechRecipe) -> int:
+def evaluation(options: argparse.Namespace, chosen: SSLRecipe) -> int:
     from ser_edge.evaluation import crossval  # torch takes seconds to import: not for --help
     from ser_edge.files import write_whole
     from ser_edge.reports import evaluation as report

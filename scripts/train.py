@@ -119,14 +119,14 @@ def main() -> int:
     from ser_edge.training.fit import (  # torch takes seconds to import: not for --help
         Ancestry,
         Sources,
-        train,
+        fit,
     )
 
     try:
         base = None
         if options.start:  # whoever taught it is not at hand
             base = replace(recipe.Recipe.read(options.start / "config.yaml"), distill=0.0)
-        result = train(
+        result = fit(
             Sources(
                 options.images,
                 also=options.also,

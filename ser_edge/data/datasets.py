@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,17 @@ from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
 from ser_edge.audio.decode import files_below, load, sound_suffixes, windows
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora.own import recording_name
+from ser_edge.data.audio_augment import SoundPictures
 from ser_edge.data.render import Picture
 from ser_edge.emotions import emotion_index
 from ser_edge.mel.image import MelImageSpec, UInt8, pad_window
 
 Int16 = npt.NDArray[np.int16]
+
+EVAL_BATCH: Final = 64
+"""Windows a batch when they are scored."""
 
 INT16_PEAK: Final = 32767.0
 """Sounds wait in memory as 16-bit samples, half of what floats need."""
@@ -184,8 +189,8 @@ Key: TypeAlias = tuple[int, int]
 class EpochBatches(Sampler[list[Key]]):
     """Full batches of a shuffled epoch; each of several processes gets its part of every batch.
 
-    The order hangs on seed and epoch alone, so a run that goes on after a break sees what an
-    unbroken one would, and two processes see together what one would.
+    The order depends on seed and epoch alone, so a resumed run sees what an uninterrupted one
+    would.
 
     Parameters
     ----------
@@ -197,6 +202,8 @@ class EpochBatches(Sampler[list[Key]]):
     seed : int
     rank, world : int
         Number of this process, and of all.
+    parts : int
+        Batches that a step is computed in, each ``batch_size / parts`` clips.
 
     Raises
     ------
@@ -205,28 +212,34 @@ class EpochBatches(Sampler[list[Key]]):
     """
 
     def __init__(
-        self, clips: int, batch_size: int, seed: int, rank: int = 0, world: int = 1
+        self, clips: int, batch_size: int, seed: int, rank: int = 0, world: int = 1, parts: int = 1
     ) -> None:
         if batch_size % (2 * world):
             raise ValueError(
                 f"batch_size is {batch_size}, {world} processes need a multiple of {2 * world}"
             )
         self._clips, self._batch_size, self._seed = clips, batch_size, seed
-        self._rank, self._share = rank, batch_size // world
+        self._rank, self._share, self._parts = rank, batch_size // world, parts
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning tells the epoch."""
+        """Called by Lightning."""
         self._epoch = epoch
 
     def __len__(self) -> int:
+        return self._batches * self._parts
+
+    @property
+    def _batches(self) -> int:
         return max(1, self._clips // self._batch_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
         order = np.random.default_rng([self._seed, self._epoch]).permutation(self._clips)
-        order = np.resize(order, len(self) * self._batch_size)
-        for first in range(self._rank * self._share, len(order), self._batch_size):
-            yield [(self._epoch, int(i)) for i in order[first : first + self._share]]
+        order = np.resize(order, self._batches * self._batch_size)
+        size = self._share // self._parts
+        for batch in range(self._rank * self._share, len(order), self._batch_size):
+            for first in range(batch, batch + self._share, size):
+                yield [(self._epoch, int(i)) for i in order[first : first + size]]
 
 
 class TrainingClips(Dataset[tuple[torch.Tensor, int, int]]):
@@ -410,3 +423,50 @@ class AllSoundWindows(Dataset[torch.Tensor]):
         part = self._sounds[number][start : start + self._spec.window_samples]
         waveform = np.divide(part, INT16_PEAK, dtype=np.float32)
         return torch.from_numpy(pad_window(waveform, self._spec))
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Tensors of a run.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        Items of training clips, by :data:`Key`.
+    windows : mapping
+        Windows of the scored clips in order, by part (``validation``, ``test``).
+    window_batch : int
+        Windows a batch when they are scored.
+    """
+
+    dataset: Dataset[Any]
+    windows: Mapping[str, Dataset[torch.Tensor]]
+    window_batch: int = EVAL_BATCH
+
+
+def training_set(
+    training: Sequence[Clip], folders: Sequence[Path], recipe: Recipe, *, progress: bool
+) -> tuple[TrainingClips | TrainingSounds, nn.Module | None]:
+    """Training clips -> training set, and what makes mel images of its waveforms if it has any.
+
+    ``folders`` hold the recordings, where the recipe changes waveforms.
+
+    Raises
+    ------
+    ValueError
+        A recording is missing or cannot be read; the message names it.
+    """
+    if not recipe.sound.any:
+        return TrainingClips(training, recipe.seed), None
+    waveforms = load_sounds(folders, training, recipe.image, progress=progress)
+    dataset = TrainingSounds(training, waveforms, recipe.image, recipe.seed)
+    sound = SoundPictures(
+        recipe.sound,
+        recipe.image,
+        babble_bank(dataset, recipe.sound.babble, recipe.image),
+        paired=bool(recipe.distill) and recipe.sound.spoilt,
+    )
+    if not recipe.copies:
+        return dataset, sound
+    copies = changed_copies(dataset, sound, recipe.copies, recipe.seed, progress=progress)
+    return TrainingClips(training, recipe.seed, copies), None

@@ -130,12 +130,12 @@ def divide(heard: Sequence[T], fold: str, seed: int, *, refit: bool = False) -> 
 
 def apart_from(heard: Iterable[T], division: Division[T]) -> list[T]:
     """What may be trained on beside a division: nobody who is scored in it or kept apart."""
-    unheard = unheard_speakers(division)
-    return [row for row in heard if row.speaker not in unheard]
+    held_out = held_out_speakers(division)
+    return [row for row in heard if row.speaker not in held_out]
 
 
-def unheard_speakers(division: Division[T]) -> frozenset[str]:
-    """Who is scored in a division or kept apart: nothing of a run may have heard them."""
+def held_out_speakers(division: Division[T]) -> frozenset[str]:
+    """Who is scored in a division or reserved for the final test: nobody is trained on them."""
     scored = {row.speaker for row in (*division.validation, *division.test)}
     return _kept_apart() | scored
 

@@ -29,9 +29,9 @@ from ser_edge.runs.inference import (
     METRICS,
     PREDICTIONS,
     WEIGHTS,
-    Ear,
+    RunModel,
     clip_predictions,
-    picture_ear,
+    load_run_model,
 )
 from ser_edge.runs.record import RunRecord
 
@@ -139,7 +139,7 @@ def read_trained(folder: Path) -> Trained:
     return Trained(folder, record.corpora, tuple(e for e in EMOTIONS if e in known), heard)
 
 
-def cross(folder: Path, images: Path, ear: Ear | None = None) -> Crossing:
+def cross(folder: Path, images: Path, model: RunModel | None = None) -> Crossing:
     """Score a run or a model folder on a rendering.
 
     Parameters
@@ -150,8 +150,8 @@ def cross(folder: Path, images: Path, ear: Ear | None = None) -> Crossing:
         What ``scripts/render.py`` wrote, to the same specification. Its speech is scored, but for
         speakers that training or validation heard, actors that are kept apart for the final test
         and emotions that training did not have.
-    ear : Ear, optional
-        The folder's network, where it is none of pictures.
+    model : RunModel, optional
+        The folder's network, where it is none of images.
 
     Returns
     -------
@@ -162,15 +162,15 @@ def cross(folder: Path, images: Path, ear: Ear | None = None) -> Crossing:
     ValueError
         Something is missing or does not fit, or nothing is left to score.
     """
-    ear = ear or picture_ear(folder)
+    model = model or load_run_model(folder)
     trained = read_trained(folder)
-    rows = read_rows(images, ear.image)
+    rows = read_rows(images, model.image)
     wanted, left_out = _wanted(rows, trained)
     if not wanted:
         raise ValueError(f"{images}: nothing to score {folder} on; left out: {_said(left_out)}")
-    clips = load_clips(images, wanted, ear.image)
+    clips = load_clips(images, wanted, model.image)
     fold = folder.name if folder.name.startswith("fold-") else ""
-    made = clip_predictions(ear.logits(clips), clips, "test", fold.removeprefix("fold-"))
+    made = clip_predictions(model.logits(clips), clips, "test", fold.removeprefix("fold-"))
     return crossing(trained, images, made, left_out)
 
 

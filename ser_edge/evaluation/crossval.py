@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from tqdm import tqdm
 
-from ser_edge.config.base import AnyRecipe
+from ser_edge.config.base import BaseRecipe
 from ser_edge.config.hardware import Hardware
 from ser_edge.config.recipe import Recipe
 from ser_edge.config.tracking import Tracking
@@ -53,7 +53,7 @@ class Study:
     """All that an evaluation's folder holds; ``folds`` is empty where only the leaky split ran."""
 
     folder: Path
-    recipe: AnyRecipe
+    recipe: BaseRecipe
     images: Path
     sounds: Mapping[str, Path]
     folds: tuple[Run, ...]
@@ -136,7 +136,7 @@ def evaluate(
     """
 
     def fit(folder: Path, fold: str) -> training.Result:
-        return training.train(
+        return training.fit(
             training.Sources(images, sounds=sounds),
             folder,
             recipe,
@@ -164,7 +164,7 @@ def evaluate(
 def gather(
     images: Path,
     out: Path,
-    recipe: AnyRecipe,
+    recipe: BaseRecipe,
     fit: Fit,
     *,
     folds: Sequence[str] = FOLDS,
@@ -182,7 +182,7 @@ def gather(
     out : Path
         Folder of the evaluation; gets a folder a run, ``predictions.csv`` (of the folds) and
         ``metrics.json``.
-    recipe : AnyRecipe
+    recipe : BaseRecipe
         Must be that of every run that lies in ``out`` already.
     fit : callable
         Makes the run of a fold in a folder, or goes on with it.
@@ -361,7 +361,7 @@ def begun(folder: Path) -> bool:
     return any((folder / name).exists() for name in (METRICS, CHECKPOINTS))
 
 
-def check_recipe(folder: Path, recipe: AnyRecipe) -> None:
+def check_recipe(folder: Path, recipe: BaseRecipe) -> None:
     """A run, finished or broken off, stays with the recipe that it was begun with.
 
     Raises

@@ -28,7 +28,7 @@ from ser_edge.runs.inference import (
     window_logits,
 )
 from ser_edge.runs.record import RunRecord
-from ser_edge.training.fit import Ancestry, Sources, train
+from ser_edge.training.fit import Ancestry, Sources, fit
 
 SPEAKERS_TO_DIVIDE: Final = 5
 """From so many speakers on, the check is made on speakers that were held out."""
@@ -133,7 +133,7 @@ def fine_tune(
     leader = True
     for folder, part in ((check, fold), (final, ALL)):
         if not (folder / METRICS).exists():
-            result = train(
+            result = fit(
                 Sources(images, also=also, sounds=sounds),
                 folder,
                 recipe,

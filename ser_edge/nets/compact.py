@@ -53,7 +53,7 @@ def build_compact(
         recipe.width,
         recipe.dropout,
         attention=recipe.attention,
-        gate=recipe.gate > 0,
+        gate=recipe.nonspeech_head > 0,
         head=head,
     )
 

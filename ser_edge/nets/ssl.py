@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ser_edge.config.ssl import SpeechRecipe
+from ser_edge.config.ssl import SSLRecipe
 from ser_edge.emotions import EMOTIONS
 from ser_edge.nets.ssl_bundles import Bundle, load_bundle, normalizes, untrained
 
@@ -17,7 +17,7 @@ _EPSILON: Final = 1e-5
 """As in ``torch.nn.functional.layer_norm``, by which these networks were normalised."""
 
 
-def build_speech_net(recipe: SpeechRecipe, bundle: Bundle, *, pretrained: bool) -> SpeechNet:
+def build_speech_net(recipe: SSLRecipe, bundle: Bundle, *, pretrained: bool) -> SpeechNet:
     """The recipe's network: pretrained, or with random weights in whose place a run's will come.
 
     Raises
@@ -33,7 +33,10 @@ def build_speech_net(recipe: SpeechRecipe, bundle: Bundle, *, pretrained: bool) 
     encoder = load_bundle(bundle, recipe.bundle) if pretrained else untrained(bundle)
     inner = getattr(encoder, "model", encoder)  # torchaudio wraps those that it normalises for
     net = SpeechNet(
-        inner, normalize=normalizes(bundle), dropout=recipe.dropout, again=recipe.checkpointing
+        inner,
+        normalize=normalizes(bundle),
+        dropout=recipe.dropout,
+        gradient_checkpointing=recipe.gradient_checkpointing,
     )
     if recipe.top_layers > net.layers:
         raise ValueError(
@@ -58,8 +61,8 @@ class SpeechNet(nn.Module):
         Bring each waveform to mean 0 and variance 1 first.
     dropout : float
         Share of features that is dropped in training.
-    again : bool
-        Gradient checkpointing: what is inside a layer is computed again on the way back.
+    gradient_checkpointing : bool
+        What is inside a layer is computed again on the way back.
     classes : int
 
     Notes
@@ -80,13 +83,13 @@ class SpeechNet(nn.Module):
         *,
         normalize: bool,
         dropout: float = 0.0,
-        again: bool = False,
+        gradient_checkpointing: bool = False,
         classes: int = len(EMOTIONS),
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self._parts.aux = None  # letters of a bundle that was trained to write
-        self._normalize, self._again = normalize, again
+        self._normalize, self._checkpointing = normalize, gradient_checkpointing
         self._first_trained = self.layers
         size = self._parts.encoder.transformer.layer_norm.normalized_shape[0]
         self.weigh = nn.Parameter(torch.zeros(self.layers + 1))
@@ -198,7 +201,7 @@ class SpeechNet(nn.Module):
         self, layer: nn.Module, x: torch.Tensor, bias: torch.Tensor | None, masks: dict[str, Any]
     ) -> Any:
         """One layer, WavLM's bias of relative positions handed on from the first."""
-        if self._again and torch.is_grad_enabled():
+        if self._checkpointing and torch.is_grad_enabled():
             return checkpoint(layer, x, position_bias=bias, **masks, use_reentrant=False)
         return layer(x, position_bias=bias, **masks)
 

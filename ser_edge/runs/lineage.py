@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from ser_edge.data.datasets import Clip
+from ser_edge.data.render import Picture
+from ser_edge.data.splits import RANDOM, Division, held_out_speakers
 from ser_edge.metrics.classification import read_predictions
 from ser_edge.runs.inference import METRICS, PREDICTIONS, WEIGHTS
 from ser_edge.runs.record import RunRecord
@@ -52,6 +56,17 @@ class HeldOut:
 
     speakers: frozenset[str]
     clips: frozenset[str] = frozenset()
+
+
+def held_out_by(division: Division[Picture], fold: str) -> HeldOut:
+    """A division -> what no other network that a run on it builds on may be trained on."""
+    speakers = held_out_speakers(division)
+    if fold != RANDOM:
+        return HeldOut(speakers)
+    scored = (*division.validation, *division.test)
+    return HeldOut(
+        speakers - {row.speaker for row in scored}, frozenset(row.utterance for row in scored)
+    )
 
 
 def run_lineage(folder: Path) -> Lineage:
@@ -134,3 +149,40 @@ def check_no_leakage(path: Path, lineage: Lineage, held_out: HeldOut) -> None:
             f"{path}: it would leak: {count} clips that this run is scored on may be among those "
             "it was trained on; take one of the same division at random (fold and seed)"
         )
+
+
+def speaker_record(
+    division: Division[Picture],
+    training: Sequence[Clip],
+    head_speech: Sequence[Clip],
+    lineages: Sequence[Lineage],
+) -> dict[str, Any]:
+    """Speakers and corpora of a :class:`ser_edge.runs.record.RunRecord`, inherited ones too.
+
+    Parameters
+    ----------
+    division : Division
+    training, head_speech : sequence of Clip
+        Trained on, and what the non-speech head alone is fitted to.
+    lineages : sequence of Lineage
+        Of the networks that the run builds on.
+    """
+    speakers = {clip.speaker for clip in training}
+    inherited = {speaker for run in lineages for speaker in run.speakers}
+    inherited |= {clip.speaker for clip in head_speech}
+    corpora = set(corpora_of(training)).union(*(run.corpora for run in lineages))
+    return {
+        "inherited_speakers": tuple(sorted(inherited - speakers)),
+        "speakers": {
+            "train": sorted(speakers),
+            "validation": sorted({row.speaker for row in division.validation}),
+            "test": sorted({row.speaker for row in division.test}),
+        },
+        "training_clips": len(training),
+        "corpora": tuple(sorted(corpora)),
+    }
+
+
+def corpora_of(clips: Sequence[Clip]) -> list[str]:
+    """Names of the corpora of clips, sorted."""
+    return sorted({clip.rows[0].corpus for clip in clips})

@@ -9,18 +9,16 @@ from typing import Any
 import torch
 
 from ser_edge.config.hardware import Hardware
-from ser_edge.config.ssl import SpeechRecipe
+from ser_edge.config.ssl import SSLRecipe
 from ser_edge.metrics import classification
 from ser_edge.metrics.classification import ClipPrediction
 from ser_edge.provenance import provenance
-from ser_edge.runs.inference import CONFIG, METRICS, clip_predictions
-from ser_edge.runs.lineage import run_lineage
+from ser_edge.runs.inference import CONFIG, METRICS, clip_predictions, load_run_model
+from ser_edge.runs.lineage import corpora_of, run_lineage
 from ser_edge.runs.record import read_run
 from ser_edge.teachers.frozen import check_name, taught_clips
-from ser_edge.training.fit import Sources
-from ser_edge.training.setup import corpora_of
-from ser_edge.training.soft_targets import write_soft_targets
-from ser_edge.training.ssl_fit import finetune, speech_ear
+from ser_edge.training.distill import write_soft_targets
+from ser_edge.training.fit import Sources, fit
 
 
 def teach_tuned(
@@ -45,7 +43,7 @@ def teach_tuned(
     Parameters
     ----------
     run : Path
-        A finished run of :func:`ser_edge.training.ssl_fit.finetune`.
+        A finished run of :func:`ser_edge.training.fit.fit`.
     images, sounds, out, fold, also
         As :func:`ser_edge.teachers.frozen.teach` takes them.
     parts : int
@@ -69,7 +67,7 @@ def teach_tuned(
     if parts < 1:
         raise ValueError(f"parts is {parts}, allowed: 1 or more")
     origin = provenance()
-    recipe = SpeechRecipe.read(run / CONFIG)
+    recipe = SSLRecipe.read(run / CONFIG)
     read_run(run, fold)
     spec, clips = taught_clips(images, fold, recipe.seed, also)
     if spec != recipe.image:
@@ -84,12 +82,11 @@ def teach_tuned(
         networks = {below / f"part-{k + 1}": frozenset(names[k::parts]) for k in range(parts)}
         for folder, without in networks.items():
             if not (folder / METRICS).is_file():
-                finetune(
-                    Sources(images, also=also, sounds=sounds),
+                fit(
+                    Sources(images, also=also, sounds=sounds, without=without),
                     folder,
                     recipe,
                     fold,
-                    without=without,
                     hardware=hardware,
                     resume=True,
                     progress=progress,
@@ -101,7 +98,7 @@ def teach_tuned(
         if heard and parts > 1:
             raise ValueError(f"{folder}: it heard {heard[0]}, of whom it is to teach; remove it")
         group = [clip for clip in clips if clip.speaker in spoken_of]
-        logits = speech_ear(folder, sounds, progress=progress).logits(group)
+        logits = load_run_model(folder, sounds, progress=progress).logits(group)
         for prediction in clip_predictions(logits, group, "train", fold):
             said[prediction.corpus, prediction.utterance] = prediction
     predictions = [said[clip.rows[0].corpus, clip.utterance] for clip in clips]

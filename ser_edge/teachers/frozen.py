@@ -18,7 +18,7 @@ from ser_edge.nets.linear_head import cross_fitted
 from ser_edge.nets.ssl_bundles import MEAN, Bundle, clip_features, load_bundle
 from ser_edge.provenance import provenance
 from ser_edge.runs.inference import clip_predictions
-from ser_edge.training.soft_targets import write_soft_targets
+from ser_edge.training.distill import write_soft_targets
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""The image module: a batch of clips -> mel images, targets and loss; its optimizers."""
+"""The module of image networks: a batch of clips -> mel images -> loss."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,29 +11,17 @@ from torch import nn
 from torch.nn import functional
 
 from ser_edge.config.recipe import Recipe
-from ser_edge.data.datasets import Clip
+from ser_edge.data.datasets import AllWindows, Clip, TrainingData, training_set
 from ser_edge.data.image_augment import ImageAugment
 from ser_edge.emotions import EMOTIONS
 from ser_edge.mel.image import band_edges
-from ser_edge.training.base_module import BaseModule, decayed, each_step, rise_and_fall
-from ser_edge.training.distill import Teachers, distance
-from ser_edge.training.optim import Muon
-
-
-@dataclass(frozen=True)
-class AuxiliaryTargets:
-    """What is learnt beside the labels: from teachers, or from soft targets in a file.
-
-    Attributes
-    ----------
-    teachers : Teachers, optional
-        Get the mel images that are trained on, before noise, babble or a telephone was added.
-    soft : Tensor, optional
-        Softened scores of the training clips by their numbers, ``float32 (clips, classes)``.
-    """
-
-    teachers: Teachers | None = None
-    soft: torch.Tensor | None = None
+from ser_edge.nets import build_net
+from ser_edge.training import weights
+from ser_edge.training.base_module import BaseModule
+from ser_edge.training.distill import AuxiliaryTargets, distance
+from ser_edge.training.nonspeech_head import fit_for
+from ser_edge.training.optim import image_optimizer
+from ser_edge.training.setup import SplitClips, class_weights
 
 
 class ImageModule(BaseModule):
@@ -47,6 +35,8 @@ class ImageModule(BaseModule):
         Waveforms -> augmented mel images; without it the batches are mel images.
     auxiliary : AuxiliaryTargets, optional
         Used where the recipe has ``distill``.
+    average_with : sequence of mapping
+        Weights of other networks, for :func:`ser_edge.training.weights.average`.
     """
 
     recipe: Recipe
@@ -60,11 +50,13 @@ class ImageModule(BaseModule):
         data: str,
         sound: nn.Module | None = None,
         auxiliary: AuxiliaryTargets | None = None,
+        average_with: Sequence[Mapping[str, torch.Tensor]] = (),
     ) -> None:
         super().__init__(recipe, net, validation, class_weights, data)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._sound = sound
         self._auxiliary = auxiliary or AuxiliaryTargets()
+        self._average = average_with
         self._augment = ImageAugment(
             recipe.training_frames,
             recipe.time_stretch,
@@ -113,32 +105,46 @@ class ImageModule(BaseModule):
         return self._auxiliary.soft.to(self.device)[numbers]
 
     def configure_optimizers(self) -> Any:
-        recipe, optimizer = self.recipe, self._optimizer()
-        steps = int(self.trainer.estimated_stepping_batches)
-        if recipe.schedule == "one-cycle":
-            # Smith & Topin 2017, arXiv 1708.07120; momentum falls while the rate rises.
-            return each_step(
-                optimizer,
-                torch.optim.lr_scheduler.OneCycleLR(
-                    optimizer, recipe.lr, steps, pct_start=max(recipe.warmup, 1 / steps)
-                ),
-            )
-        rise = max(1, round(recipe.warmup * steps))
-        return each_step(
-            optimizer,
-            torch.optim.lr_scheduler.LambdaLR(
-                optimizer, lambda step: rise_and_fall(step, rise, steps)
-            ),
-        )
+        trained = [p for p in self.parameters() if p.requires_grad]
+        return image_optimizer(self.recipe, trained, int(self.trainer.estimated_stepping_batches))
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        recipe = self.recipe
-        matrices, others = decayed([p for p in self.parameters() if p.requires_grad])
-        undecayed = {"params": others, "weight_decay": 0.0}
-        if recipe.optimizer == "adamw":
-            decay = {"params": matrices, "weight_decay": recipe.weight_decay}
-            return torch.optim.AdamW([decay, undecayed], lr=recipe.lr)
-        # The last layer's matrix says what each emotion is, not a change of features.
-        kernels = {"params": [p for p in matrices if p.ndim > 2], "orthogonal": True}
-        last = {"params": [p for p in matrices if p.ndim == 2]}
-        return Muon([kernels, last, undecayed], recipe.lr, recipe.weight_decay)
+    def finish(self, clips: SplitClips) -> dict[str, Any]:
+        """Average with the other networks, adjust the logits, fit the non-speech head."""
+        weights.average(self.net, self._average)
+        weights.adjust_logits(self.net, clips.training, self.recipe.logit_adjustment)
+        return {"gate": fit_for(self.recipe, self.net, [*clips.training, *clips.nonspeech_head])}
+
+
+def build_image_module(
+    recipe: Recipe,
+    clips: SplitClips,
+    data: str,
+    *,
+    auxiliary: AuxiliaryTargets,
+    start: Path | None,
+    average_with: Sequence[Path],
+    sounds: Sequence[Path],
+    progress: bool,
+) -> tuple[ImageModule, TrainingData]:
+    """A recipe and clips -> module and tensors.
+
+    ``start`` and ``average_with`` are runs or model folders of the same network, ``sounds`` folders
+    with the recordings, where the recipe changes waveforms.
+
+    Raises
+    ------
+    ValueError
+        Another network than the recipe's lies in a folder, or a recording is missing.
+    """
+    net = build_net(recipe)
+    others = [weights.load_same(net, run) for run in average_with]
+    if start is not None:
+        weights.load_start(net, start)
+    if recipe.last_layer_only:
+        weights.freeze_all_but_last(net)
+    dataset, sound = training_set(clips.training, sounds, recipe, progress=progress)
+    module = ImageModule(
+        recipe, net, clips.scored.get("validation", []), class_weights(clips.training, recipe),
+        data, sound, auxiliary, others,
+    )  # fmt: skip
+    return module, TrainingData(dataset, {n: AllWindows(c) for n, c in clips.scored.items()})

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import lightning
 import numpy as np
@@ -24,10 +24,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from ser_edge.config.base import AnyRecipe
+from ser_edge.config.base import BaseRecipe
 from ser_edge.config.tracking import MLFLOW, TENSORBOARD, WANDB, Tracking, TrackingError
 from ser_edge.files import write_whole
-from ser_edge.runs.record import first_line
+from ser_edge.runs.record import Epoch, first_line
 from ser_edge.training.confusion_image import confusion_picture
 
 IDS: Final = "tracking.json"
@@ -210,7 +210,7 @@ class Recorder(Callback):
     tracking : Tracking
     out : Path
         Folder of the run.
-    recipe : AnyRecipe
+    recipe : BaseRecipe
     fold : str
 
     Raises
@@ -219,7 +219,7 @@ class Recorder(Callback):
         A tracker's library is not installed; the message names the extra.
     """
 
-    def __init__(self, tracking: Tracking, out: Path, recipe: AnyRecipe, fold: str) -> None:
+    def __init__(self, tracking: Tracking, out: Path, recipe: BaseRecipe, fold: str) -> None:
         values = {**recipe.flat(), "fold": fold}
         run = Followed(out, f"{recipe.name}-fold-{fold}-seed-{recipe.seed}", values, tracking)
         self._out = out
@@ -314,6 +314,30 @@ class Recorder(Callback):
                 problems.append(str(error))
         if problems:
             raise TrackingError("; ".join(problems))
+
+
+Watch: TypeAlias = "Callable[[Epoch], None]"
+
+
+class EpochCallback(Callback):
+    """Calls ``watch`` with the figures of each epoch; of several processes the first alone."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        if not trainer.is_global_zero:
+            return
+        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self._watch(
+            Epoch(
+                trainer.current_epoch,
+                train_loss=found.get("train/loss"),
+                validation_uar=found.get("validation/uar"),
+                validation_nll=found.get("validation/nll"),
+                lr=float(trainer.optimizers[0].param_groups[0]["lr"]),
+            )
+        )
 
 
 def gpu_memory(device: torch.device) -> dict[str, float]:

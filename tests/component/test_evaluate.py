@@ -142,7 +142,7 @@ class FakeTraining:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
     fake = FakeTraining()
-    monkeypatch.setattr(training, "train", fake)
+    monkeypatch.setattr(training, "fit", fake)
     return fake
 
 

@@ -52,7 +52,7 @@ def test_from_training_to_a_running_ir(name, images, tmp_path):
         net=name, input_size=32, epochs=1, batch_size=2, dropout=0.1, ema=0.0, freq_mask=2,
         time_mask=10, precision="32-true", image=SMALL,
     )  # fmt: skip
-    training.train(
+    training.fit(
         training.Sources(images),
         tmp_path / "run",
         recipe,

@@ -27,8 +27,13 @@ from ser_edge.runs.inference import load_net
 from ser_edge.teachers.frozen import HeadOptions, teach
 from ser_edge.training import fit as training
 from ser_edge.training import image_module
-from ser_edge.training.distill import Teachers, distance, soften
-from ser_edge.training.soft_targets import read_soft_targets
+from ser_edge.training.distill import (
+    AuxiliaryTargets,
+    Teachers,
+    distance,
+    read_soft_targets,
+    soften,
+)
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=2, batch_size=8, dropout=0.0, freq_mask=2, time_mask=10,
@@ -93,7 +98,7 @@ def images(sounds, tmp_path) -> Path:
 def run(
     images: Path, out: Path, recipe: Recipe, fold: str = "1", *, resume: bool = False, **earlier
 ) -> dict:
-    training.train(
+    training.fit(
         training.Sources(images), out, recipe, fold, training.Ancestry(**earlier),
         hardware=CPU, resume=resume, progress=False,
     )  # fmt: skip
@@ -181,7 +186,7 @@ def test_the_teacher_sees_what_the_pupil_sees_before_it_was_spoilt(channels):
 
     torch.manual_seed(0)
     pupil = Pupil(1, 8)
-    auxiliary = image_module.AuxiliaryTargets(Teachers([Spy()], 2.0))
+    auxiliary = AuxiliaryTargets(Teachers([Spy()], 2.0))
     module = image_module.ImageModule(PUPIL, pupil, (), torch.ones(8), "", auxiliary=auxiliary)
     module.log = lambda *_, **__: None  # type: ignore[method-assign]
     module._trainer = type("T", (), {"optimizers": [torch.optim.SGD(pupil.parameters(), 1.0)]})()

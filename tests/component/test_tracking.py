@@ -59,7 +59,7 @@ def installed(name: str) -> None:
 
 
 def train(images: Path, out: Path, tracking: Tracking | None = None) -> None:
-    training.train(
+    training.fit(
         training.Sources(images), out, RECIPE, "1", hardware=Hardware("cpu"), tracking=tracking,
         progress=False,
     )  # fmt: skip
@@ -327,7 +327,7 @@ def test_a_tracker_is_told_the_beginning_the_name_and_the_end(images, tmp_path, 
     assert set(kind.calls[-1][1]) == FILES
     assert json.loads((tmp_path / "run" / "tracking.json").read_text()) == {"mlflow": "mine"}
     (tmp_path / "run" / "metrics.json").unlink()  # as if it had been killed just before
-    training.train(
+    training.fit(
         training.Sources(images), tmp_path / "run", RECIPE, "1", hardware=Hardware("cpu"),
         tracking=Tracking(track=("mlflow",)), resume=True, progress=False,
     )  # fmt: skip
