@@ -79,10 +79,10 @@ def frozen(options: argparse.Namespace) -> dict[str, Any]:
     import torch  # takes seconds to import: not for --help
 
     from ser_edge.nets.ssl_bundles import find_bundle
-    from ser_edge.teachers.frozen import HeadOptions, teach
+    from ser_edge.teachers.frozen import HeadOptions, frozen_targets
 
     given = {name: getattr(options, name) for name in ("layer", "l2", "parts", "seed")}
-    return teach(
+    return frozen_targets(
         find_bundle(options.bundle),
         options.bundle,
         options.images,
@@ -97,12 +97,12 @@ def frozen(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def tuned(options: argparse.Namespace) -> dict[str, Any]:
-    from ser_edge.teachers.finetuned import teach_tuned
+    from ser_edge.teachers.finetuned import finetuned_targets
 
     for name in ("layer", "l2", "seed"):
         if getattr(options, name) is not None:
             raise ValueError(f"--{name} is of a bundle's head, {options.bundle} has its own")
-    return teach_tuned(
+    return finetuned_targets(
         Path(options.bundle),
         options.images,
         options.sounds,

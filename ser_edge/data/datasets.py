@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ser_edge.audio.decode import files_below, load, sound_suffixes, windows
 from ser_edge.config.recipe import Recipe
 from ser_edge.corpora.own import recording_name
-from ser_edge.data.audio_augment import SoundPictures
+from ser_edge.data.audio_augment import SoundToImage
 from ser_edge.data.render import Picture
 from ser_edge.emotions import emotion_index
 from ser_edge.mel.image import MelImageSpec, UInt8, pad_window
@@ -55,7 +55,7 @@ class Clip:
 
 
 def load_clips(folder: Path, rows: Sequence[Picture], spec: MelImageSpec) -> list[Clip]:
-    """Read the pictures of a rendering.
+    """Read the mel images of a rendering.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def load_clips(folder: Path, rows: Sequence[Picture], spec: MelImageSpec) -> lis
     Raises
     ------
     ValueError
-        A picture is missing or not a mel image of that specification.
+        An image is missing or not a mel image of that specification.
     """
 
     def read(row: Picture) -> UInt8:
@@ -133,7 +133,7 @@ def find_sounds(folders: Sequence[Path]) -> dict[str, Path]:
 def load_sounds(
     folders: Sequence[Path], clips: Sequence[Clip], spec: MelImageSpec, *, progress: bool = False
 ) -> list[Int16]:
-    """Read the recordings that the pictures of clips were made of.
+    """Read the recordings that the mel images of clips were made of.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ _COPIES_AT_ONCE: Final = 16
 _BABBLE_CLIPS: Final = 128
 
 Key: TypeAlias = tuple[int, int]
-"""Epoch and number of a clip: all that a training item's random choices hang on."""
+"""Epoch and number of a clip: all that a training item's random choices depend on."""
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -243,7 +243,7 @@ class EpochBatches(Sampler[list[Key]]):
 
 
 class TrainingClips(Dataset[tuple[torch.Tensor, int, int]]):
-    """One item an utterance: picture, ``uint8 (channels, n_mels, frames)``, number and label.
+    """One item an utterance: mel image, ``uint8 (channels, n_mels, frames)``, number and label.
 
     Windows that are hardly speech (the silent tail of a long clip) are drawn accordingly seldom.
 
@@ -252,7 +252,7 @@ class TrainingClips(Dataset[tuple[torch.Tensor, int, int]]):
     clips : sequence of Clip
     seed : int
     copies : sequence of ndarray, optional
-        For each clip further pictures of it, ``uint8 (copies, channels, n_mels, frames)``; they
+        For each clip further images of it, ``uint8 (copies, channels, n_mels, frames)``; they
         and the clip itself, which is the same in all channels, are equally likely.
     """
 
@@ -336,17 +336,17 @@ def babble_bank(sounds: TrainingSounds, share: float, spec: MelImageSpec) -> tor
 
 @torch.no_grad()
 def changed_copies(
-    sounds: TrainingSounds, pictures: nn.Module, copies: int, seed: int, *, progress: bool = False
+    sounds: TrainingSounds, to_image: nn.Module, copies: int, seed: int, *, progress: bool = False
 ) -> list[UInt8]:
-    """Change every waveform so many times and keep the pictures.
+    """Change every waveform so many times and keep the mel images.
 
-    To change waveforms costs more than to train a small network on their pictures; a few copies of
-    each, which the augmentation of pictures multiplies, do.
+    To change waveforms costs more than to train a small network on their images; a few copies of
+    each, which the augmentation of images multiplies, do.
 
     Parameters
     ----------
     sounds : TrainingSounds
-    pictures : nn.Module
+    to_image : nn.Module
         A batch of waveforms and lengths -> ``float32 (N, channels, n_mels, frames)``.
     copies : int
     seed : int
@@ -367,10 +367,10 @@ def changed_copies(
         ):
             part = keys[first : first + _COPIES_AT_ONCE]
             waveforms, lengths, _, _ = zip(*(sounds[key] for key in part), strict=True)
-            changed = pictures(torch.stack(waveforms), torch.tensor(lengths))
-            for (_, number), picture in zip(part, changed.round().byte().numpy(), strict=True):
-                made[number].append(picture)
-    return [np.stack(pictures_of) for pictures_of in made]
+            changed = to_image(torch.stack(waveforms), torch.tensor(lengths))
+            for (_, number), image in zip(part, changed.round().byte().numpy(), strict=True):
+                made[number].append(image)
+    return [np.stack(images) for images in made]
 
 
 class AllWindows(Dataset[torch.Tensor]):
@@ -399,7 +399,7 @@ class AllSoundWindows(Dataset[torch.Tensor]):
     Raises
     ------
     ValueError
-        A recording has other windows than its pictures: it is another one.
+        A recording has other windows than its images: it is another one.
     """
 
     def __init__(self, clips: Sequence[Clip], sounds: Sequence[Int16], spec: MelImageSpec) -> None:
@@ -460,7 +460,7 @@ def training_set(
         return TrainingClips(training, recipe.seed), None
     waveforms = load_sounds(folders, training, recipe.image, progress=progress)
     dataset = TrainingSounds(training, waveforms, recipe.image, recipe.seed)
-    sound = SoundPictures(
+    sound = SoundToImage(
         recipe.sound,
         recipe.image,
         babble_bank(dataset, recipe.sound.babble, recipe.image),

@@ -16,7 +16,7 @@ from torch import nn
 from ser_edge.data.draws import Chosen, uniform
 
 HELD: Final = 0.95
-"""Share of its brightness that a picture keeps when it is cut."""
+"""Share of its brightness that an image keeps when it is cut."""
 
 _RESPONSE_DB: Final = 9.0
 _KNOTS: Final = 6
@@ -27,7 +27,7 @@ _FALL_DB: Final = (40.0, 120.0)  # an octave
 
 @dataclass(frozen=True)
 class ImageAugment:
-    """What happens to a batch of training pictures; strengths as in ``Recipe``.
+    """What happens to a batch of training images; strengths as in ``Recipe``.
 
     ``frames`` is the width that they are cut to, ``hertz`` the centres of the bands.
     """
@@ -52,9 +52,9 @@ class ImageAugment:
 
 
 def crop(images: torch.Tensor, frames: int) -> torch.Tensor:
-    """Cut pictures to where their sound is.
+    """Cut images to where their sound is.
 
-    Half of a window is silence before, between and after words: a network trained on the other
+    Half of a window is silence before, between and after speech: a network trained on the other
     half sees as much speech in half the time.
 
     Parameters
@@ -90,7 +90,7 @@ def warp(
     ----------
     images : Tensor
     time_stretch, freq_stretch : float
-        Each picture's axis is scaled by a factor from ``1 - s`` to ``1 + s``.
+        Each image's axis is scaled by a factor from ``1 - s`` to ``1 + s``.
     shift : float
         The clip (up to its last frame that is not black) moves right by up to this share of the
         black rest of its window; sound that would leave the window is not.
@@ -103,10 +103,10 @@ def warp(
     n, _, _, frames = images.shape
     stretch = 1 + uniform(n, -time_stretch, time_stretch, images.device)
     bands = 1 + uniform(n, -freq_stretch, freq_stretch, images.device)
-    heard = images.amax(dim=(1, 2)) > 0
-    last = (heard * torch.arange(1, frames + 1, device=images.device)).amax(dim=1)
-    room = (1 - last * stretch / frames).clamp(min=0)  # share of the window left black
-    start = uniform(n, 0, shift, images.device) * room
+    sounding = images.amax(dim=(1, 2)) > 0
+    last = (sounding * torch.arange(1, frames + 1, device=images.device)).amax(dim=1)
+    empty = (1 - last * stretch / frames).clamp(min=0)  # share of the window left black
+    start = uniform(n, 0, shift, images.device) * empty
     # affine_grid maps output to input, both from -1 to 1: x_in = (x_out + 1 - 2 start) / s - 1.
     theta = torch.zeros(n, 2, 3, device=images.device)
     theta[:, 0, 0] = 1 / stretch
@@ -120,7 +120,7 @@ def warp(
 def through_line(
     images: torch.Tensor, share: float, hertz: Sequence[float], range_db: float
 ) -> torch.Tensor:
-    """Let a share of the pictures come through another microphone or a line.
+    """Let a share of the images come through another microphone or a line.
 
     Each gets a smooth frequency response of its own, up to 9 dB up or down, and half of them a
     lower and an upper limit as well, down to a telephone's 300 to 3400 Hz, beyond which the sound
@@ -130,7 +130,7 @@ def through_line(
     ----------
     images : Tensor
     share : float
-        Of the pictures, 0 to 1.
+        Of the images, 0 to 1.
     hertz : sequence of float
         Centres of the bands.
     range_db : float
@@ -160,7 +160,7 @@ def through_line(
 
 
 def add_noise(images: torch.Tensor, share: float, range_db: float) -> torch.Tensor:
-    """Add stationary noise of random level and colour to a share of the pictures.
+    """Add stationary noise of random level and colour to a share of the images.
 
     Grey levels are dB, so sound and noise are added as powers. The noise of a mel band of a
     periodogram is about exponentially distributed around its mean.
@@ -169,7 +169,7 @@ def add_noise(images: torch.Tensor, share: float, range_db: float) -> torch.Tens
     ----------
     images : Tensor
     share : float
-        Of the pictures that get noise, 0 to 1.
+        Of the images that get noise, 0 to 1.
     range_db : float
         dB between 0 and 255.
     """
@@ -196,7 +196,7 @@ def mask(images: torch.Tensor, freq_mask: int, time_mask: int) -> torch.Tensor:
     ----------
     images : Tensor
     freq_mask, time_mask : int
-        Greatest width of a stripe; each picture's widths are drawn from 0 up.
+        Greatest width of a stripe; each image's widths are drawn from 0 up.
     """
     n, _, n_mels, frames = images.shape
     keep = torch.ones_like(images, dtype=torch.bool)

@@ -19,7 +19,7 @@ import numpy as np
 
 from ser_edge.data.datasets import load_clips
 from ser_edge.data.render import Picture, read_rows
-from ser_edge.data.splits import Division, apart_from
+from ser_edge.data.splits import Division, without_held_out
 from ser_edge.emotions import CORPUS_EMOTIONS, EMOTIONS, emotion_index
 from ser_edge.files import write_whole
 from ser_edge.metrics import classification
@@ -201,7 +201,7 @@ def crossing(
 
 
 def _wanted(rows: Sequence[Picture], trained: Trained) -> tuple[list[Picture], dict[str, int]]:
-    free = {row.speaker for row in apart_from(rows, Division((), (), ()))}
+    free = {row.speaker for row in without_held_out(rows, Division((), (), ()))}
     wanted: list[Picture] = []
     left_out: dict[str, set[tuple[str, str]]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""A network pretrained on speech and a linear head -> soft targets of the training clips."""
+"""A frozen speech encoder with a linear head as teacher: soft targets of the training clips."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import torch
 
 from ser_edge.data.datasets import Clip, load_clips, load_sounds
 from ser_edge.data.render import read_index, read_rows
-from ser_edge.data.splits import apart_from, divide
+from ser_edge.data.splits import divide, without_held_out
 from ser_edge.mel.image import MelImageSpec
 from ser_edge.metrics import classification
 from ser_edge.nets.linear_head import cross_fitted
 from ser_edge.nets.ssl_bundles import MEAN, Bundle, clip_features, load_bundle
 from ser_edge.provenance import provenance
 from ser_edge.runs.inference import clip_predictions
+from ser_edge.runs.lineage import corpora_of
 from ser_edge.training.distill import write_soft_targets
 
 
@@ -26,7 +27,7 @@ class HeadOptions:
     """How the head is made.
 
     ``layer`` is a number from 1 up or ``mean``; ``parts`` the groups of speakers, each left out
-    once; ``seed`` that of a division at random, which must be the pupil's.
+    once; ``seed`` that of a division at random, which must be the student's.
     """
 
     layer: str = MEAN
@@ -43,7 +44,7 @@ class HeadOptions:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, allowed: {allowed}")
 
 
-def teach(
+def frozen_targets(
     bundle: Bundle,
     name: str,
     images: Path,
@@ -58,8 +59,8 @@ def teach(
 ) -> dict[str, Any]:
     """Write soft targets for the training clips of a fold.
 
-    Nobody who is scored in the fold is heard, and no clip's targets come from a head that has heard
-    its speaker.
+    The head is trained on nobody who is scored in the fold, and no clip's targets come from a head
+    that was trained on its speaker.
 
     Parameters
     ----------
@@ -93,16 +94,16 @@ def teach(
         The name of the file, the rendering, the recordings or the weights are not what is needed.
     """
     options = options or HeadOptions()
-    check_name(out)
+    check_csv(out)
     origin = provenance()
-    spec, clips = taught_clips(images, fold, options.seed, also)
+    spec, clips = student_clips(images, fold, options.seed, also)
     speakers = [clip.speaker for clip in clips]
     net = load_bundle(bundle, name)
-    heard_sounds = load_sounds(sounds, clips, spec, progress=progress)
+    recordings = load_sounds(sounds, clips, spec, progress=progress)
     features = clip_features(
         net,
         bundle.sample_rate,
-        heard_sounds,
+        recordings,
         spec.sample_rate,
         options.layer,
         device=device,
@@ -123,7 +124,7 @@ def teach(
         "fold": fold,
         "seed": options.seed,
         "clips": len(clips),
-        "corpora": sorted({clip.rows[0].corpus for clip in clips}),
+        "corpora": corpora_of(clips),
         "speakers": {"train": sorted(set(speakers))},
         "figures": classification.figures(predictions),
         "provenance": origin,
@@ -132,10 +133,10 @@ def teach(
     return record
 
 
-def taught_clips(
+def student_clips(
     images: Path, fold: str, seed: int, also: Sequence[Path]
 ) -> tuple[MelImageSpec, list[Clip]]:
-    """The clips that a pupil of a fold may be trained on, song too, and the specification.
+    """The clips that a student of a fold may be trained on, song too, and the specification.
 
     Raises
     ------
@@ -144,18 +145,18 @@ def taught_clips(
     """
     spec, rows = read_index(images)
     division = divide(rows, fold, seed)
-    heard = [(images, division.train)]
-    heard += [(extra, tuple(apart_from(read_rows(extra, spec), division))) for extra in also]
-    return spec, [clip for folder, rows in heard for clip in load_clips(folder, rows, spec)]
+    parts = [(images, division.train)]
+    parts += [(extra, tuple(without_held_out(read_rows(extra, spec), division))) for extra in also]
+    return spec, [clip for folder, rows in parts for clip in load_clips(folder, rows, spec)]
 
 
-def check_name(out: Path) -> None:
-    """See to it that a file of soft targets may be called so.
+def check_csv(out: Path) -> None:
+    """Check the name of a file of soft targets.
 
     Raises
     ------
     ValueError
-        It may not.
+        It does not end in ``.csv``.
     """
     if out.suffix != ".csv":
         raise ValueError(f"{out}: soft targets are written to a file that ends in .csv")

@@ -31,7 +31,7 @@ class ImageModule(BaseModule):
     ----------
     recipe, net, validation, class_weights, data
         As :class:`ser_edge.training.base_module.BaseModule` takes them.
-    sound : SoundPictures, optional
+    sound : SoundToImage, optional
         Waveforms -> augmented mel images; without it the batches are mel images.
     auxiliary : AuxiliaryTargets, optional
         Used where the recipe has ``distill``.
@@ -80,7 +80,7 @@ class ImageModule(BaseModule):
         numbers, labels = batch[-2:]
         with torch.autocast(self.device.type, enabled=False):  # images need full precision
             images = self._augment(self._sound(*batch[:2]) if self._sound else batch[0].float())
-        # The second channel, where there is one (SoundPictures), is the voice before noise, babble
+        # The second channel, where there is one (SoundToImage), is the voice before noise, babble
         # or a telephone: of what those hide a teacher could only guess.
         images, clean = images[:, :1], images[:, -1:]
         logits = self(images)

@@ -14,7 +14,7 @@ import yaml
 from ser_edge.config.base import BaseRecipe
 from ser_edge.data.datasets import Clip, load_clips
 from ser_edge.data.render import Picture, read_rows
-from ser_edge.data.splits import Division, apart_from
+from ser_edge.data.splits import Division, without_held_out
 from ser_edge.emotions import EMOTIONS
 from ser_edge.runs.inference import METRICS
 from ser_edge.runs.lineage import Lineage
@@ -55,7 +55,7 @@ def load_split(
     """
 
     def beside(folders: Sequence[Path]) -> list[tuple[Path, Sequence[Picture]]]:
-        return [(f, apart_from(read_rows(f, recipe.image), division)) for f in folders]
+        return [(f, without_held_out(read_rows(f, recipe.image), division)) for f in folders]
 
     wanted = set(recipe.channels.split("+"))
     training = [

@@ -55,7 +55,7 @@ class SSLModule(BaseModule):
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
-        # From the epoch alone, so that a run that goes on is in the right stage.
+        # From the epoch alone, so that a resumed run is in the right stage.
         if self.current_epoch < self.recipe.frozen_epochs:
             self.net.freeze()
         else:

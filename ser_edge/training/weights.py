@@ -12,13 +12,13 @@ from torch import nn
 
 from ser_edge.data.datasets import Clip
 from ser_edge.emotions import EMOTIONS
-from ser_edge.nets.compact import GATE
+from ser_edge.nets.compact import NONSPEECH_HEAD
 from ser_edge.runs.inference import load_net
 
 
 def load_start(net: nn.Module, folder: Path) -> None:
     """Start from the weights of a run or a model; a non-speech head is always fitted anew."""
-    head = {n: v for n, v in net.state_dict().items() if n.startswith(GATE)}
+    head = {n: v for n, v in net.state_dict().items() if n.startswith(NONSPEECH_HEAD)}
     try:
         net.load_state_dict(_weights(folder) | head)
     except RuntimeError as error:
@@ -28,7 +28,7 @@ def load_start(net: nn.Module, folder: Path) -> None:
 def load_same(net: nn.Module, folder: Path) -> dict[str, torch.Tensor]:
     """The weights of a run or a model of the same network, for :func:`average`."""
     found = _weights(folder)
-    shapes = {n: v.shape for n, v in net.state_dict().items() if not n.startswith(GATE)}
+    shapes = {n: v.shape for n, v in net.state_dict().items() if not n.startswith(NONSPEECH_HEAD)}
     if {name: value.shape for name, value in found.items()} != shapes:
         raise ValueError(f"{folder}: its network is not the recipe's")
     return found
@@ -36,7 +36,7 @@ def load_same(net: nn.Module, folder: Path) -> dict[str, torch.Tensor]:
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
     state = load_net(folder)[1].state_dict()
-    return {name: value for name, value in state.items() if not name.startswith(GATE)}
+    return {name: value for name, value in state.items() if not name.startswith(NONSPEECH_HEAD)}
 
 
 def freeze_all_but_last(net: nn.Module) -> None:
@@ -53,7 +53,7 @@ def last_layer(net: nn.Module) -> nn.Linear | nn.Conv2d:
 def average(net: nn.Module, others: Sequence[Mapping[str, torch.Tensor]]) -> None:
     """Half of a network's weights and half of the others' mean; nothing without others."""
     for name, value in net.state_dict().items():
-        if others and not name.startswith(GATE) and value.is_floating_point():
+        if others and not name.startswith(NONSPEECH_HEAD) and value.is_floating_point():
             mean = torch.stack([other[name] for other in others]).mean(dim=0)
             value.copy_((value + mean) / 2)
 

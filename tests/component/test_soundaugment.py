@@ -14,7 +14,7 @@ import torch
 from conftest import speechlike
 from ser_edge.config.augmentation import SoundStrengths
 from ser_edge.data import audio_augment, draws
-from ser_edge.data.audio_augment import SoundAugment, SoundPictures
+from ser_edge.data.audio_augment import SoundAugment, SoundToImage
 from ser_edge.mel.image import MelImageSpec
 from ser_edge.mel.torch import MelImage
 
@@ -197,7 +197,7 @@ def test_as_many_clips_are_touched_as_the_strength_says(name):
 
 def test_pictures_are_those_of_the_augmented_windows():
     batch = speech(4, 40_000, 36_000)
-    pictures = SoundPictures(ALL, SPEC, BANK)
+    pictures = SoundToImage(ALL, SPEC, BANK)
     assert not pictures.state_dict()
     torch.manual_seed(1)
     images = pictures(*batch)
@@ -454,11 +454,11 @@ def test_a_pair_is_what_is_heard_and_the_same_voice_before_it_was_spoilt():
     batch = speech(4, 40_000, 36_000)
     strengths = SoundStrengths(noise=1.0, snr_db=0.0, telephone=1.0, speed=0.1, shift=1.0)
     torch.manual_seed(1)
-    pair = SoundPictures(strengths, SPEC, NO_BANK, paired=True)(*batch)
+    pair = SoundToImage(strengths, SPEC, NO_BANK, paired=True)(*batch)
     torch.manual_seed(1)
-    heard = SoundPictures(strengths, SPEC, NO_BANK)(*batch)
+    heard = SoundToImage(strengths, SPEC, NO_BANK)(*batch)
     torch.manual_seed(1)
-    clear = SoundPictures(SoundStrengths(speed=0.1, shift=1.0), SPEC, NO_BANK)(*batch)
+    clear = SoundToImage(SoundStrengths(speed=0.1, shift=1.0), SPEC, NO_BANK)(*batch)
     assert torch.equal(pair, torch.cat([heard, clear], dim=1))
     assert (heard - clear).abs().mean() > 10
 

@@ -32,7 +32,7 @@ from ser_edge.nets.ssl import SpeechNet, build_speech_net
 from ser_edge.nets.ssl_bundles import find_bundle, normalizes, untrained
 from ser_edge.runs.inference import load_speech_net
 from ser_edge.runs.record import read_run
-from ser_edge.teachers.finetuned import teach_tuned
+from ser_edge.teachers.finetuned import finetuned_targets
 from ser_edge.training import fit as training
 from ser_edge.training.ssl_module import SSLModule
 
@@ -431,7 +431,9 @@ def test_a_run_teaches_a_network_of_pictures(run, images, sounds, tmp_path, here
     assert done.returncode == 0, done.stderr
     assert json.loads((pupil / "metrics.json").read_text())["teachers"][0].startswith("fold1.csv ")
 
-    teach_tuned(run("all", fold="all"), images, [sounds], out, "all", hardware=CPU, progress=False)
+    finetuned_targets(
+        run("all", fold="all"), images, [sounds], out, "all", hardware=CPU, progress=False
+    )
     done = here("train.py", images, tmp_path / "leak", "--fold", 1, "--targets", out, *words)
     assert done.returncode == 2
     assert "trained on ravdess-01, ravdess-09, who are held out" in done.stderr
@@ -441,7 +443,7 @@ def test_parts_speak_of_whom_they_have_not_heard(run, images, sounds, tmp_path):
     folder = run("speech")
 
     def teach(name: str, parts: int) -> dict:
-        return teach_tuned(
+        return finetuned_targets(
             folder,
             images,
             [sounds],
@@ -473,7 +475,7 @@ def test_parts_speak_of_whom_they_have_not_heard(run, images, sounds, tmp_path):
     # Finished parts are not made again, and one that heard whom it is to speak of is refused.
     mine = folder / "parts-2" / "part-1" / "metrics.json"
     mine.write_text(mine.read_text().replace("ravdess-04", "ravdess-02"))
-    with pytest.raises(ValueError, match="part-1: it heard ravdess-02, of whom it is to teach"):
+    with pytest.raises(ValueError, match="part-1: it was trained on ravdess-02, whom"):
         teach("t.csv", 2)
     with pytest.raises(ValueError, match="parts is 3, there are 2 training speakers"):
         teach("t.csv", 3)

@@ -24,7 +24,7 @@ from ser_edge.evaluation.finetune import fine_tuning_recipe
 from ser_edge.nets.linear_head import cross_fitted, fit_head
 from ser_edge.nets.ssl_bundles import clip_features, find_bundle, load_bundle
 from ser_edge.runs.inference import load_net
-from ser_edge.teachers.frozen import HeadOptions, teach
+from ser_edge.teachers.frozen import HeadOptions, frozen_targets
 from ser_edge.training import fit as training
 from ser_edge.training import image_module
 from ser_edge.training.distill import (
@@ -320,7 +320,7 @@ def test_a_run_broken_off_goes_on_with_its_own_teachers_alone(images, teacher, t
 
 def test_soft_targets_from_a_pretrained_network(images, sounds, tmp_path, here):
     out = tmp_path / "targets" / "fold1.csv"
-    record = teach(TinyBundle(), "TINY", images, [sounds], out, "1", progress=False)
+    record = frozen_targets(TinyBundle(), "TINY", images, [sounds], out, "1", progress=False)
     assert record["speakers"]["train"] == ["ravdess-02", "ravdess-04"]
     assert record["teacher"]["parts"] == 2
     assert str(tmp_path) not in json.dumps(record["provenance"])
@@ -341,7 +341,7 @@ def test_soft_targets_from_a_pretrained_network(images, sounds, tmp_path, here):
     done = here("train.py", images, tmp_path / "all", "--fold", "all", *words)
     assert done.returncode == 2
     assert "no targets for 6 of 12 training clips" in done.stderr
-    teach(TinyBundle(), "TINY", images, [sounds], out, "all", progress=False)
+    frozen_targets(TinyBundle(), "TINY", images, [sounds], out, "all", progress=False)
     done = here("train.py", images, tmp_path / "leak", "--fold", 1, *words)
     assert done.returncode == 2
     assert "trained on ravdess-01, ravdess-09, who are held out" in done.stderr
@@ -409,6 +409,6 @@ def test_bundles_that_cannot_be_had(images, sounds, tmp_path, here):
     assert done.returncode == 2
     assert "bundle is 'HUGE', allowed: HUBERT_ASR_LARGE" in done.stderr
     with pytest.raises(ValueError, match=r"ends in \.csv"):
-        teach(TinyBundle(), "TINY", images, [sounds], tmp_path / "t", "1", progress=False)
+        frozen_targets(TinyBundle(), "TINY", images, [sounds], tmp_path / "t", "1", progress=False)
     with pytest.raises(ValueError, match="parts is 1, allowed: 2 or more"):
         HeadOptions(parts=1)

@@ -27,7 +27,7 @@ from ser_edge.data.render import render
 from ser_edge.evaluation import crossval
 from ser_edge.training import fit as training
 from ser_edge.training import trackers
-from ser_edge.training.confusion_image import confusion_picture
+from ser_edge.training.confusion_image import confusion_image
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=2, batch_size=8, dropout=0.0, freq_mask=2, time_mask=10,
@@ -384,7 +384,7 @@ def test_memory_is_the_gpus_alone(monkeypatch):
 def test_a_confusion_matrix_is_darkest_where_it_is_most():
     matrix = [[0] * 8 for _ in range(8)]
     matrix[2][5], matrix[2][2] = 9, 1
-    picture = confusion_picture(matrix, "test")
+    picture = confusion_image(matrix, "test")
     assert picture.mode == "RGB"
     light = picture.convert("L")
     darkest = min(

@@ -24,7 +24,7 @@ from ser_edge.config.hardware import Hardware
 from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
 from ser_edge.data import image_augment
-from ser_edge.data.audio_augment import SoundPictures
+from ser_edge.data.audio_augment import SoundToImage
 from ser_edge.data.datasets import (
     EpochBatches,
     TrainingClips,
@@ -621,7 +621,7 @@ def test_changed_copies_are_made_once_and_drawn_beside_the_clip(images, make_rav
     clips = [clip for clip in clips if clip.emotion in (0, 3)]
     sounds = TrainingSounds(clips, load_sounds([corpus], clips, SMALL), SMALL, seed=1)
     strengths = SoundStrengths(noise=1.0, snr_db=0.0)
-    pictures = SoundPictures(strengths, SMALL, torch.empty(0, 0))
+    pictures = SoundToImage(strengths, SMALL, torch.empty(0, 0))
     before = torch.get_rng_state()
     copies = changed_copies(sounds, pictures, 3, seed=1)
     assert torch.equal(torch.get_rng_state(), before)
@@ -634,7 +634,7 @@ def test_changed_copies_are_made_once_and_drawn_beside_the_clip(images, make_rav
     assert len(seen) == 4
     assert {items[epoch, 1][1:] for epoch in range(9)} == {(1, clips[1].emotion)}
 
-    paired = SoundPictures(strengths, SMALL, torch.empty(0, 0), paired=True)
+    paired = SoundToImage(strengths, SMALL, torch.empty(0, 0), paired=True)
     pairs = TrainingClips(clips, 1, changed_copies(sounds, paired, 3, seed=1))
     drawn = {picture.tobytes(): picture for e in range(60) for picture in [pairs[e, 1][0].numpy()]}
     assert {picture[:1].tobytes() for picture in drawn.values()} == seen
