@@ -11,13 +11,12 @@ import torch
 from ser_edge.config.hardware import Hardware
 from ser_edge.config.ssl import SSLRecipe
 from ser_edge.data.datasets import Clip
-from ser_edge.metrics import classification
 from ser_edge.metrics.classification import ClipPrediction
 from ser_edge.provenance import provenance
 from ser_edge.runs.inference import CONFIG, METRICS, clip_predictions, load_run_model
-from ser_edge.runs.lineage import Lineage, corpora_of, run_lineage
+from ser_edge.runs.lineage import Lineage, run_lineage
 from ser_edge.runs.record import read_run
-from ser_edge.teachers.frozen import check_csv, student_clips
+from ser_edge.teachers.frozen import check_csv, student_clips, target_record
 from ser_edge.training.distill import write_soft_targets
 from ser_edge.training.fit import Sources, fit
 
@@ -74,14 +73,8 @@ def finetuned_targets(
     if spec != recipe.image:
         raise ValueError(f"{images}: rendered as {spec}, {run} wants {recipe.image}")
     names = sorted({clip.speaker for clip in clips})
-    if parts > len(names):
-        raise ValueError(f"parts is {parts}, there are {len(names)} training speakers")
-    networks = {run: frozenset(names)}
+    networks = _networks(run, names, parts)
     if parts > 1:
-        networks = {
-            run / f"parts-{parts}" / f"part-{k + 1}": frozenset(names[k::parts])
-            for k in range(parts)
-        }
         for folder, left_out in networks.items():
             if not (folder / METRICS).is_file():
                 sources = Sources(images, also=also, sounds=sounds, without=left_out)
@@ -91,23 +84,26 @@ def finetuned_targets(
     if parts > 1:
         _check_left_out(networks, lineages)
     predictions = _predictions(networks, clips, sounds, fold, progress=progress)
-    record = {
-        "teacher": {
-            "run": run_lineage(run).name,
-            "bundle": recipe.bundle,
-            "parts": parts,
-            "networks": [lineage.name for lineage in lineages],
-        },
-        "fold": fold,
-        "seed": recipe.seed,
-        "clips": len(clips),
-        "corpora": sorted(set(corpora_of(clips)).union(*(known.corpora for known in lineages))),
-        "speakers": {"train": sorted(set(names).union(*(known.speakers for known in lineages)))},
-        "figures": classification.figures(predictions),
-        "provenance": origin,
+    teacher = {
+        "run": run_lineage(run).name,
+        "bundle": recipe.bundle,
+        "parts": parts,
+        "networks": [lineage.name for lineage in lineages],
     }
+    record = target_record(teacher, fold, recipe.seed, clips, lineages, predictions)
+    record["provenance"] = origin
     write_soft_targets(out, clips, torch.tensor([p.logits for p in predictions]), record)
     return record
+
+
+def _networks(run: Path, speakers: Sequence[str], parts: int) -> dict[Path, frozenset[str]]:
+    """Folders of the networks that score, and whom each scores."""
+    if parts > len(speakers):
+        raise ValueError(f"parts is {parts}, there are {len(speakers)} training speakers")
+    if parts == 1:
+        return {run: frozenset(speakers)}
+    below = run / f"parts-{parts}"
+    return {below / f"part-{k + 1}": frozenset(speakers[k::parts]) for k in range(parts)}
 
 
 def _check_left_out(networks: Mapping[Path, frozenset[str]], lineages: Sequence[Lineage]) -> None:

@@ -14,11 +14,12 @@ from ser_edge.data.render import read_index, read_rows
 from ser_edge.data.splits import divide, without_held_out
 from ser_edge.mel.image import MelImageSpec
 from ser_edge.metrics import classification
+from ser_edge.metrics.classification import ClipPrediction
 from ser_edge.nets.linear_head import cross_fitted
 from ser_edge.nets.ssl_bundles import MEAN, Bundle, clip_features, load_bundle
 from ser_edge.provenance import provenance
 from ser_edge.runs.inference import clip_predictions
-from ser_edge.runs.lineage import corpora_of
+from ser_edge.runs.lineage import Lineage, corpora_of
 from ser_edge.training.distill import write_soft_targets
 
 
@@ -86,7 +87,7 @@ def frozen_targets(
     Returns
     -------
     dict
-        The record; its ``figures`` are those of the targets themselves, on held_out speakers.
+        The record; its ``figures`` are those of the targets themselves, on held-out speakers.
 
     Raises
     ------
@@ -113,24 +114,39 @@ def frozen_targets(
     logits = cross_fitted(features, labels, speakers, options.l2, options.parts)
     windows = torch.repeat_interleave(logits, torch.tensor([len(c.rows) for c in clips]), dim=0)
     predictions = clip_predictions(windows.numpy(), clips, "train", fold)
-    record = {
-        "teacher": {
-            "bundle": name,
-            "layer": options.layer,
-            "l2": options.l2,
-            "parts": min(options.parts, len(set(speakers))),
-            "features": features.shape[1],
-        },
-        "fold": fold,
-        "seed": options.seed,
-        "clips": len(clips),
-        "corpora": corpora_of(clips),
-        "speakers": {"train": sorted(set(speakers))},
-        "figures": classification.figures(predictions),
-        "provenance": origin,
+    teacher = {
+        "bundle": name,
+        "layer": options.layer,
+        "l2": options.l2,
+        "parts": min(options.parts, len(set(speakers))),
+        "features": features.shape[1],
     }
+    record = target_record(teacher, fold, options.seed, clips, (), predictions)
+    record["provenance"] = origin
     write_soft_targets(out, clips, logits, record)
     return record
+
+
+def target_record(
+    teacher: dict[str, Any],
+    fold: str,
+    seed: int,
+    clips: Sequence[Clip],
+    lineages: Sequence[Lineage],
+    predictions: Sequence[ClipPrediction],
+) -> dict[str, Any]:
+    """What is written beside soft targets: teacher, and whom it was trained on."""
+    speakers = {clip.speaker for clip in clips}.union(*(known.speakers for known in lineages))
+    corpora = set(corpora_of(clips)).union(*(known.corpora for known in lineages))
+    return {
+        "teacher": teacher,
+        "fold": fold,
+        "seed": seed,
+        "clips": len(clips),
+        "corpora": sorted(corpora),
+        "speakers": {"train": sorted(speakers)},
+        "figures": classification.figures(predictions),
+    }
 
 
 def student_clips(

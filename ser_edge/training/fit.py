@@ -209,6 +209,8 @@ class _Job:
     clips: SplitClips
     auxiliary: AuxiliaryTargets
     averaged: tuple[Lineage, ...]
+    started: tuple[Lineage, ...]
+    refitted: tuple[Lineage, ...]
     validated: tuple[ClipPrediction, ...]
 
     @property
@@ -250,9 +252,11 @@ def _prepare(
     averaged = tuple(run_lineage(run) for run in ancestry.average)
     for run, lineage in zip(ancestry.average, averaged, strict=True):
         check_no_leakage(run, lineage, held_out)
+    started = tuple(run_lineage(run) for run in (ancestry.start,) if run is not None)
+    refitted = tuple(run_lineage(run) for run in (refit,) if run is not None)
     return _Job(
         sources, recipe, fold, ancestry, hardware, progress, division, clips, auxiliary, averaged,
-        validated,
+        started, refitted, validated,
     )  # fmt: skip
 
 
@@ -343,19 +347,17 @@ def _predictions(module: BaseModule, data: TrainingData, job: _Job) -> Iterator[
 
 def _record(module: BaseModule, job: _Job, predictions: Sequence[ClipPrediction]) -> RunRecord:
     """Figures by part, and what led to them."""
-    start, refit, teachers = job.ancestry.start, job.ancestry.refit, job.auxiliary.lineages
-    started = [] if start is None else [run_lineage(start)]
-    trainer, clips = module.trainer, job.clips
+    trainer, clips, teachers = module.trainer, job.clips, job.auxiliary.lineages
     return RunRecord(
         fold=job.fold,
-        refit_of=None if refit is None else run_lineage(refit).name,
+        refit_of=job.refitted[0].name if job.refitted else None,
         leaky=job.fold == RANDOM,
         figures={
             part: classification.figures([p for p in predictions if p.part == part])
             for part in dict.fromkeys(p.part for p in predictions)
         },
         weights="last epoch" + (", averaged" if job.recipe.ema else ""),
-        started_from=started[0].name if started else job.recipe.start,
+        started_from=job.started[0].name if job.started else job.recipe.start,
         teachers=tuple(teacher.name for teacher in teachers),
         averaged_with=tuple(run.name for run in job.averaged),
         parameters=sum(p.numel() for p in module.net.parameters()),
@@ -367,6 +369,6 @@ def _record(module: BaseModule, job: _Job, predictions: Sequence[ClipPrediction]
         history=tuple(map(Epoch.from_dict, module.history)),
         **speaker_record(
             job.division, clips.training, clips.nonspeech_head,
-            [*teachers, *job.averaged, *started],
+            [*teachers, *job.averaged, *job.started],
         ),
     )  # fmt: skip

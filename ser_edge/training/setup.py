@@ -29,10 +29,6 @@ class SplitClips:
     nonspeech_head: list[Clip]
     scored: dict[str, list[Clip]]
 
-    @property
-    def speakers(self) -> set[str]:
-        return {clip.speaker for clip in self.training}
-
 
 def load_split(
     images: Path,
