@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 
 from ser_edge.config.augmentation import SoundStrengths
 from ser_edge.config.recipe import Recipe
-from ser_edge.data.audio_augment import SoundPictures
+from ser_edge.data.audio_augment import SoundToImage
 from ser_edge.files import write_whole
 from ser_edge.mel.image import mel_image, pad_window
 from ser_edge.mel.spec import MelImageSpec
@@ -127,8 +127,8 @@ def main() -> int:
     waveforms = loader(sounds, collate)
     found = {}
     for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
-        plain = SoundPictures(SoundStrengths(), spec, windows).to(device)
-        augmented = SoundPictures(STRENGTHS, spec, windows).to(device)
+        plain = SoundToImage(SoundStrengths(), spec, windows).to(device)
+        augmented = SoundToImage(STRENGTHS, spec, windows).to(device)
         found[device] = measure(
             {
                 "pictures": (pictures, torch.Tensor.float),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from ser_edge.cli.options import add_sounds
-from ser_edge.config.ssl import is_speech_recipe
 
 DESCRIPTION: Final = """\
 Score a run, an evaluation or a model on other corpora, over the labels that its training had too.
@@ -47,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from edge_app.inference.model_store import DEFAULT_MODEL
     from ser_edge.evaluation import crosscorpus, crosscorpus_table
     from ser_edge.markdown import documents
+    from ser_edge.runs.inference import load_run_model
 
     folder = Path(options.model or DEFAULT_MODEL)
     if not folder.is_dir():
@@ -56,12 +56,8 @@ def run(options: argparse.Namespace) -> int:
         crosscorpus_table.check_model(folder)
     found = []
     for run in crosscorpus.runs_below(folder):
-        ear = None
-        if is_speech_recipe(run / "config.yaml"):
-            from ser_edge.training.ssl_fit import speech_ear
-
-            ear = speech_ear(run, options.sounds, progress=not options.quiet)
-        found += [crosscorpus.cross(run, images, ear) for images in options.images]
+        model = load_run_model(run, options.sounds, progress=not options.quiet)
+        found += [crosscorpus.cross(run, images, model) for images in options.images]
     print(crosscorpus.table(found))
     if options.out is not None:
         crosscorpus.write(found, options.out)

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--others",
         type=Path,
         metavar="DIR",
-        help="other voices, for babble, mixup and copypaste (default: the clip's folder)",
+        help="other voices, for babble (default: the clip's folder)",
     )
     add_seed(augment, 1)
     add_corpus_folder(corpus)

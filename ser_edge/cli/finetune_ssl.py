@@ -18,7 +18,7 @@ from ser_edge.cli.options import (
 )
 from ser_edge.config import recipe
 from ser_edge.config.hardware import add_hardware_options, hardware_of
-from ser_edge.config.ssl import SpeechRecipe
+from ser_edge.config.ssl import SSLRecipe
 from ser_edge.config.tracking import add_tracking_options, tracking_of
 
 if TYPE_CHECKING:
@@ -65,22 +65,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_fold(which, required=False)
     add_hardware_options(parser)
     add_tracking_options(parser)
-    recipe.add_options(parser, SpeechRecipe)
+    recipe.add_options(parser, SSLRecipe)
     recipe.add_image_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb, with ``--fold`` for one run in RUNS itself; gives the exit status."""
-    chosen = SpeechRecipe.read(options.config) if options.config else SpeechRecipe()
+    chosen = SSLRecipe.read(options.config) if options.config else SSLRecipe()
     chosen = recipe.overridden(chosen, options)
     return _one(options, chosen) if options.fold else _evaluation(options, chosen)
 
 
-def _fit(options: argparse.Namespace, chosen: SpeechRecipe, out: Path, fold: str) -> Result:
-    from ser_edge.training.fit import Sources
-    from ser_edge.training.ssl_fit import finetune
+def _fit(options: argparse.Namespace, chosen: SSLRecipe, out: Path, fold: str) -> Result:
+    from ser_edge.training.fit import Sources, fit
 
-    return finetune(
+    return fit(
         Sources(options.images, also=options.also, sounds=options.sounds),
         out,
         chosen,
@@ -92,7 +91,7 @@ def _fit(options: argparse.Namespace, chosen: SpeechRecipe, out: Path, fold: str
     )
 
 
-def _one(options: argparse.Namespace, chosen: SpeechRecipe) -> int:
+def _one(options: argparse.Namespace, chosen: SSLRecipe) -> int:
     try:
         result = _fit(options, chosen, options.runs, options.fold)
     except RuntimeError as error:  # of the device, such as its memory
@@ -101,7 +100,7 @@ def _one(options: argparse.Namespace, chosen: SpeechRecipe) -> int:
     return 0
 
 
-def _evaluation(options: argparse.Namespace, chosen: SpeechRecipe) -> int:
+def _evaluation(options: argparse.Namespace, chosen: SSLRecipe) -> int:
     from ser_edge.evaluation import crossval
 
     found = crossval.gather(

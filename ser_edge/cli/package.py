@@ -34,11 +34,11 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb; gives the exit status."""
     from ser_edge.export.package import package
 
-    metrics = package(options.final, options.folds, options.out)
-    summary, calibration = metrics["summary"], metrics["calibration"]
+    record = package(options.final, options.folds, options.out)
+    summary, calibration = record.summary, record.calibration
     print(
         f"{options.out}: UAR {summary['uar_mean']:.3f} +- {summary['uar_sd']:.3f} over "
-        f"{len(metrics['folds'])} runs; temperature {calibration['temperature']}, "
+        f"{len(record.folds)} runs; temperature {calibration['temperature']}, "
         f"threshold {calibration['threshold']}"
     )
     return 0

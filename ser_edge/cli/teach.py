@@ -78,10 +78,10 @@ def _frozen(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from ser_edge.nets.ssl_bundles import find_bundle
-    from ser_edge.teachers.frozen import HeadOptions, teach
+    from ser_edge.teachers.frozen import HeadOptions, frozen_targets
 
     given = {name: getattr(options, name) for name in ("layer", "l2", "parts", "seed")}
-    return teach(
+    return frozen_targets(
         find_bundle(options.bundle),
         options.bundle,
         options.images,
@@ -96,12 +96,12 @@ def _frozen(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _finetuned(options: argparse.Namespace) -> dict[str, Any]:
-    from ser_edge.teachers.finetuned import teach_tuned
+    from ser_edge.teachers.finetuned import finetuned_targets
 
     for name in ("layer", "l2", "seed"):
         if getattr(options, name) is not None:
             raise ValueError(f"--{name} is for a bundle's head, {options.bundle} has its own")
-    return teach_tuned(
+    return finetuned_targets(
         Path(options.bundle),
         options.images,
         options.sounds,

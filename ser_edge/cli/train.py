@@ -27,7 +27,6 @@ examples:
   ser-edge train images/ravdess runs/fold1 --fold 1 --config configs/plain.yaml --resume
   ser-edge train images/ravdess runs/dense --fold 1 --net densenet121 --no-pretrained
   ser-edge train images/ravdess runs/pupil --fold 1 --teacher runs/a1 runs/b1 --distill 0.7
-  ser-edge train images/ravdess runs/voices --fold 1 --adversarial 0.1
   torchrun --nproc-per-node 2 -m ser_edge train images/ravdess runs/two --fold 1
   tensorboard --logdir runs
   ser-edge train images/ravdess runs/fold1 --fold 1 --track tensorboard mlflow
@@ -107,13 +106,13 @@ def add_ancestors(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb; gives the exit status."""
-    from ser_edge.training.fit import Ancestry, Sources, train
+    from ser_edge.training.fit import Ancestry, Sources, fit
 
     base = None
     if options.start:  # without the teachers, which are not known here
         base = replace(recipe.Recipe.read(options.start / "config.yaml"), distill=0.0)
     try:
-        result = train(
+        result = fit(
             Sources(
                 options.images,
                 also=options.also,

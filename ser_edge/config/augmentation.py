@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
+from ser_edge.config.fields import Range, check, option, typed
 
-def _value(default: float, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+_SHARE: Final = Range(0, 1)
 
 
 @dataclass(frozen=True)
@@ -20,42 +21,47 @@ class SoundStrengths:
         If a value is out of range; the message names it and what is allowed.
     """
 
-    noise: float = _value(0.0, "share of the clips that get noise, violet over white to brown")
-    babble: float = _value(0.0, "share of the clips that get the babble of 3 to 8 other speakers")
-    snr_db: float = _value(5.0, "lowest SNR of noise and babble in dB; the highest is 30 above")
-    telephone: float = _value(0.0, "share of the clips that come over a telephone")
-    gain: float = _value(0.0, "level changed by up to so many dB, up or down")
-    shift: float = _value(
-        0.0,
-        "clip moved within the empty part of its window, or cut, by up to this share",
+    noise: float = option(0.0, "share of the clips that get noise, violet to brown", _SHARE)
+    babble: float = option(0.0, "share of the clips that get babble of 3 to 8 voices", _SHARE)
+    snr_db: float = option(
+        5.0, "lowest SNR of noise and babble in dB; the highest is 30 above", Range(-20, 60)
     )
-    speed: float = _value(0.0, "tempo and pitch scaled by up to this share, up or down")
-    pitch: float = _value(
-        0.0, "pitch of every other clip moved by up to so many semitones, at its tempo"
+    telephone: float = option(0.0, "share of the clips that come over a telephone", _SHARE)
+    gain: float = option(0.0, "level changed by up to so many dB, up or down", Range(0, 40))
+    shift: float = option(
+        0.0, "clip moved within the empty part of its window, or cut, by up to this share", _SHARE
     )
-    reverb: float = _value(0.0, "share of the clips that are put in a room")
-    echo: float = _value(0.0, "share of the clips that get one to three echoes")
+    speed: float = option(
+        0.0, "tempo and pitch scaled by up to this share, up or down", Range(0, 0.5)
+    )
+    pitch: float = option(
+        0.0, "pitch of every other clip moved by up to so many semitones, same tempo", Range(0, 12)
+    )
+    reverb: float = option(0.0, "share of the clips with the reverberation of a room", _SHARE)
+    echo: float = option(0.0, "share of the clips that get one to three echoes", _SHARE)
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("noise", 0, 1),
-            ("babble", 0, 1),
-            ("snr_db", -20, 60),
-            ("telephone", 0, 1),
-            ("gain", 0, 40),
-            ("shift", 0, 1),
-            ("speed", 0, 0.5),
-            ("pitch", 0, 12),
-            ("reverb", 0, 1),
-            ("echo", 0, 1),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:  # nor is NaN
-                raise ValueError(f"sound.{name} is {value!r}, allowed: {low} to {high}")
+        check(self, "sound.")
+
+    @classmethod
+    def from_dict(cls, values: Any) -> SoundStrengths:
+        """Build from plain values, as YAML gives them.
+
+        Raises
+        ------
+        ValueError
+            For unknown, mistyped or impossible values.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError("sound should be a mapping of strengths")
+        known = [entry.name for entry in fields(cls)]
+        if unknown := sorted(set(values) - set(known)):
+            raise ValueError(f"unknown {', '.join(unknown)} in sound; known: {', '.join(known)}")
+        return cls(**{name: typed(f"sound.{name}", v, float) for name, v in values.items()})
 
     @property
     def spoilt(self) -> bool:
-        """Whether something else is heard, or not all of the voice, so that less can be told."""
+        """Whether other sounds are added, or part of the voice is lost."""
         return any((self.noise, self.babble, self.telephone))
 
     @property

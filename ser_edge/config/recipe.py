@@ -1,152 +1,95 @@
-"""A training recipe: one YAML file, every value overridable on the command line."""
+"""The recipe of an image network: one YAML file, every value overridable on the command line."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final
 
 from ser_edge.config.augmentation import SoundStrengths
-from ser_edge.config.base import IMAGE, SOUND, AnyRecipe, RecipeFile
+from ser_edge.config.base import IMAGE, RENAMED, SOUND, BaseRecipe, R
+from ser_edge.config.fields import OneOf, Range, option
 from ser_edge.mel.spec import MelImageSpec
 
-R = TypeVar("R", bound=AnyRecipe)
-
-
-def _value(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+_SHARE: Final = Range(0, 1)
+_STRETCH: Final = Range(0, 0.5)
 
 
 @dataclass(frozen=True)
-class Recipe(RecipeFile):
-    """Everything a training run depends on besides its data, fold and seed.
+class Recipe(BaseRecipe):
+    """How an image network is trained."""
 
-    Every field is a key of the YAML file and an option of ``scripts/train.py``
-    (``label_smoothing`` -> ``--label-smoothing``).
-
-    Raises
-    ------
-    ValueError
-        If a value is out of range; the message names it and what is allowed.
-    """
-
-    name: str = _value("compact", "what the model will be called")
-    net: str = _value(
+    net: str = option(
         "compact", "compact, one with a head (docs/heads.md), or a torchvision one by name"
     )
-    width: float = _value(1.0, "multiplier of the channels of net compact")
-    attention: bool = _value(False, "net compact: time is averaged with learnt weights")
-    input_size: int = _value(0, "torchvision: picture resized to so many rows, columns; 0: as is")
-    input_channels: int = _value(1, "torchvision: 1, or 3 for a picture in colours")
-    pretrained: bool = _value(False, "torchvision: start from ImageNet's weights")
-    dropout: float = _value(0.3, "share of features dropped before the last layer")
-    channels: str = _value("speech+song", "vocal channels trained on: speech, song or speech+song")
-    epochs: int = _value(100, "passes over the training clips")
-    batch_size: int = _value(32, "clips a step")
-    lr: float = _value(2e-3, "highest learning rate (AdamW)")
-    weight_decay: float = _value(0.02, "AdamW's weight decay")
-    optimizer: str = _value("adamw", "adamw, or muon: steps of convolutions made orthogonal")
-    schedule: str = _value("cosine", "cosine: warm-up, then to 0; one-cycle: momentum moves too")
-    warmup: float = _value(0.1, "share of the steps in which the learning rate rises")
-    label_smoothing: float = _value(0.1, "share of the target spread over all classes")
-    class_weights: str = _value("none", "none, or balanced: rare emotions weigh more")
-    logit_adjustment: float = _value(
+    width: float = option(1.0, "multiplier of the channels of net compact", Range(0.1, 8))
+    attention: bool = option(False, "net compact: time is averaged with learnt weights")
+    input_size: int = option(0, "torchvision: image resized to so many rows, columns; 0: as is")
+    input_channels: int = option(1, "torchvision: 1, or 3 for an image in colours")
+    pretrained: bool = option(False, "torchvision: start from ImageNet's weights")
+    optimizer: str = option(
+        "adamw", "adamw, or muon: steps of convolutions made orthogonal", OneOf(("adamw", "muon"))
+    )
+    schedule: str = option(
+        "cosine",
+        "cosine: warm-up, then to 0; one-cycle: momentum moves too",
+        OneOf(("cosine", "one-cycle")),
+    )
+    logit_adjustment: float = option(
         0.0,
         "share of an emotion's log frequency in the speech trained on, taken off its logit "
         "at the end (arXiv 2007.07314); 0 is off, 1 makes all equally likely beforehand",
+        Range(0, 2),
     )
-    last_layer_only: bool = _value(False, "train the last layer alone (fine-tuning on few clips)")
-    mixup: float = _value(0.0, "Beta(a, a) of mixup (arXiv 1710.09412); 0 is off")
-    copypaste: float = _value(
-        0.0, "share of the clips lengthened by one of their emotion or a neutral one; 0 is off"
+    last_layer_only: bool = option(False, "train the last layer alone (fine-tuning on few clips)")
+    distill: float = option(
+        0.0, "share of the loss that is nearness to a teacher; 0 is off", _SHARE
     )
-    distill: float = _value(0.0, "share of the loss that is nearness to a teacher; 0 is off")
-    distill_temperature: float = _value(2.0, "what softens the scores of teacher and pupil")
-    adversarial: float = _value(
-        0.0, "net compact: weight of unlearning who speaks (arXiv 1903.09606); 0 is off"
+    distill_temperature: float = option(
+        2.0, "what softens the scores of teacher and student", Range(0.1, 20)
     )
-    ema: float = _value(0.99, "decay a step of the averaged weights that are kept; 0 is off")
-    gate: int = _value(
-        0, "net compact: sounds that are no speech to fit a gate with after the training; 0: none"
+    nonspeech_head: int = option(
+        0,
+        "net compact: sounds that are no speech to fit a non-speech head with after the training; "
+        "0: none",
+        Range(0, 100_000),
     )
-    crop: float = _value(0.0, "training pictures are cut to so many seconds of sound; 0: whole")
-    time_stretch: float = _value(0.15, "time axis scaled by up to this share, up or down")
-    freq_stretch: float = _value(0.08, "band axis scaled by up to this share (vocal tract length)")
-    shift: float = _value(1.0, "clip moved within the empty part of its window by up to this share")
-    copies: int = _value(
-        0, "waveforms are changed (sound-...) so often for all epochs; 0: anew every epoch"
+    crop: float = option(0.0, "training images are cut to so many seconds of sound; 0: whole")
+    time_stretch: float = option(0.15, "time axis scaled by up to this share, up or down", _STRETCH)
+    freq_stretch: float = option(
+        0.08, "band axis scaled by up to this share (vocal tract length)", _STRETCH
     )
-    line: float = _value(0.0, "share of the clips heard through another microphone or line")
-    noise: float = _value(0.3, "share of the clips that get stationary noise")
-    freq_mask: int = _value(10, "SpecAugment: greatest width of a band mask; two masks")
-    time_mask: int = _value(40, "SpecAugment: greatest width of a time mask; two masks")
-    seed: int = _value(1, "of every random choice")
-    precision: str = _value(
-        "auto", "32-true, bf16-mixed, 16-mixed; auto: bf16-mixed where the hardware computes in it"
+    shift: float = option(
+        1.0, "clip moved within the empty part of its window by up to this share", _SHARE
     )
-    sound: SoundStrengths = field(default_factory=SoundStrengths)
-    image: MelImageSpec = field(default_factory=MelImageSpec)
+    copies: int = option(
+        0,
+        "waveforms are changed (sound-...) so often for all epochs; 0: anew every epoch",
+        Range(0, 1000),
+    )
+    line: float = option(0.0, "share of the clips with another microphone or line", _SHARE)
+    noise: float = option(0.3, "share of the clips that get stationary noise", _SHARE)
+    freq_mask: int = option(10, "SpecAugment: greatest width of a band mask; two masks")
+    time_mask: int = option(40, "SpecAugment: greatest width of a time mask; two masks")
 
     def __post_init__(self) -> None:
-        for name, ok, allowed in (
-            ("name", self.name.replace("-", "").replace("_", "").isalnum(), "letters, digits, - _"),
-            ("width", 0.1 <= self.width <= 8, "0.1 to 8"),
-            ("crop", self.crop == 0 or 1 <= self.crop <= self.image.seconds, "0, 1 to seconds"),
-            ("input_size", self.input_size == 0 or 32 <= self.input_size <= 1024, "0, 32 to 1024"),
-            ("input_channels", self.input_channels in (1, 3), "1 or 3"),
-            ("dropout", 0 <= self.dropout < 1, "0 to below 1"),
-            (
-                "channels",
-                self.channels in ("speech", "song", "speech+song"),
-                "speech, song, speech+song",
-            ),
-            ("epochs", self.epochs >= 1, "1 or more"),
-            ("optimizer", self.optimizer in ("adamw", "muon"), "adamw, muon"),
-            ("schedule", self.schedule in ("cosine", "one-cycle"), "cosine, one-cycle"),
-            ("class_weights", self.class_weights in ("none", "balanced"), "none, balanced"),
-            ("logit_adjustment", 0 <= self.logit_adjustment <= 2, "0 to 2"),
-            (
-                "batch_size",
-                self.batch_size >= 2 and self.batch_size % 2 == 0,
-                "an even number, 2 or more",
-            ),
-            ("lr", 0 < self.lr <= 1, "above 0 to 1"),
-            ("weight_decay", 0 <= self.weight_decay <= 1, "0 to 1"),
-            ("warmup", 0 <= self.warmup < 1, "0 to below 1"),
-            ("label_smoothing", 0 <= self.label_smoothing < 1, "0 to below 1"),
-            ("mixup", 0 <= self.mixup <= 10, "0 to 10"),
-            ("copypaste", 0 <= self.copypaste <= 1, "0 to 1"),
-            ("distill", 0 <= self.distill <= 1, "0 to 1"),
-            ("distill_temperature", 0.1 <= self.distill_temperature <= 20, "0.1 to 20"),
-            ("adversarial", 0 <= self.adversarial <= 10, "0 to 10"),
-            ("gate", 0 <= self.gate <= 100_000, "0 to 100000"),
-            ("ema", 0 <= self.ema < 1, "0 to below 1"),
-            ("time_stretch", 0 <= self.time_stretch <= 0.5, "0 to 0.5"),
-            ("freq_stretch", 0 <= self.freq_stretch <= 0.5, "0 to 0.5"),
-            ("shift", 0 <= self.shift <= 1, "0 to 1"),
-            ("copies", 0 <= self.copies <= 1000, "0 to 1000"),
-            ("line", 0 <= self.line <= 1, "0 to 1"),
-            ("noise", 0 <= self.noise <= 1, "0 to 1"),
-            ("freq_mask", 0 <= self.freq_mask <= self.image.n_mels, "0 to n_mels"),
-            ("time_mask", 0 <= self.time_mask <= self.image.frames, "0 to the image's frames"),
-            (
-                "precision",
-                self.precision in ("auto", "32-true", "bf16-mixed", "16-mixed"),
-                "auto, 32-true, bf16-mixed, 16-mixed",
-            ),
-        ):
-            if not ok:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, allowed: {allowed}")
+        super().__post_init__()
+        image, size = self.image, self.input_size
+        self._check("crop", self.crop == 0 or 1 <= self.crop <= image.seconds, "0, 1 to seconds")
+        self._check("input_size", size == 0 or 32 <= size <= 1024, "0, 32 to 1024")
+        self._check("input_channels", self.input_channels in (1, 3), "1 or 3")
+        self._check("freq_mask", 0 <= self.freq_mask <= image.n_mels, "0 to n_mels")
+        self._check("time_mask", 0 <= self.time_mask <= image.frames, "0 to the image's frames")
 
     @property
     def training_frames(self) -> int:
-        """Width of the pictures that are trained on."""
+        """Width of the images that are trained on."""
         share = self.crop / self.image.seconds if self.crop else 1.0
         return round(self.image.frames * share)
 
 
-def add_options(parser: argparse.ArgumentParser, kind: type[RecipeFile] = Recipe) -> None:
+def add_options(parser: argparse.ArgumentParser, kind: type[BaseRecipe] = Recipe) -> None:
     """Add ``--config`` and an option for every value of a recipe but the image's."""
     parser.add_argument(
         "--config", type=Path, metavar="YAML", help="recipe (default: the recipe's own defaults)"
@@ -170,12 +113,12 @@ def _add_fields(group: Any, kind: type, prefix: str = "") -> None:
         text = f"{entry.metadata.get('help', '')} (default: {entry.default})".strip()
         dest = f"{kind.__name__}.{entry.name}"
         of = type(entry.default)
+        takes: dict[str, Any] = {"type": of, "metavar": of.__name__.upper()}
         if of is bool:
-            group.add_argument(
-                flag, dest=dest, help=text, action=argparse.BooleanOptionalAction, default=None
-            )
-        else:
-            group.add_argument(flag, dest=dest, help=text, type=of, metavar=of.__name__.upper())
+            takes = {"action": argparse.BooleanOptionalAction, "default": None}
+        group.add_argument(flag, dest=dest, help=text, **takes)
+        for old in (old for old, name in RENAMED.items() if name == entry.name):
+            group.add_argument(f"--{old}", dest=dest, help=argparse.SUPPRESS, **takes)
 
 
 def from_options(options: argparse.Namespace, base: Recipe | None = None) -> Recipe:

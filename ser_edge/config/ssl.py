@@ -1,119 +1,92 @@
-"""A recipe for fine-tuning a network pretrained on speech; nothing here needs torch."""
+"""A recipe for fine-tuning a speech encoder; nothing here needs torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from ser_edge.config.augmentation import SoundStrengths
-from ser_edge.config.base import RecipeFile
-from ser_edge.mel.spec import MelImageSpec
-
-
-def _value(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+from ser_edge.config.base import CHANNELS, BaseRecipe, read_values
+from ser_edge.config.fields import Range, option
 
 
 @dataclass(frozen=True)
-class SpeechRecipe(RecipeFile):
-    """Everything a fine-tuning run depends on besides its data, fold and seed.
+class SSLRecipe(BaseRecipe):
+    """How a speech encoder (self-supervised: wav2vec 2.0, HuBERT, WavLM) is fine-tuned.
 
-    It has two stages. In the first only the head learns, since the gradients of a head that knows
-    nothing yet would spoil what the network knows; in the second the transformer learns with it.
-    The convolutions that read the waveform are never trained (Wagner et al. 2022, arXiv
-    2203.07378, and others do not either).
-
-    Every field is a key of the YAML file and an option of ``scripts/finetune_speech.py``.
-
-    Raises
-    ------
-    ValueError
-        If a value is out of range; the message names it and what is allowed.
+    In a first stage only the head is trained, since the gradients of a random head would spoil what
+    the encoder knows; in the second the transformer with it. The convolutions that read the
+    waveform are never trained (Wagner et al. 2022, arXiv 2203.07378, and others do not either).
     """
 
-    name: str = _value("finetuned", "what the runs will be called")
-    bundle: str = _value("WAV2VEC2_XLSR53", "bundle of torchaudio.pipelines by name")
-    dropout: float = _value(0.2, "share of features dropped before the last layer")
-    channels: str = _value("speech", "vocal channels trained on: speech, song or speech+song")
-    epochs: int = _value(20, "passes over the training clips, of both stages together")
-    frozen_epochs: int = _value(5, "of these, with the transformer frozen; 0: none, epochs: all")
-    top_layers: int = _value(0, "transformer layers that learn when unfrozen, from above; 0: all")
-    batch_size: int = _value(32, "clips a step")
-    pieces: int = _value(1, "parts that a batch is computed in: more need less memory")
-    checkpointing: bool = _value(
+    name: str = option("finetuned", "what the runs will be called")
+    channels: str = option(
+        "speech", "vocal channels trained on: speech, song or speech+song",
+        CHANNELS,
+    )  # fmt: skip
+    epochs: int = option(20, "passes over the training clips, of both stages together", Range(1))
+    lr: float = option(
+        1e-3, "highest learning rate of the head while all else is frozen (AdamW)",
+        Range(0, 1, above=True),
+    )  # fmt: skip
+    weight_decay: float = option(0.01, "AdamW's weight decay", Range(0, 1))
+    warmup: float = option(
+        0.1, "share of each stage's steps in which the learning rate rises", Range(0, 1, below=True)
+    )
+    dropout: float = option(
+        0.2, "share of features dropped before the last layer", Range(0, 1, below=True)
+    )
+    ema: float = option(
+        0.0, "decay a step of the averaged weights kept; 0 is off; doubles the memory of weights",
+        Range(0, 1, below=True),
+    )  # fmt: skip
+    bundle: str = option("WAV2VEC2_XLSR53", "bundle of torchaudio.pipelines by name")
+    frozen_epochs: int = option(5, "of these, with the transformer frozen; 0: none, epochs: all")
+    top_layers: int = option(
+        0, "transformer layers that are trained when unfrozen, from above; 0: all", Range(0)
+    )
+    accumulate_grad_batches: int = option(
+        1, "parts that a batch is computed in: more need less memory"
+    )
+    gradient_checkpointing: bool = option(
         False, "compute what is inside a layer again on the way back: less memory, a third slower"
     )
-    lr: float = _value(1e-3, "highest learning rate of the head while all else is frozen (AdamW)")
-    head_lr: float = _value(1e-4, "highest learning rate of the head afterwards")
-    encoder_lr: float = _value(3e-5, "highest learning rate of the transformer when unfrozen")
-    weight_decay: float = _value(0.01, "AdamW's weight decay")
-    warmup: float = _value(0.1, "share of each stage's steps in which the learning rate rises")
-    clip: float = _value(1.0, "longest gradient; longer ones are shortened to it")
-    label_smoothing: float = _value(0.1, "share of the target spread over all classes")
-    class_weights: str = _value("none", "none, or balanced: rare emotions weigh more")
-    ema: float = _value(
-        0.0, "decay a step of averaged weights that are kept; 0 is off; doubles the weights' memory"
+    head_lr: float = option(
+        1e-4, "highest learning rate of the head afterwards", Range(0, 1, above=True)
     )
-    seed: int = _value(1, "of every random choice")
-    precision: str = _value(
-        "auto", "32-true, bf16-mixed, 16-mixed; auto: bf16-mixed where the hardware computes in it"
+    encoder_lr: float = option(
+        3e-5, "highest learning rate of the transformer when unfrozen", Range(0, 1, above=True)
     )
-    sound: SoundStrengths = field(default_factory=SoundStrengths)
-    image: MelImageSpec = field(default_factory=MelImageSpec)
+    gradient_clip_val: float = option(
+        1.0, "longest gradient; longer ones are shortened to it", Range(0, above=True)
+    )
 
     def __post_init__(self) -> None:
-        for name, ok, allowed in (
-            ("name", self.name.replace("-", "").replace("_", "").isalnum(), "letters, digits, - _"),
-            ("dropout", 0 <= self.dropout < 1, "0 to below 1"),
-            (
-                "channels",
-                self.channels in ("speech", "song", "speech+song"),
-                "speech, song, speech+song",
-            ),
-            ("epochs", self.epochs >= 1, "1 or more"),
-            ("frozen_epochs", 0 <= self.frozen_epochs <= self.epochs, "0 to epochs"),
-            ("top_layers", self.top_layers >= 0, "0 or more"),
-            (
-                "batch_size",
-                self.batch_size >= 2 and self.batch_size % 2 == 0,
-                "an even number, 2 or more",
-            ),
-            (
-                "pieces",
-                self.pieces >= 1 and self.batch_size % self.pieces == 0,
-                "1 or more, and a divisor of batch_size",
-            ),
-            ("lr", 0 < self.lr <= 1, "above 0 to 1"),
-            ("head_lr", 0 < self.head_lr <= 1, "above 0 to 1"),
-            ("encoder_lr", 0 < self.encoder_lr <= 1, "above 0 to 1"),
-            ("weight_decay", 0 <= self.weight_decay <= 1, "0 to 1"),
-            ("warmup", 0 <= self.warmup < 1, "0 to below 1"),
-            ("clip", self.clip > 0, "above 0"),
-            ("label_smoothing", 0 <= self.label_smoothing < 1, "0 to below 1"),
-            ("class_weights", self.class_weights in ("none", "balanced"), "none, balanced"),
-            ("ema", 0 <= self.ema < 1, "0 to below 1"),
-            (
-                "precision",
-                self.precision in ("auto", "32-true", "bf16-mixed", "16-mixed"),
-                "auto, 32-true, bf16-mixed, 16-mixed",
-            ),
-        ):
-            if not ok:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, allowed: {allowed}")
+        super().__post_init__()
+        parts = self.accumulate_grad_batches
+        self._check("frozen_epochs", 0 <= self.frozen_epochs <= self.epochs, "0 to epochs")
+        self._check("accumulate_grad_batches", parts >= 1 and self.batch_size % parts == 0,
+                    "1 or more, and a divisor of batch_size")  # fmt: skip
 
     @property
     def net(self) -> str:
-        """What reports call the network."""
         return self.bundle
 
+    @property
+    def start(self) -> str:
+        return self.bundle
 
-def is_speech_recipe(path: Path) -> bool:
-    """Whether a recipe file is one of these, and no recipe of a network of pictures."""
+    @property
+    def accumulation(self) -> int:
+        return self.accumulate_grad_batches
+
+    @property
+    def clip_norm(self) -> float:
+        return self.gradient_clip_val
+
+
+def is_ssl_recipe(path: Path) -> bool:
+    """Whether a recipe file is one of these, and none of an image network."""
     try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError):
+        return "bundle" in read_values(path)
+    except ValueError:
         return False  # whoever reads it says what is wrong
-    return isinstance(values, dict) and "bundle" in values

@@ -1,4 +1,4 @@
-"""Which trackers follow a training; nothing here needs torch, nor any of them."""
+"""Which trackers record a training; nothing here needs torch, nor any of them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MODES: Final = ("online", "offline")
 
 
 class TrackingError(RuntimeError):
-    """A tracker cannot be reached, or refuses; the message says which and why."""
+    """A tracker cannot be reached or rejects the run; the message says which and why."""
 
 
 @dataclass(frozen=True)
 class Tracking:
-    """What follows a training, and where it writes.
+    """Which trackers record a training, and where.
 
-    Not part of a recipe: no figure hangs on it, and a run that goes on may be followed otherwise.
+    Not part of a recipe: no figure depends on it, and a resumed run may have other trackers.
 
     Parameters
     ----------
@@ -91,13 +91,13 @@ def add_tracking_options(parser: argparse.ArgumentParser) -> None:
         "--tracking",
         type=Path,
         metavar="YAML",
-        help="file that says what follows the training (such as configs/tracking.yaml)",
+        help="file that says which trackers record the training (such as configs/tracking.yaml)",
     )
     group.add_argument(
         "--track",
         nargs="*",
         metavar="NAME",
-        help=f"{', '.join(NAMES)}, some of them or none; goes before the file's "
+        help=f"{', '.join(NAMES)}, some of them or none; overrides the file "
         f"(default: {TENSORBOARD})",
     )
 

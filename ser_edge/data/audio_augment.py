@@ -1,8 +1,7 @@
 """Augmentation of waveforms, a batch at a time, on whatever device the batch is.
 
-Random numbers come from torch's generator of the batch's device, so a seed repeats a run, and are
-drawn for the whole batch of a distributed run (:mod:`ser_edge.data.distributed`). No row depends
-on another: what happens to a clip is the same however the batch is divided among processes.
+Random numbers come from torch's generator of the batch's device, so a seed repeats a run. No row
+depends on another.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from torch import nn
 
 from ser_edge.audio.resample_torch import resample
 from ser_edge.config.augmentation import SoundStrengths
-from ser_edge.data.distributed import Some, uniform
+from ser_edge.data.draws import Chosen, uniform
 from ser_edge.mel.spec import MelImageSpec
 from ser_edge.mel.torch import MelImage
 
@@ -31,7 +30,7 @@ _FEWEST_VOICES: Final = 3
 
 _RT60: Final = (0.1, 0.8)  # seconds: a car, a large living room
 _DIRECT_DB: Final = (-5.0, 15.0)  # over all reflections: 1 m to 10 cm away in a living room
-_ECHO_SECONDS: Final = (0.08, 0.5)  # below, the ear does not tell it from the sound
+_ECHO_SECONDS: Final = (0.08, 0.5)  # shorter ones fuse with the sound
 _ECHO_DB: Final = (-20.0, -6.0)
 _MOST_ECHOES: Final = 3
 
@@ -41,7 +40,7 @@ _TELEPHONE_FALL_DB: Final = (20.0, 150.0)  # an octave
 _TELEPHONE_HZ: Final = 4000.0  # half its rate
 _MU_LAW: Final = 256  # steps of ITU-T G.711
 
-_LOWEST_HZ: Final = 50.0  # brown noise would else lie below what is heard
+_LOWEST_HZ: Final = 50.0  # brown noise would else be inaudible
 _STRETCH_SECONDS: Final = 0.05  # as in audio.levels
 _SPEECH_RANGE_DB: Final = 35.0  # as in the share of speech of a rendering
 _VOCODER_SECONDS: Final = 0.032  # a low voice's period is 0.012; longer frames smear attacks
@@ -50,7 +49,7 @@ _ROWS_AT_ONCE: Final = {"cpu": 2}  # as in melimage_torch
 _ROWS_AT_ONCE_ELSEWHERE: Final = 64
 
 
-class SoundPictures(nn.Module):
+class SoundToImage(nn.Module):
     """Waveforms -> augmented mel images: :class:`SoundAugment`, then ``MelImage``.
 
     Parameters
@@ -58,7 +57,7 @@ class SoundPictures(nn.Module):
     strengths, spec, babble_bank
         As :class:`SoundAugment` takes them.
     paired : bool
-        Give the picture of what is heard and, as a second channel, that of the same voice before
+        Give the image of the sound and, as a second channel, that of the same voice before
         noise, babble or a telephone spoilt it.
     """
 
@@ -131,7 +130,7 @@ class SoundAugment:
 
     @torch.no_grad()
     def spoken(self, waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """The first half of it: the voice and its room, ``float32 (N, window_samples)``."""
+        """The first half of it: voice and reflections, ``float32 (N, window_samples)``."""
         strengths, rate = self.strengths, self.spec.sample_rate
         if strengths.speed or strengths.pitch:
             waveforms, lengths = retune(waveforms, lengths, strengths.speed, strengths.pitch, rate)
@@ -142,7 +141,7 @@ class SoundAugment:
 
     @torch.no_grad()
     def spoil(self, windows: torch.Tensor) -> torch.Tensor:
-        """The second half: what else is heard, and how it comes here."""
+        """The second half: other sounds, and the line."""
         strengths, rate = self.strengths, self.spec.sample_rate
         if strengths.noise:
             windows = add_noise(windows, strengths.noise, strengths.snr_db, rate)
@@ -192,7 +191,7 @@ def retune(
     """
     n, device = len(waveforms), waveforms.device
     tempo = 1 + uniform(n, -speed, speed, device)
-    some = Some(n, PITCHED if pitch else 0.0, device)
+    some = Chosen(n, PITCHED if pitch else 0.0, device)
     ratio = tempo.clone()
     ratio[some.index] *= torch.exp2(some.uniform(-pitch, pitch) / 12)
     steps = (ratio * GRID).round()
@@ -262,7 +261,7 @@ def _stretched(
     hop = n_fft // 4
     window = torch.hann_window(n_fft, device=waveforms.device)
     # The last frame is silence, and frames go on beyond the end: what becomes of a row's end then
-    # does not hang on how long the others are.
+    # does not depend on how long the others are.
     waveforms = nn.functional.pad(waveforms, (0, n_fft))
     spectrum = torch.stft(
         waveforms, n_fft, hop, window=window, pad_mode="constant", return_complex=True
@@ -326,7 +325,7 @@ def place(
     return windows
 
 
-# ----------------------------------------------------------------------------------- the room
+# ----------------------------------------------------------------------------------- reflections
 
 
 def add_reflections(windows: torch.Tensor, reverb: float, echo: float, rate: int) -> torch.Tensor:
@@ -349,14 +348,14 @@ def add_reflections(windows: torch.Tensor, reverb: float, echo: float, rate: int
     taps = math.ceil(max(_RT60[1], _ECHO_SECONDS[1]) * rate) + 1
     responses = windows.new_zeros(n, taps)
     responses[:, 0] = 1.0
-    in_room = Some(n, reverb, device)
+    in_room = Chosen(n, reverb, device)
     responses[in_room.index] += tails(
-        in_room.rows(lambda count: torch.randn(count, taps, device=device)),
+        torch.randn(len(in_room), taps, device=device),
         in_room.uniform(*_RT60),
         in_room.uniform(*_DIRECT_DB),
         rate,
     )
-    echoing = Some(n, echo, device)
+    echoing = Chosen(n, echo, device)
     delays = (echoing.uniform(*_ECHO_SECONDS, _MOST_ECHOES) * rate).round().long()
     levels = torch.pow(10.0, echoing.uniform(*_ECHO_DB, _MOST_ECHOES) / 20)
     count = echoing.uniform(1, _MOST_ECHOES + 1, 1).floor()
@@ -368,8 +367,8 @@ def add_reflections(windows: torch.Tensor, reverb: float, echo: float, rate: int
         return windows
     size = _fast_size(windows.shape[1] + taps)
     spectra = torch.fft.rfft(windows[changed], size) * torch.fft.rfft(responses[changed], size)
-    heard = torch.fft.irfft(spectra, size)[:, : windows.shape[1]]
-    return windows.index_copy(0, changed, heard)
+    wet = torch.fft.irfft(spectra, size)[:, : windows.shape[1]]
+    return windows.index_copy(0, changed, wet)
 
 
 def tails(
@@ -404,7 +403,7 @@ def _fast_size(samples: int) -> int:
     return min(odd << max(0, math.ceil(math.log2(samples / odd))) for odd in (1, 3, 5, 9, 15))
 
 
-# --------------------------------------------------------------------------- what else is heard
+# --------------------------------------------------------------------------- other sounds
 
 
 def add_noise(windows: torch.Tensor, share: float, snr_db: float, rate: int) -> torch.Tensor:
@@ -424,12 +423,12 @@ def add_noise(windows: torch.Tensor, share: float, snr_db: float, rate: int) -> 
     rate : int
     """
     n, samples = windows.shape
-    some = Some(n, share, windows.device)
+    some = Chosen(n, share, windows.device)
     exponent = some.uniform(-2.0, 2.0, 1)
     snr = some.uniform(snr_db, snr_db + SNR_SPAN_DB)
     bins = samples // 2 + 1
-    spectra = some.rows(lambda count: torch.randn(count, bins, 2, device=windows.device))
-    if not len(some.index):
+    spectra = torch.randn(len(some), bins, 2, device=windows.device)
+    if not len(some):
         return windows
     return mix(windows, some.index, coloured(spectra, exponent, samples, rate), snr, rate)
 
@@ -480,9 +479,9 @@ def voices(bank: torch.Tensor, spec: MelImageSpec) -> torch.Tensor:
     """
     kept = []
     for clip in bank:
-        heard = clip.nonzero()[:, 0]
-        if len(heard):
-            sound = clip[: int(heard[-1]) + 1]
+        sounding = clip.nonzero()[:, 0]
+        if len(sounding):
+            sound = clip[: int(sounding[-1]) + 1]
             wanted = spec.window_samples * 3 // 2
             kept.append(sound.repeat(-(-wanted // len(sound)))[:wanted])
     if not kept:
@@ -509,7 +508,7 @@ def add_babble(
     rate : int
     """
     n, samples = windows.shape
-    some = Some(n, share, windows.device)
+    some = Chosen(n, share, windows.device)
     snr = some.uniform(snr_db, snr_db + SNR_SPAN_DB)
     who = some.uniform(0, len(bank), MOST_VOICES).long().clamp(max=len(bank) - 1)
     start = some.uniform(0, bank.shape[1] - samples, MOST_VOICES).long()
@@ -584,10 +583,10 @@ def through_telephone(windows: torch.Tensor, share: float, rate: int) -> torch.T
         8,000 or more.
     """
     n, samples = windows.shape
-    some = Some(n, share, windows.device)
+    some = Chosen(n, share, windows.device)
     low, high = some.uniform(*_TELEPHONE_LOW, 1), some.uniform(*_TELEPHONE_HIGH, 1)
     fall = some.uniform(*_TELEPHONE_FALL_DB, 1)
-    if not len(some.index):
+    if not len(some):
         return windows
     hertz = torch.fft.rfftfreq(samples, 1 / rate, device=windows.device)
     octave = torch.log2(hertz.clamp(min=1.0))
@@ -601,8 +600,8 @@ def through_telephone(windows: torch.Tensor, share: float, rate: int) -> torch.T
     band = limited(windows[some.index]).clamp(-1.0, 1.0)
     # The nearest code to 0 stands for -81 dB here; that of G.711 stands for silence.
     silence = _mu_law(torch.zeros(1, device=band.device))
-    heard = limited(_mu_law(band) - silence)
-    return windows.index_copy(0, some.index, heard)
+    received = limited(_mu_law(band) - silence)
+    return windows.index_copy(0, some.index, received)
 
 
 def _mu_law(sound: torch.Tensor) -> torch.Tensor:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,18 @@ from tqdm import tqdm
 from ser_edge.audio.decode import load
 from ser_edge.audio.files import files_below, sound_suffixes
 from ser_edge.audio.windows import cut_windows
+from ser_edge.config.recipe import Recipe
 from ser_edge.corpora.own import recording_name
+from ser_edge.data.audio_augment import SoundToImage
 from ser_edge.data.render import MelImageRow
 from ser_edge.emotions import emotion_index
 from ser_edge.mel.image import UInt8, pad_window
 from ser_edge.mel.spec import MelImageSpec
 
 Int16 = npt.NDArray[np.int16]
+
+EVAL_BATCH: Final = 64
+"""Windows a batch when they are scored."""
 
 INT16_PEAK: Final = 32767.0
 """Sounds wait in memory as 16-bit samples, half of what floats need."""
@@ -53,7 +58,7 @@ class Clip:
 
 
 def load_clips(folder: Path, rows: Sequence[MelImageRow], spec: MelImageSpec) -> list[Clip]:
-    """Read the pictures of a rendering.
+    """Read the mel images of a rendering.
 
     Parameters
     ----------
@@ -72,7 +77,7 @@ def load_clips(folder: Path, rows: Sequence[MelImageRow], spec: MelImageSpec) ->
     Raises
     ------
     ValueError
-        A picture is missing or not a mel image of that specification.
+        An image is missing or not a mel image of that specification.
     """
 
     def read(row: MelImageRow) -> UInt8:
@@ -131,7 +136,7 @@ def find_sounds(folders: Sequence[Path]) -> dict[str, Path]:
 def load_sounds(
     folders: Sequence[Path], clips: Sequence[Clip], spec: MelImageSpec, *, progress: bool = False
 ) -> list[Int16]:
-    """Read the recordings that the pictures of clips were made of.
+    """Read the recordings that the mel images of clips were made of.
 
     Parameters
     ----------
@@ -181,14 +186,14 @@ _COPIES_AT_ONCE: Final = 16
 _BABBLE_CLIPS: Final = 128
 
 Key: TypeAlias = tuple[int, int]
-"""Epoch and number of a clip: all that a training item's random choices hang on."""
+"""Epoch and number of a clip: all that a training item's random choices depend on."""
 
 
 class EpochBatches(Sampler[list[Key]]):
     """Full batches of a shuffled epoch; each of several processes gets its part of every batch.
 
-    The order hangs on seed and epoch alone, so a run that goes on after a break sees what an
-    unbroken one would, and two processes see together what one would.
+    The order depends on seed and epoch alone, so a resumed run sees what an uninterrupted one
+    would.
 
     Parameters
     ----------
@@ -200,6 +205,8 @@ class EpochBatches(Sampler[list[Key]]):
     seed : int
     rank, world : int
         Number of this process, and of all.
+    parts : int
+        Batches that a step is computed in, each ``batch_size / parts`` clips.
 
     Raises
     ------
@@ -208,32 +215,38 @@ class EpochBatches(Sampler[list[Key]]):
     """
 
     def __init__(
-        self, clips: int, batch_size: int, seed: int, rank: int = 0, world: int = 1
+        self, clips: int, batch_size: int, seed: int, rank: int = 0, world: int = 1, parts: int = 1
     ) -> None:
         if batch_size % (2 * world):
             raise ValueError(
                 f"batch_size is {batch_size}, {world} processes need a multiple of {2 * world}"
             )
         self._clips, self._batch_size, self._seed = clips, batch_size, seed
-        self._rank, self._share = rank, batch_size // world
+        self._rank, self._share, self._parts = rank, batch_size // world, parts
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning tells the epoch."""
+        """Called by Lightning."""
         self._epoch = epoch
 
     def __len__(self) -> int:
+        return self._batches * self._parts
+
+    @property
+    def _batches(self) -> int:
         return max(1, self._clips // self._batch_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
         order = np.random.default_rng([self._seed, self._epoch]).permutation(self._clips)
-        order = np.resize(order, len(self) * self._batch_size)
-        for first in range(self._rank * self._share, len(order), self._batch_size):
-            yield [(self._epoch, int(i)) for i in order[first : first + self._share]]
+        order = np.resize(order, self._batches * self._batch_size)
+        size = self._share // self._parts
+        for batch in range(self._rank * self._share, len(order), self._batch_size):
+            for first in range(batch, batch + self._share, size):
+                yield [(self._epoch, int(i)) for i in order[first : first + size]]
 
 
 class TrainingClips(Dataset[tuple[torch.Tensor, int, int]]):
-    """One item an utterance: picture, ``uint8 (channels, n_mels, frames)``, number and label.
+    """One item an utterance: mel image, ``uint8 (channels, n_mels, frames)``, number and label.
 
     Windows that are hardly speech (the silent tail of a long clip) are drawn accordingly seldom.
 
@@ -242,7 +255,7 @@ class TrainingClips(Dataset[tuple[torch.Tensor, int, int]]):
     clips : sequence of Clip
     seed : int
     copies : sequence of ndarray, optional
-        For each clip further pictures of it, ``uint8 (copies, channels, n_mels, frames)``; they
+        For each clip further images of it, ``uint8 (copies, channels, n_mels, frames)``; they
         and the clip itself, which is the same in all channels, are equally likely.
     """
 
@@ -326,17 +339,17 @@ def babble_bank(sounds: TrainingSounds, share: float, spec: MelImageSpec) -> tor
 
 @torch.no_grad()
 def changed_copies(
-    sounds: TrainingSounds, pictures: nn.Module, copies: int, seed: int, *, progress: bool = False
+    sounds: TrainingSounds, to_image: nn.Module, copies: int, seed: int, *, progress: bool = False
 ) -> list[UInt8]:
-    """Change every waveform so many times and keep the pictures.
+    """Change every waveform so many times and keep the mel images.
 
-    To change waveforms costs more than to train a small network on their pictures; a few copies of
-    each, which the augmentation of pictures multiplies, do.
+    To change waveforms costs more than to train a small network on their images; a few copies of
+    each, which the augmentation of images multiplies, do.
 
     Parameters
     ----------
     sounds : TrainingSounds
-    pictures : nn.Module
+    to_image : nn.Module
         A batch of waveforms and lengths -> ``float32 (N, channels, n_mels, frames)``.
     copies : int
     seed : int
@@ -357,10 +370,10 @@ def changed_copies(
         ):
             part = keys[first : first + _COPIES_AT_ONCE]
             waveforms, lengths, _, _ = zip(*(sounds[key] for key in part), strict=True)
-            changed = pictures(torch.stack(waveforms), torch.tensor(lengths))
-            for (_, number), picture in zip(part, changed.round().byte().numpy(), strict=True):
-                made[number].append(picture)
-    return [np.stack(pictures_of) for pictures_of in made]
+            changed = to_image(torch.stack(waveforms), torch.tensor(lengths))
+            for (_, number), image in zip(part, changed.round().byte().numpy(), strict=True):
+                made[number].append(image)
+    return [np.stack(images) for images in made]
 
 
 class AllWindows(Dataset[torch.Tensor]):
@@ -389,7 +402,7 @@ class AllSoundWindows(Dataset[torch.Tensor]):
     Raises
     ------
     ValueError
-        A recording has other windows than its pictures: it is another one.
+        A recording has other windows than its images: it is another one.
     """
 
     def __init__(self, clips: Sequence[Clip], sounds: Sequence[Int16], spec: MelImageSpec) -> None:
@@ -415,3 +428,50 @@ class AllSoundWindows(Dataset[torch.Tensor]):
         part = self._sounds[number][start : start + self._spec.window_samples]
         waveform = np.divide(part, INT16_PEAK, dtype=np.float32)
         return torch.from_numpy(pad_window(waveform, self._spec))
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Tensors of a run.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        Items of training clips, by :data:`Key`.
+    windows : mapping
+        Windows of the scored clips in order, by part (``validation``, ``test``).
+    window_batch : int
+        Windows a batch when they are scored.
+    """
+
+    dataset: Dataset[Any]
+    windows: Mapping[str, Dataset[torch.Tensor]]
+    window_batch: int = EVAL_BATCH
+
+
+def training_set(
+    training: Sequence[Clip], folders: Sequence[Path], recipe: Recipe, *, progress: bool
+) -> tuple[TrainingClips | TrainingSounds, nn.Module | None]:
+    """Training clips -> training set, and what makes mel images of its waveforms if it has any.
+
+    ``folders`` hold the recordings, where the recipe changes waveforms.
+
+    Raises
+    ------
+    ValueError
+        A recording is missing or cannot be read; the message names it.
+    """
+    if not recipe.sound.any:
+        return TrainingClips(training, recipe.seed), None
+    waveforms = load_sounds(folders, training, recipe.image, progress=progress)
+    dataset = TrainingSounds(training, waveforms, recipe.image, recipe.seed)
+    sound = SoundToImage(
+        recipe.sound,
+        recipe.image,
+        babble_bank(dataset, recipe.sound.babble, recipe.image),
+        paired=bool(recipe.distill) and recipe.sound.spoilt,
+    )
+    if not recipe.copies:
+        return dataset, sound
+    copies = changed_copies(dataset, sound, recipe.copies, recipe.seed, progress=progress)
+    return TrainingClips(training, recipe.seed, copies), None

@@ -1,8 +1,7 @@
 """Augmentation of mel images, a batch at a time, on whatever device the batch is.
 
 All take and give ``float32 (N, 1, n_mels, frames)`` grey levels from 0 to 255. Random numbers come
-from torch's generator of the batch's device, so a seed repeats a run, and are drawn for the whole
-batch of a distributed run (:mod:`ser_edge.data.distributed`).
+from torch's generator of the batch's device, so a seed repeats a run.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from typing import Final
 import torch
 from torch import nn
 
-from ser_edge.data.distributed import Some, rows, uniform
+from ser_edge.data.draws import Chosen, uniform
 
 HELD: Final = 0.95
-"""Share of its brightness that a picture keeps when it is cut."""
+"""Share of its brightness that an image keeps when it is cut."""
 
 _RESPONSE_DB: Final = 9.0
 _KNOTS: Final = 6
@@ -28,7 +27,7 @@ _FALL_DB: Final = (40.0, 120.0)  # an octave
 
 @dataclass(frozen=True)
 class ImageAugment:
-    """What happens to a batch of training pictures; strengths as in ``Recipe``.
+    """What happens to a batch of training images; strengths as in ``Recipe``.
 
     ``frames`` is the width that they are cut to, ``hertz`` the centres of the bands.
     """
@@ -53,9 +52,9 @@ class ImageAugment:
 
 
 def crop(images: torch.Tensor, frames: int) -> torch.Tensor:
-    """Cut pictures to where their sound is.
+    """Cut images to where their sound is.
 
-    Half of a window is silence before, between and after words: a network trained on the other
+    Half of a window is silence before, between and after speech: a network trained on the other
     half sees as much speech in half the time.
 
     Parameters
@@ -77,7 +76,7 @@ def crop(images: torch.Tensor, frames: int) -> torch.Tensor:
     held = until[:, frames:] - until[:, : wide - frames + 1]
     good = held >= HELD * held.amax(dim=1, keepdim=True)
     places = wide - frames + 1
-    lots = rows(lambda count: torch.rand(count, places, device=images.device), n)
+    lots = torch.rand(n, places, device=images.device)
     first = (lots * good).argmax(dim=1).tolist()
     return torch.stack([images[i, :, :, at : at + frames] for i, at in enumerate(first)])
 
@@ -91,7 +90,7 @@ def warp(
     ----------
     images : Tensor
     time_stretch, freq_stretch : float
-        Each picture's axis is scaled by a factor from ``1 - s`` to ``1 + s``.
+        Each image's axis is scaled by a factor from ``1 - s`` to ``1 + s``.
     shift : float
         The clip (up to its last frame that is not black) moves right by up to this share of the
         black rest of its window; sound that would leave the window is not.
@@ -104,10 +103,10 @@ def warp(
     n, _, _, frames = images.shape
     stretch = 1 + uniform(n, -time_stretch, time_stretch, images.device)
     bands = 1 + uniform(n, -freq_stretch, freq_stretch, images.device)
-    heard = images.amax(dim=(1, 2)) > 0
-    last = (heard * torch.arange(1, frames + 1, device=images.device)).amax(dim=1)
-    room = (1 - last * stretch / frames).clamp(min=0)  # share of the window left black
-    start = uniform(n, 0, shift, images.device) * room
+    sounding = images.amax(dim=(1, 2)) > 0
+    last = (sounding * torch.arange(1, frames + 1, device=images.device)).amax(dim=1)
+    empty = (1 - last * stretch / frames).clamp(min=0)  # share of the window left black
+    start = uniform(n, 0, shift, images.device) * empty
     # affine_grid maps output to input, both from -1 to 1: x_in = (x_out + 1 - 2 start) / s - 1.
     theta = torch.zeros(n, 2, 3, device=images.device)
     theta[:, 0, 0] = 1 / stretch
@@ -121,7 +120,7 @@ def warp(
 def through_line(
     images: torch.Tensor, share: float, hertz: Sequence[float], range_db: float
 ) -> torch.Tensor:
-    """Let a share of the pictures come through another microphone or a line.
+    """Let a share of the images come through another microphone or a line.
 
     Each gets a smooth frequency response of its own, up to 9 dB up or down, and half of them a
     lower and an upper limit as well, down to a telephone's 300 to 3400 Hz, beyond which the sound
@@ -131,7 +130,7 @@ def through_line(
     ----------
     images : Tensor
     share : float
-        Of the pictures, 0 to 1.
+        Of the images, 0 to 1.
     hertz : sequence of float
         Centres of the bands.
     range_db : float
@@ -142,8 +141,8 @@ def through_line(
     Tensor
         The loudest point is as bright as it was; black stays black.
     """
-    some = Some(len(images), share, images.device)
-    if not some.anywhere:  # not `some.index`: every process must draw what the others draw
+    some = Chosen(len(images), share, images.device)
+    if not len(some):
         return images
     chosen = images[some.index]
     octave = torch.log2(torch.tensor(hertz, device=images.device) / 1000.0)
@@ -161,7 +160,7 @@ def through_line(
 
 
 def add_noise(images: torch.Tensor, share: float, range_db: float) -> torch.Tensor:
-    """Add stationary noise of random level and colour to a share of the pictures.
+    """Add stationary noise of random level and colour to a share of the images.
 
     Grey levels are dB, so sound and noise are added as powers. The noise of a mel band of a
     periodogram is about exponentially distributed around its mean.
@@ -170,23 +169,21 @@ def add_noise(images: torch.Tensor, share: float, range_db: float) -> torch.Tens
     ----------
     images : Tensor
     share : float
-        Of the pictures that get noise, 0 to 1.
+        Of the images that get noise, 0 to 1.
     range_db : float
         dB between 0 and 255.
     """
     n, _, n_mels, frames = images.shape
     device = images.device
-    some = Some(n, share, device)
-    if not some.anywhere:  # not `some.index`: every process must draw what the others draw
+    some = Chosen(n, share, device)
+    if not len(some):
         return images
     levels_a_decibel = 255.0 / range_db
     level = some.uniform(0.0, 0.6, 1, 1, 1) * range_db
     tilt = some.uniform(-0.3, 0.3, 1, 1, 1) * range_db
     slope = torch.linspace(-0.5, 0.5, n_mels, device=device).view(1, 1, n_mels, 1)
     power = torch.pow(10.0, (level + tilt * slope) / 10.0)
-    noise = power * some.rows(
-        lambda count: torch.empty(count, 1, n_mels, frames, device=device).exponential_()
-    )
+    noise = power * torch.empty(len(some), 1, n_mels, frames, device=device).exponential_()
     noisy = torch.pow(10.0, images[some.index] / (10.0 * levels_a_decibel)) + noise
     decibels = 10.0 * levels_a_decibel * torch.log10(noisy)
     return images.index_copy(0, some.index, decibels.clamp(0.0, 255.0))
@@ -199,7 +196,7 @@ def mask(images: torch.Tensor, freq_mask: int, time_mask: int) -> torch.Tensor:
     ----------
     images : Tensor
     freq_mask, time_mask : int
-        Greatest width of a stripe; each picture's widths are drawn from 0 up.
+        Greatest width of a stripe; each image's widths are drawn from 0 up.
     """
     n, _, n_mels, frames = images.shape
     keep = torch.ones_like(images, dtype=torch.bool)
@@ -214,34 +211,3 @@ def mask(images: torch.Tensor, freq_mask: int, time_mask: int) -> torch.Tensor:
             inside = (position >= first[:, None]) & (position < (first + length)[:, None])
             keep &= ~inside.view(*shape)
     return images * keep
-
-
-def mixup(
-    images: torch.Tensor, targets: torch.Tensor, alpha: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix each picture with its neighbour in the batch (Zhang et al. 2017, arXiv 1710.09412).
-
-    The batch is in random order, so a neighbour is as random a partner as any, and a batch divided
-    among processes keeps its pairs.
-
-    Parameters
-    ----------
-    images : Tensor
-        An even number of them.
-    targets : Tensor
-        ``float32 (N, classes)``.
-    alpha : float
-        Of the Beta distribution; 0 mixes nothing.
-    """
-    if alpha == 0:
-        return images, targets
-    n = len(images)
-    # Beta(a, a) from two gammas: torch.distributions.Beta knows no generator state on its own.
-    gamma = rows(
-        lambda count: torch._standard_gamma(torch.full((count, 2), alpha, device=images.device)), n
-    )
-    share = (gamma[:, 0] / gamma.sum(dim=1).clamp(min=1e-12)).clamp(0, 1)
-    other = torch.arange(n, device=images.device) ^ 1
-    a = share.view(n, 1, 1, 1)
-    b = share.view(n, 1)
-    return a * images + (1 - a) * images[other], b * targets + (1 - b) * targets[other]

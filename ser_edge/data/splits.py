@@ -1,4 +1,4 @@
-"""Folds: what is heard in training, what in validation, what in the test.
+"""Folds: what is trained on, validated on, tested on.
 
 Folds 1 to 5 are actor-disjoint. Their test actors are EmoBox's (Ma et al., Interspeech 2024,
 ``data/ravdess/fold_1..6``); the validation actors, a man and a woman a fold, are this project's
@@ -30,7 +30,7 @@ VALIDATION_ACTORS: Final[Mapping[int, tuple[int, ...]]] = MappingProxyType(
 )
 
 FINAL_TEST_FOLD: Final = 6
-"""Its actors are kept apart: they are never trained on, whatever is asked for."""
+"""Its actors are reserved: they are never trained on, whatever is asked for."""
 
 ALL: Final = "all"
 """Train on everybody but fold 6's actors: for a model that ships."""
@@ -50,7 +50,7 @@ _COPIES: Final = frozenset({"03-01-03-01-02-02-07"})
 """Published twice, byte for byte, as another repetition: no random division may hold both."""
 
 
-class Heard(Protocol):
+class SplitRow(Protocol):
     """What a division needs to know of a clip or of a part of it."""
 
     @property
@@ -65,7 +65,7 @@ class Heard(Protocol):
     def channel(self) -> str: ...
 
 
-T = TypeVar("T", bound=Heard)
+T = TypeVar("T", bound=SplitRow)
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ class Split:
     test: frozenset[str]
 
 
-def divide(heard: Sequence[T], fold: str, seed: int, *, refit: bool = False) -> Division[T]:
+def divide(rows: Sequence[T], fold: str, seed: int, *, refit: bool = False) -> Division[T]:
     """Divide what there is of a rendering for one fold.
 
     Parameters
     ----------
-    heard : sequence
+    rows : sequence
         Rows of an index, say; all of an utterance stay together.
     fold : str
         One of :data:`FOLDS`.
@@ -117,33 +117,33 @@ def divide(heard: Sequence[T], fold: str, seed: int, *, refit: bool = False) -> 
     if fold == RANDOM:
         if refit:
             raise ValueError(f"fold {RANDOM} is no fold to refit: its figure is not for choosing")
-        return _divide_clips(heard, seed)
-    split = split_speakers({row.speaker for row in heard}, fold, seed)
+        return _divide_clips(rows, seed)
+    split = split_speakers({row.speaker for row in rows}, fold, seed)
     if refit:
         split = Split(split.train | split.validation, frozenset(), split.test)
     return Division(
-        tuple(row for row in heard if row.speaker in split.train),
-        tuple(r for r in heard if r.speaker in split.validation and r.channel == "speech"),
-        tuple(r for r in heard if r.speaker in split.test and r.channel == "speech"),
+        tuple(row for row in rows if row.speaker in split.train),
+        tuple(r for r in rows if r.speaker in split.validation and r.channel == "speech"),
+        tuple(r for r in rows if r.speaker in split.test and r.channel == "speech"),
     )
 
 
-def apart_from(heard: Iterable[T], division: Division[T]) -> list[T]:
-    """What may be trained on beside a division: nobody who is scored in it or kept apart."""
-    unheard = unheard_speakers(division)
-    return [row for row in heard if row.speaker not in unheard]
+def without_held_out(rows: Iterable[T], division: Division[T]) -> list[T]:
+    """What may be trained on beside a division: nobody who is scored in it or reserved."""
+    held_out = held_out_speakers(division)
+    return [row for row in rows if row.speaker not in held_out]
 
 
-def unheard_speakers(division: Division[T]) -> frozenset[str]:
-    """Who is scored in a division or kept apart: nothing of a run may have heard them."""
+def held_out_speakers(division: Division[T]) -> frozenset[str]:
+    """Who is scored in a division or reserved for the final test: nobody is trained on them."""
     scored = {row.speaker for row in (*division.validation, *division.test)}
-    return _kept_apart() | scored
+    return _reserved() | scored
 
 
-def _divide_clips(heard: Sequence[T], seed: int) -> Division[T]:
-    """At random by clip, emotion by emotion; fold 6's actors stay apart here too."""
-    apart = _kept_apart()
-    allowed = [r for r in heard if r.speaker not in apart and r.utterance not in _COPIES]
+def _divide_clips(rows: Sequence[T], seed: int) -> Division[T]:
+    """At random by clip, emotion by emotion; fold 6's actors are in no part here either."""
+    reserved = _reserved()
+    allowed = [r for r in rows if r.speaker not in reserved and r.utterance not in _COPIES]
     by_emotion: dict[str, set[tuple[str, str]]] = {}
     for row in allowed:
         if row.channel == "speech":
@@ -172,7 +172,7 @@ def _divide_clips(heard: Sequence[T], seed: int) -> Division[T]:
 
 
 def split_speakers(speakers: Iterable[str], fold: str, seed: int = 0) -> Split:
-    """Divide the speakers at hand.
+    """Divide speakers.
 
     Parameters
     ----------
@@ -194,9 +194,9 @@ def split_speakers(speakers: Iterable[str], fold: str, seed: int = 0) -> Split:
         If there is no such fold, or nobody is left to train, validate or test on.
     """
     present = frozenset(speakers)
-    apart = _kept_apart()
+    reserved = _reserved()
     if fold == SPEAKERS:
-        names = sorted(present - apart)
+        names = sorted(present - reserved)
         random.Random(seed).shuffle(names)
         tested = max(1, round(TEST_SHARE * len(names)))
         validated = tested + max(1, round(VALIDATION_SHARE * len(names)))
@@ -206,10 +206,10 @@ def split_speakers(speakers: Iterable[str], fold: str, seed: int = 0) -> Split:
     else:
         if not fold.isdecimal() or int(fold) not in VALIDATION_ACTORS:
             allowed = ", ".join([*map(str, VALIDATION_ACTORS), ALL, SPEAKERS])
-            raise ValueError(f"fold is {fold!r}, allowed: {allowed} (fold 6 is kept apart)")
+            raise ValueError(f"fold is {fold!r}, allowed: {allowed} (6 is the final test)")
         test = present & {_speaker(actor) for actor in EMOBOX_TEST_ACTORS[int(fold)]}
         validation = present & {_speaker(actor) for actor in VALIDATION_ACTORS[int(fold)]}
-    train = present - test - validation - apart
+    train = present - test - validation - reserved
     for role, chosen, wanted in (
         ("train", train, True),
         ("validate", validation, fold != ALL),
@@ -220,7 +220,7 @@ def split_speakers(speakers: Iterable[str], fold: str, seed: int = 0) -> Split:
     return Split(train, validation, test)
 
 
-def _kept_apart() -> frozenset[str]:
+def _reserved() -> frozenset[str]:
     return frozenset(_speaker(actor) for actor in EMOBOX_TEST_ACTORS[FINAL_TEST_FOLD])
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from ser_edge.corpora import CORPORA
 from ser_edge.data.datasets import load_clips
 from ser_edge.data.render import MelImageRow, read_rows
-from ser_edge.data.splits import Division, apart_from
+from ser_edge.data.splits import Division, without_held_out
 from ser_edge.emotions import EMOTIONS, emotion_index
 from ser_edge.files import write_whole
 from ser_edge.metrics import classification
@@ -30,10 +30,11 @@ from ser_edge.runs.inference import (
     METRICS,
     PREDICTIONS,
     WEIGHTS,
-    Ear,
+    RunModel,
     clip_predictions,
-    picture_ear,
+    load_run_model,
 )
+from ser_edge.runs.record import RunRecord
 
 FIGURES: Final = "crosscorpus.json"
 
@@ -127,23 +128,19 @@ def read_trained(folder: Path) -> Trained:
         ``metrics.json`` is missing or something else; the message names it.
     """
     path = folder / METRICS
-    try:
-        found = json.loads(path.read_text())
-        corpora = tuple(map(str, found["corpora"]))
-        speakers = frozenset([*found["speakers"]["train"], *found["speakers"]["validation"]])
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not as training writes it: {error}") from None
+    record = RunRecord.read(path, ("corpora", "speakers"))
+    if missing := {"train", "validation"} - set(record.speakers):
+        raise ValueError(f"{path}: not as training writes it: speakers lacks {min(missing)}")
+    heard = frozenset([*record.speakers["train"], *record.speakers["validation"]])
     known = {
         emotion
-        for corpus in corpora
+        for corpus in record.corpora
         for emotion in CORPORA.get(corpus, CORPORA["own"]).emotions.values()
     }
-    return Trained(folder, corpora, tuple(e for e in EMOTIONS if e in known), speakers)
+    return Trained(folder, record.corpora, tuple(e for e in EMOTIONS if e in known), heard)
 
 
-def cross(folder: Path, images: Path, ear: Ear | None = None) -> Crossing:
+def cross(folder: Path, images: Path, model: RunModel | None = None) -> Crossing:
     """Score a run or a model folder on a rendering.
 
     Parameters
@@ -154,8 +151,8 @@ def cross(folder: Path, images: Path, ear: Ear | None = None) -> Crossing:
         What ``scripts/render.py`` wrote, to the same specification. Its speech is scored, but for
         speakers of training or validation, actors that are held out for the final test
         and emotions that training did not have.
-    ear : Ear, optional
-        The folder's network, where it is none of pictures.
+    model : RunModel, optional
+        The folder's network, where it is none of images.
 
     Returns
     -------
@@ -166,15 +163,15 @@ def cross(folder: Path, images: Path, ear: Ear | None = None) -> Crossing:
     ValueError
         Something is missing or does not fit, or nothing is left to score.
     """
-    ear = ear or picture_ear(folder)
+    model = model or load_run_model(folder)
     trained = read_trained(folder)
-    rows = read_rows(images, ear.image)
+    rows = read_rows(images, model.image)
     wanted, left_out = _wanted(rows, trained)
     if not wanted:
         raise ValueError(f"{images}: nothing to score {folder} on; left out: {_counts(left_out)}")
-    clips = load_clips(images, wanted, ear.image)
+    clips = load_clips(images, wanted, model.image)
     fold = folder.name if folder.name.startswith("fold-") else ""
-    made = clip_predictions(ear.logits(clips), clips, "test", fold.removeprefix("fold-"))
+    made = clip_predictions(model.logits(clips), clips, "test", fold.removeprefix("fold-"))
     return crossing(trained, images, made, left_out)
 
 
@@ -207,7 +204,7 @@ def crossing(
 def _wanted(
     rows: Sequence[MelImageRow], trained: Trained
 ) -> tuple[list[MelImageRow], dict[str, int]]:
-    free = {row.speaker for row in apart_from(rows, Division((), (), ()))}
+    free = {row.speaker for row in without_held_out(rows, Division((), (), ()))}
     wanted: list[MelImageRow] = []
     left_out: dict[str, set[tuple[str, str]]] = {}
     for row in rows:

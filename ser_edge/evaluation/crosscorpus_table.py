@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ser_edge.emotions import EMOTIONS
 from ser_edge.evaluation.crosscorpus import Crossing
 from ser_edge.markdown import table
 from ser_edge.runs.inference import METRICS, WEIGHTS
+from ser_edge.runs.record import RunRecord
 
 TABLE: Final = "crosscorpus"
 
@@ -57,10 +57,10 @@ def markdown(model: Path, crossings: Sequence[Crossing]) -> str:
     others = [c.trained.folder for c in crossings if c.trained.folder != model]
     if others:
         raise ValueError(f"{others[0]}: the table is one model's, of {model}")
-    metrics = _metrics(model)
-    rows = [_own(metrics), *map(_row, crossings)]
+    record = _record(model)
+    rows = [_own(record), *map(_row, crossings)]
     recalls = f"Recall by emotion, of the shared ones; in parentheses on fewer than {_FEW} clips:"
-    parts = [_about(model, metrics), _figures(rows), NOTE, recalls, _recalls(rows)]
+    parts = [_about(model, record), _figures(rows), NOTE, recalls, _recalls(rows)]
     return "\n\n".join(parts)
 
 
@@ -74,15 +74,15 @@ def check_model(model: Path) -> None:
     """
     if not (model / WEIGHTS).is_file():
         raise ValueError(f"{model}: the table is of a model folder: no {WEIGHTS} in it")
-    _metrics(model)
+    _record(model)
 
 
-def _about(model: Path, metrics: dict[str, Any]) -> str:
-    voices = sorted(set((metrics.get("gate") or {}).get("speech", ())) - set(metrics["corpora"]))
+def _about(model: Path, record: RunRecord) -> str:
+    voices = sorted(set((record.gate or {}).get("speech", ())) - set(record.corpora))
     head = f", its nonspeech head on {', '.join(voices)} too, without labels" if voices else ""
     return (
-        f"`{model.name}`, trained on {', '.join(metrics['corpora'])}{head}. The row of "
-        f"{metrics['corpora'][0]} is the mean of its folds: networks of the same recipe, the "
+        f"`{model.name}`, trained on {', '.join(record.corpora)}{head}. The row of "
+        f"{record.corpora[0]} is the mean of its folds: networks of the same recipe, the "
         "tested speakers held out."
     )
 
@@ -138,12 +138,12 @@ def _row(crossing: Crossing) -> _Row:
     )
 
 
-def _own(metrics: dict[str, Any]) -> _Row:
-    pooled = metrics["pooled_test"]
-    speakers = {s for fold in metrics["folds"].values() for s in fold["speakers"]["test"]}
-    mean = metrics["summary"]["uar_mean"]
+def _own(record: RunRecord) -> _Row:
+    pooled = record.pooled_test
+    speakers = {s for fold in record.folds.values() for s in fold["speakers"]["test"]}
+    mean = record.summary["uar_mean"]
     return _Row(
-        f"{metrics['corpora'][0]}, by folds",
+        f"{record.corpora[0]}, by folds",
         len(speakers),
         {e: sum(row) for e, row in zip(EMOTIONS, pooled["confusion"], strict=True) if sum(row)},
         mean,
@@ -153,14 +153,6 @@ def _own(metrics: dict[str, Any]) -> _Row:
     )
 
 
-def _metrics(model: Path) -> dict[str, Any]:
-    path = model / METRICS
-    try:
-        found: dict[str, Any] = json.loads(path.read_text())
-        for key in ("corpora", "pooled_test", "folds", "summary"):
-            found[key]
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not as scripts/package_model.py writes it: {error}") from None
-    return found
+def _record(model: Path) -> RunRecord:
+    needs = ("corpora", "pooled_test", "folds", "summary")
+    return RunRecord.read(model / METRICS, needs, "scripts/package_model.py")

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from tqdm import tqdm
 
-from ser_edge.config.base import AnyRecipe
+from ser_edge.config.base import BaseRecipe
 from ser_edge.config.hardware import Hardware
 from ser_edge.config.recipe import Recipe
 from ser_edge.config.tracking import Tracking
@@ -54,7 +54,7 @@ class CrossValidation:
     """The finished runs of a folder; ``folds`` is empty where only the leaky split ran."""
 
     folder: Path
-    recipe: AnyRecipe
+    recipe: BaseRecipe
     images: Path
     sounds: Mapping[str, Path]
     folds: tuple[Run, ...]
@@ -137,7 +137,7 @@ def evaluate(
     """
 
     def fit(folder: Path, fold: str) -> training.Result:
-        return training.train(
+        return training.fit(
             training.Sources(images, sounds=sounds),
             folder,
             recipe,
@@ -165,7 +165,7 @@ def evaluate(
 def gather(
     images: Path,
     out: Path,
-    recipe: AnyRecipe,
+    recipe: BaseRecipe,
     fit: Fit,
     *,
     folds: Sequence[str] = FOLDS,
@@ -183,7 +183,7 @@ def gather(
     out : Path
         Folder of the evaluation; gets a folder a run, ``predictions.csv`` (of the folds) and
         ``metrics.json``.
-    recipe : AnyRecipe
+    recipe : BaseRecipe
         Must be that of every run that lies in ``out`` already.
     fit : callable
         Makes the run of a fold in a folder, or resumes it.
@@ -366,8 +366,8 @@ def is_started(folder: Path) -> bool:
     return any((folder / name).exists() for name in (METRICS, CHECKPOINTS))
 
 
-def check_recipe(folder: Path, recipe: AnyRecipe) -> None:
-    """Check that a run, finished or not, has the recipe that it was started with.
+def check_recipe(folder: Path, recipe: BaseRecipe) -> None:
+    """A run, finished or broken off, stays with the recipe that it was begun with.
 
     Raises
     ------

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ser_edge.config.augmentation import SoundStrengths
 from ser_edge.config.hardware import Hardware
@@ -28,7 +27,8 @@ from ser_edge.runs.inference import (
     load_net,
     window_logits,
 )
-from ser_edge.training.fit import Ancestry, Sources, train
+from ser_edge.runs.record import RunRecord
+from ser_edge.training.fit import Ancestry, Sources, fit
 
 SPEAKERS_TO_DIVIDE: Final = 5
 """From so many speakers on, the check is made on speakers that were held out."""
@@ -51,10 +51,9 @@ def fine_tuning_recipe(base: Recipe, name: str) -> Recipe:
         ema=0.9,
         batch_size=16,
         precision="auto",
-        distill=0.0,  # its teachers were trained on other voices
-        logit_adjustment=0.0,  # own recordings do not show which emotions are frequent
-        adversarial=0.0,  # there may be a single voice, and the model shall fit it
-        copies=0,  # --also is a rendering, whose recordings may be missing
+        distill=0.0,  # its teachers heard other voices
+        logit_adjustment=0.0,  # somebody's own recordings say nothing of what is frequent
+        copies=0,  # --also is a rendering, whose recordings need not be at hand
         sound=SoundStrengths(),
     )
 
@@ -134,7 +133,7 @@ def fine_tune(
     leader = True
     for folder, part in ((check, fold), (final, ALL)):
         if not (folder / METRICS).exists():
-            result = train(
+            result = fit(
                 Sources(images, also=also, sounds=sounds),
                 folder,
                 recipe,
@@ -177,8 +176,8 @@ def fine_tune(
 
 def _calibration(model: Path) -> Calibration:
     path = model / METRICS
+    record = RunRecord.read(path, ("calibration",), "scripts/package_model.py")
     try:
-        values: dict[str, Any] = json.loads(path.read_text())["calibration"]
-        return Calibration(**values)
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        return Calibration(**record.calibration)
+    except TypeError as error:
         raise ValueError(f"{path}: it holds no calibration: {error}") from None

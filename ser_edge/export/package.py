@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +21,7 @@ from ser_edge.metrics.calibration import fit_calibration
 from ser_edge.metrics.classification import ClipPrediction, read_predictions
 from ser_edge.provenance import provenance
 from ser_edge.runs.inference import CONFIG, METRICS, PREDICTIONS, WEIGHTS
+from ser_edge.runs.record import RunRecord, read_run_record
 
 FIGURES: Final = "figures.md"
 
@@ -35,7 +35,7 @@ _REFITTED: Final = (
 
 def package(
     final: Path, folds: Sequence[Path], out: Path, calibration: Calibration | None = None
-) -> dict[str, Any]:
+) -> RunRecord:
     """Put a final run and the fold runs of its recipe together as a model.
 
     The weights are the final run's. Figures, temperature and threshold come from the fold runs, on
@@ -56,7 +56,7 @@ def package(
 
     Returns
     -------
-    dict
+    RunRecord
         What went into ``metrics.json``.
 
     Raises
@@ -66,17 +66,17 @@ def package(
     """
     if not folds:
         raise ValueError("no fold run: figures and calibration come from them")
-    recipe, metrics = _read_run(final)
+    recipe, record = _read_run(final)
     recipe = replace(recipe, name=out.name)
-    if metrics["fold"] != "all":
-        raise ValueError(f"{final}: trained for fold {metrics['fold']}, not with --fold all")
+    if record.fold != "all":
+        raise ValueError(f"{final}: trained for fold {record.fold}, not with --fold all")
     runs = [(folder, *_read_run(folder)) for folder in folds]
     for folder, other, _ in runs:
         different = recipe.differences(replace(other, name=out.name))
         if different:
             raise ValueError(f"{folder}: its recipe has other {', '.join(different)} than {final}")
-    kinds = {found["fold"] for _, _, found in runs}
-    refits = {found.get("refit_of") is not None for _, _, found in runs}
+    kinds = {found.fold for _, _, found in runs}
+    refits = {found.refit_of is not None for _, _, found in runs}
     if len(refits) > 1:
         raise ValueError("some of the fold runs are refits, others not: give all of one kind")
     if len(kinds & {RANDOM, SPEAKERS}) and len(kinds) > 1:
@@ -84,73 +84,73 @@ def package(
     by_fold: dict[str, dict[str, Any]] = {}
     predictions: list[ClipPrediction] = []
     for folder, other, found in runs:
-        key = f"fold {found['fold']}, seed {other.seed}"
-        if key in by_fold or found["fold"] == "all":
+        key = f"fold {found.fold}, seed {other.seed}"
+        if key in by_fold or found.fold == "all":
             raise ValueError(f"{folder}: {key} is given twice, or is no fold")
         predictions += read_predictions(folder / PREDICTIONS)
         by_fold[key] = {
-            "figures": found["figures"]["test"],
-            "speakers": found["speakers"],
-            "refit_of": found.get("refit_of"),
-            "provenance": found["provenance"],
+            "figures": found.figures["test"],
+            "speakers": found.speakers,
+            "refit_of": found.refit_of,
+            "provenance": found.provenance,
         }
     if calibration is None:
         calibration = fit_calibration([p for p in predictions if p.part == "validation"])
     tested = [p for p in predictions if p.part == "test"]
     uars = [entry["figures"]["uar"] for entry in by_fold.values()]
-    result = {
-        "summary": {
+    result = RunRecord(
+        summary={
             "uar_mean": round(float(np.mean(uars)), 4),
             "uar_sd": round(float(np.std(uars, ddof=1)), 4) if len(uars) > 1 else 0.0,
             "uar_by_run": dict(zip(by_fold, uars, strict=True)),
             "measured_on": _measured_on(kinds),
             "refitted": refits == {True},
         },
-        "calibration": {
+        calibration={
             "temperature": calibration.temperature,
             "threshold": calibration.threshold,
         },
-        "corpora": metrics["corpora"],
-        "teachers": metrics.get("teachers", []),
-        "gate": metrics.get("gate"),
-        "inherited_speakers": metrics.get("inherited_speakers", []),
-        "parameters": metrics["parameters"],
-        "training_clips": metrics["training_clips"],
-        "speakers": metrics["speakers"],
-        "pooled_test": classification.figures(tested, calibration.temperature),
-        "pooled_test_by_labels": classification.by_labels(
+        corpora=record.corpora,
+        teachers=record.teachers,
+        gate=record.gate,
+        inherited_speakers=record.inherited_speakers,
+        parameters=record.parameters,
+        training_clips=record.training_clips,
+        speakers=record.speakers,
+        pooled_test=classification.figures(tested, calibration.temperature),
+        pooled_test_by_labels=classification.by_labels(
             classification.group_figures(tested, calibration.temperature)
         ),
-        "folds": by_fold,
-        "provenance": {"weights": metrics["provenance"], "package": provenance()},
-    }
+        folds=by_fold,
+        provenance={"weights": record.provenance, "package": provenance()},
+    )
     with whole_file(out / WEIGHTS) as temporary:
         shutil.copyfile(final / WEIGHTS, temporary)
     write_whole(out / CONFIG, recipe.to_yaml())
     write_whole(out / PREDICTIONS, classification.predictions_csv(predictions))
-    write_whole(out / METRICS, json.dumps(result, indent=2) + "\n")
+    result.write(out / METRICS)
     write_whole(out / FIGURES, figures_markdown(recipe.name, result))
     return result
 
 
-def figures_markdown(name: str, metrics: dict[str, Any]) -> str:
+def figures_markdown(name: str, record: RunRecord) -> str:
     """The figures of ``metrics.json`` as tables for people."""
-    summary, pooled = metrics["summary"], metrics["pooled_test"]
+    summary, pooled = record.summary, record.pooled_test
     lines = [
         f"# Figures of `{name}`",
         "",
         f"Measured on {summary['measured_on']}; one answer a clip; trained on "
-        f"{', '.join(metrics['corpora'])}. The weights are those of the last epoch, chosen before. "
+        f"{', '.join(record.corpora)}. The weights are those of the last epoch, chosen before. "
         "Made by `scripts/package_model.py`; recompute them from `predictions.csv`.",
         "",
         *(_REFITTED if summary["refitted"] else ()),
-        *_gate_lines(metrics["gate"]),
+        *_gate_lines(record.gate),
         f"**Mean UAR {summary['uar_mean']:.3f}, SD {summary['uar_sd']:.3f} over "
-        f"{len(metrics['folds'])} runs.**",
+        f"{len(record.folds)} runs.**",
         "",
         table(
             ("run", "tested speakers", "clips", "UAR", "accuracy", "macro F1"),
-            [_run_row(key, entry) for key, entry in metrics["folds"].items()],
+            [_run_row(key, entry) for key, entry in record.folds.items()],
         ),
         "",
         f"All {pooled['clips']} test clips together: UAR {pooled['uar']:.3f}, accuracy "
@@ -181,13 +181,13 @@ def figures_markdown(name: str, metrics: dict[str, Any]) -> str:
             ],
         ),
         "",
-        *_labels_table(metrics),
+        *_labels_table(record),
         "",
     ]
     return "\n".join(lines)
 
 
-def _run_row(name: str, entry: dict[str, Any]) -> tuple[object, ...]:
+def _run_row(name: str, entry: Mapping[str, Any]) -> tuple[object, ...]:
     found = entry["figures"]
     return (
         name,
@@ -197,7 +197,7 @@ def _run_row(name: str, entry: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
-def _gate_lines(gate: dict[str, Any] | None) -> list[str]:
+def _gate_lines(gate: Mapping[str, Any] | None) -> list[str]:
     if not gate or not gate["sounds"]:
         return []
     return [
@@ -207,8 +207,8 @@ def _gate_lines(gate: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def _labels_table(metrics: dict[str, Any]) -> list[str]:
-    pooled = metrics["pooled_test"]
+def _labels_table(record: RunRecord) -> list[str]:
+    pooled = record.pooled_test
     commonest = max(map(sum, pooled["confusion"])) / pooled["clips"]
     rows = [
         (
@@ -220,7 +220,7 @@ def _labels_table(metrics: dict[str, Any]) -> list[str]:
             "-",
         )
     ]
-    for name, found in metrics["pooled_test_by_labels"].items():
+    for name, found in record.pooled_test_by_labels.items():
         without = found["uar_without_other"]
         rows.append(
             (
@@ -248,11 +248,7 @@ def _measured_on(kinds: set[str]) -> str:
     return "RAVDESS speech, test actors of EmoBox folds, never heard in training"
 
 
-def _read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
-    try:
-        metrics = json.loads((folder / METRICS).read_text())
-    except OSError:
-        raise ValueError(f"{folder}: no finished run lies there ({METRICS} is missing)") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / METRICS}: {error}") from None
-    return Recipe.read(folder / CONFIG), metrics
+def _read_run(folder: Path) -> tuple[Recipe, RunRecord]:
+    if not (folder / METRICS).is_file():
+        raise ValueError(f"{folder}: no finished run lies there ({METRICS} is missing)")
+    return Recipe.read(folder / CONFIG), read_run_record(folder)

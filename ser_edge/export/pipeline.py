@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -47,6 +46,7 @@ from ser_edge.manifest import FP16, INT8, Manifest
 from ser_edge.mel.spec import MelImageSpec
 from ser_edge.provenance import git_revision
 from ser_edge.runs.inference import METRICS, WEIGHTS, load_net, window_logits
+from ser_edge.runs.record import RunRecord
 
 LAYERS: Final = "layers.md"
 """Beside the INT8 IR: which of its layers are INT8, and why the others are not."""
@@ -160,13 +160,13 @@ def _load(model: Path, images: Path, work: Path, progress: Callable[[str], None]
     recipe, net = load_net(model)
     rows = [row for row in read_rows(images, recipe.image) if row.channel == "speech"]
     clips = load_clips(images, rows, recipe.image)
-    metrics = _read_metrics(model)
-    training = set(metrics["speakers"]["train"])
+    record = _read_record(model)
+    training = set(record.speakers["train"])
     calibration = [image for clip in clips if clip.speaker in training for image in clip.images]
     if not calibration:
         raise ValueError(f"{images}: no clip of a training speaker to calibrate INT8 on")
-    manifest = _manifest(recipe.name, recipe.image, model, metrics)
-    speakers = training | set(metrics["speakers"].get("validation", ()))
+    manifest = _manifest(recipe.name, recipe.image, model, record)
+    speakers = training | set(record.speakers.get("validation", ()))
     selection = _SelectionClips(clips, speakers, manifest.calibration.temperature)
     return _Export(net, manifest, clips, calibration, selection, work, progress)
 
@@ -220,29 +220,20 @@ def _export_int8(run: _Export, fp32: Any, fp16: Step, int8: str, max_drop: float
     write_whole(run.xml(INT8).with_name(LAYERS), layers_markdown(manifest.name, found))
 
 
-def _read_metrics(model: Path) -> dict[str, Any]:
-    path = model / METRICS
-    try:
-        metrics = json.loads(path.read_text())
-        for key in ("speakers", "corpora", "calibration", "summary"):
-            metrics[key]
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; scripts/package_model.py writes it") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not as scripts/package_model.py writes it: {error}") from None
-    result: dict[str, Any] = metrics
-    return result
+def _read_record(model: Path) -> RunRecord:
+    needs = ("speakers", "corpora", "calibration", "summary")
+    return RunRecord.read(model / METRICS, needs, "ser-edge package")
 
 
-def _manifest(name: str, spec: MelImageSpec, model: Path, metrics: dict[str, Any]) -> Manifest:
+def _manifest(name: str, spec: MelImageSpec, model: Path, record: RunRecord) -> Manifest:
     return Manifest(
         name=name,
         spec=spec,
-        calibration=Calibration(**metrics["calibration"]),
-        corpora=tuple(metrics["corpora"]),
+        calibration=Calibration(**record.calibration),
+        corpora=record.corpora,
         weights_sha256=hashlib.sha256((model / WEIGHTS).read_bytes()).hexdigest(),
         git_revision=git_revision(),
-        metrics=metrics["summary"],
+        metrics=dict(record.summary),
     )
 
 

@@ -46,8 +46,10 @@ def build_net(recipe: Recipe, classes: int = len(EMOTIONS)) -> nn.Module:
     if recipe.net in NETS:
         return NETS[recipe.net](recipe, classes)
     if recipe.net in zoo_names():
-        if recipe.gate:
-            raise ValueError(f"gate is {recipe.gate}, only net compact has one; it should be 0")
+        if recipe.nonspeech_head:
+            raise ValueError(
+                f"nonspeech_head is {recipe.nonspeech_head}, only net compact has one: set 0"
+            )
         return build_zoo_net(recipe, classes)
     raise ValueError(
         f"net is {recipe.net!r}, allowed: {', '.join(NETS)}, or a classification network of "

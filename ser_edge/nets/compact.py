@@ -53,13 +53,13 @@ def build_compact(
         recipe.width,
         recipe.dropout,
         attention=recipe.attention,
-        gate=recipe.gate > 0,
+        nonspeech_head=recipe.nonspeech_head > 0,
         head=head,
     )
 
 
-GATE: Final = "gate."
-"""What the names of the gate's weights begin with."""
+NONSPEECH_HEAD: Final = "gate."
+"""What the names of the non-speech head's weights begin with."""
 
 _OPEN: Final = 10.0  # the sigmoid of it is 0.99995
 
@@ -110,17 +110,17 @@ class CompactNet(nn.Module):
     ----------
     classes : int
     n_mels : int
-        Bands of the picture.
+        Bands of the mel image.
     width : float
         Multiplier of the channels 24, 32, 64, 160.
     dropout : float
         Share of the pooled features that is dropped in training.
     attention : bool
         Moments are weighed by attention, not equally, before they are averaged.
-    gate : bool
-        Logits are multiplied by how likely there is speech at all, so that without any all scores
-        are the same. Open until :func:`ser_edge.training.nonspeech_head.fit_gate` has fitted it;
-            no training moves it.
+    nonspeech_head : bool
+        One linear layer on the pooled features whose sigmoid multiplies the logits, so that without
+        speech all scores are the same. It multiplies by 1 until
+        :func:`ser_edge.training.nonspeech_head.fit_nonspeech_head` has fitted it.
     head : callable, optional
         Number of channels -> what pools the feature maps in place of mean (or attention) and
         maximum.
@@ -128,7 +128,7 @@ class CompactNet(nn.Module):
     Notes
     -----
     Takes ``float32 (N, 1, n_mels, frames)`` grey levels from 0 to 255 and scales them itself, so
-    the IR can take the picture's bytes as they are. Gives ``float32 (N, classes)``.
+    the IR can take the image's bytes as they are. Gives ``float32 (N, classes)``.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class CompactNet(nn.Module):
         dropout: float = 0.3,
         *,
         attention: bool = False,
-        gate: bool = False,
+        nonspeech_head: bool = False,
         head: Callable[[int], Head] | None = None,
     ) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class CompactNet(nn.Module):
             for block in range(blocks):
                 layers.append(_Residual(inputs, outputs, 2 if block == 0 else 1))
                 inputs = outputs
-        # Where on the band axis something lies says much (pitch, formants): a learnt sum over the
+        # Where on the band axis something lies says much (pitch, formants): a learned sum over the
         # bands, not a mean.
         rows = -(-n_mels // 2 ** (1 + len(stages)))
         layers += [
@@ -166,16 +166,18 @@ class CompactNet(nn.Module):
         self.attention = _Attention(inputs) if attention else None
         self.head = head(inputs) if head is not None else None
         pooled = 2 * inputs if self.head is None else self.head.features
-        self.gate = _open_gate(pooled) if gate else None
+        self.gate = _open_head(pooled) if nonspeech_head else None
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(pooled, classes)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.judge(self.pooled(image))
+        pooled = self.pooled(image)
+        logits: torch.Tensor = self.classify(self.dropout(pooled))
+        return logits if self.gate is None else logits * torch.sigmoid(self.gate(pooled))
 
     def pooled(self, image: torch.Tensor) -> torch.Tensor:
-        """Features of whole pictures, ``(N, features)``, before any is dropped."""
-        # Grey levels of speech pictures average about 60 with a deviation of about 60.
+        """Features of whole images, ``(N, features)``, before any is dropped."""
+        # Grey levels of speech images average about 60 with a deviation of about 60.
         x = (image - 60.0) * (1.0 / 60.0)
         x = self.features(x)
         if self.head is not None:
@@ -184,15 +186,10 @@ class CompactNet(nn.Module):
         mean = x.mean(dim=(2, 3)) if self.attention is None else self.attention(x)
         return torch.cat([mean, x.amax(dim=(2, 3))], dim=1)
 
-    def judge(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Features that :meth:`pooled` gives -> logits."""
-        logits: torch.Tensor = self.classify(self.dropout(pooled))
-        return logits if self.gate is None else logits * torch.sigmoid(self.gate(pooled))
 
-
-def _open_gate(features: int) -> nn.Linear:
-    """A gate that lets everything through and is not trained with the rest."""
-    gate = nn.Linear(features, 1)
-    nn.init.zeros_(gate.weight)
-    nn.init.constant_(gate.bias, _OPEN)
-    return gate.requires_grad_(False)
+def _open_head(features: int) -> nn.Linear:
+    """A non-speech head that multiplies by 1 and is not trained with the rest."""
+    head = nn.Linear(features, 1)
+    nn.init.zeros_(head.weight)
+    nn.init.constant_(head.bias, _OPEN)
+    return head.requires_grad_(False)

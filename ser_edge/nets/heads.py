@@ -1,4 +1,4 @@
-"""Heads of the compact network: recurrent layers and attention over the moments of a picture.
+"""Heads of the compact network: recurrent layers and attention over the moments of a mel image.
 
 They all stand on the features of :class:`~ser_edge.nets.compact.CompactNet`, so two of these
 networks differ in their heads alone. Whatever a head does, OpenVINO 2022.3 must read it: recurrent
@@ -101,12 +101,12 @@ class _MultiHead(nn.Module):
         query, key, value = (
             layer(x).chunk(ATTENTION_HEADS, dim=2) for layer in (self.query, self.key, self.value)
         )
-        heard = []
+        attended = []
         for q, k, v in zip(query, key, value, strict=True):
             # Column t: how much each moment matters to moment t. Rows would be fused, see above.
             weights = torch.softmax(torch.matmul(k * self._scale, q.transpose(1, 2)), dim=1)
-            heard.append(torch.matmul(v.transpose(1, 2), weights))
-        joined = self.join(torch.cat(heard, dim=1).transpose(1, 2))
+            attended.append(torch.matmul(v.transpose(1, 2), weights))
+        joined = self.join(torch.cat(attended, dim=1).transpose(1, 2))
         result: torch.Tensor = self.norm(x + joined)
         return result
 
@@ -121,7 +121,7 @@ class _MeanAndMax(nn.Module):
 
 
 class _Weighed(nn.Module):
-    """``(N, moments, 2 * HIDDEN)`` -> ``(N, features)``: a mean whose weights are learnt.
+    """``(N, moments, 2 * HIDDEN)`` -> ``(N, features)``: a mean whose weights are learned.
 
     Bahdanau et al. 2014, arXiv 1409.0473; one weight a moment.
     """

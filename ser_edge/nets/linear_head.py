@@ -84,9 +84,9 @@ def cross_fitted(
     l2: float,
     parts: int,
 ) -> torch.Tensor:
-    """Logits of every clip by a head that has never heard its speaker.
+    """Logits of every clip by a head that was not trained on its speaker.
 
-    A head's own training clips it knows by heart: its scores of them say no more than their labels.
+    A head's scores of its own training clips say no more than their labels.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ser_edge.config.ssl import SpeechRecipe
+from ser_edge.config.ssl import SSLRecipe
 from ser_edge.emotions import EMOTIONS
 from ser_edge.nets.ssl_bundles import Bundle, load_bundle, normalizes, untrained
 
@@ -17,23 +17,26 @@ _EPSILON: Final = 1e-5
 """As in ``torch.nn.functional.layer_norm``, by which these networks were normalised."""
 
 
-def build_speech_net(recipe: SpeechRecipe, bundle: Bundle, *, pretrained: bool) -> SpeechNet:
+def build_speech_net(recipe: SSLRecipe, bundle: Bundle, *, pretrained: bool) -> SpeechNet:
     """The recipe's network: pretrained, or with random weights in whose place a run's will come.
 
     Raises
     ------
     ValueError
-        The weights cannot be downloaded, or the bundle does not hear the rate of the recipe.
+        The weights cannot be downloaded, or the bundle takes another sample rate.
     """
     if bundle.sample_rate != recipe.image.sample_rate:
         raise ValueError(
-            f"{recipe.bundle} hears {bundle.sample_rate:g} Hz, the recipe's windows have "
+            f"{recipe.bundle} takes {bundle.sample_rate:g} Hz, the recipe's windows have "
             f"{recipe.image.sample_rate} Hz"
         )
     encoder = load_bundle(bundle, recipe.bundle) if pretrained else untrained(bundle)
     inner = getattr(encoder, "model", encoder)  # torchaudio wraps those that it normalises for
     net = SpeechNet(
-        inner, normalize=normalizes(bundle), dropout=recipe.dropout, again=recipe.checkpointing
+        inner,
+        normalize=normalizes(bundle),
+        dropout=recipe.dropout,
+        gradient_checkpointing=recipe.gradient_checkpointing,
     )
     if recipe.top_layers > net.layers:
         raise ValueError(
@@ -48,7 +51,7 @@ class SpeechNet(nn.Module):
     Every layer is averaged over the moments with sound, and brought to mean 0 and variance 1 over
     its features, so that weights of layers mean what they say whatever a layer's scale is. Then
     the layers, the transformer's input among them, are added with learnt weights (as in SUPERB,
-    Yang et al. 2021, arXiv 2105.01051), and one linear layer judges.
+    Yang et al. 2021, arXiv 2105.01051), and one linear layer gives the logits.
 
     Parameters
     ----------
@@ -58,8 +61,8 @@ class SpeechNet(nn.Module):
         Bring each waveform to mean 0 and variance 1 first.
     dropout : float
         Share of features that is dropped in training.
-    again : bool
-        Gradient checkpointing: what is inside a layer is computed again on the way back.
+    gradient_checkpointing : bool
+        What is inside a layer is computed again on the way back.
     classes : int
 
     Notes
@@ -80,13 +83,13 @@ class SpeechNet(nn.Module):
         *,
         normalize: bool,
         dropout: float = 0.0,
-        again: bool = False,
+        gradient_checkpointing: bool = False,
         classes: int = len(EMOTIONS),
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self._parts.aux = None  # letters of a bundle that was trained to write
-        self._normalize, self._again = normalize, again
+        self._normalize, self._checkpointing = normalize, gradient_checkpointing
         self._first_trained = self.layers
         size = self._parts.encoder.transformer.layer_norm.normalized_shape[0]
         self.weigh = nn.Parameter(torch.zeros(self.layers + 1))
@@ -96,7 +99,7 @@ class SpeechNet(nn.Module):
 
     @property
     def _parts(self) -> Any:
-        """The encoder, whose parts torch's types do not tell."""
+        """The encoder, whose parts torch's types do not know."""
         return self.encoder
 
     @property
@@ -114,17 +117,17 @@ class SpeechNet(nn.Module):
         return [self.weigh, *self.classify.parameters()]
 
     def top(self, layers: int) -> list[nn.Parameter]:
-        """What :meth:`unfreeze` lets learn."""
+        """Parameters that :meth:`unfreeze` trains."""
         return [p for part in self._trainable(layers) for p in part.parameters()]
 
     def freeze(self) -> None:
-        """Only the head learns."""
+        """Train the head alone."""
         self.encoder.requires_grad_(False)
         self._first_trained = self.layers
         self.train(self.training)
 
     def unfreeze(self, layers: int) -> None:
-        """So many layers from above learn with the head; 0: all, and what leads to them.
+        """Train so many layers from above with the head; 0: all, and what leads to them.
 
         The convolutions that read the waveform stay as they are.
         """
@@ -172,44 +175,44 @@ class SpeechNet(nn.Module):
             sound = _between_zeros(waveforms)
             if self._normalize:
                 waveforms = _standardised(waveforms, sound)
-            features, heard = _convolved(parts.feature_extractor.conv_layers, waveforms, sound)
+            features, valid = _convolved(parts.feature_extractor.conv_layers, waveforms, sound)
         transformer = parts.encoder.transformer
-        with self._learning(self._first_trained == 0):
+        with self._grad(self._first_trained == 0):
             x = parts.encoder.feature_projection(features)
-            x = x.masked_fill(~heard[:, :, None], 0.0)
+            x = x.masked_fill(~valid[:, :, None], 0.0)
             x = x + transformer.pos_conv_embed(x)
             if transformer.layer_norm_first:
                 x = transformer.layer_norm(x)
             x = transformer.dropout(x)
-        means = [_mean(x, heard)]
+        means = [_mean(x, valid)]
         bias: torch.Tensor | None = None
-        masks = _masks(transformer.layers[0], heard)
+        masks = _masks(transformer.layers[0], valid)
         for number, layer in enumerate(transformer.layers):
-            with self._learning(number >= self._first_trained):
+            with self._grad(number >= self._first_trained):
                 x, bias = self._through(layer, x, bias, masks)
-                means.append(_mean(x, heard))
+                means.append(_mean(x, valid))
         pooled = torch.stack(means, dim=1)
         return functional.layer_norm(pooled, pooled.shape[-1:], eps=_EPSILON)
 
-    def _learning(self, learns: bool) -> Any:
-        return torch.set_grad_enabled(torch.is_grad_enabled() and learns)
+    def _grad(self, trained: bool) -> Any:
+        return torch.set_grad_enabled(torch.is_grad_enabled() and trained)
 
     def _through(
         self, layer: nn.Module, x: torch.Tensor, bias: torch.Tensor | None, masks: dict[str, Any]
     ) -> Any:
         """One layer, WavLM's bias of relative positions handed on from the first."""
-        if self._again and torch.is_grad_enabled():
+        if self._checkpointing and torch.is_grad_enabled():
             return checkpoint(layer, x, position_bias=bias, **masks, use_reentrant=False)
         return layer(x, position_bias=bias, **masks)
 
 
-def _masks(layer: Any, heard: torch.Tensor) -> dict[str, Any]:
+def _masks(layer: Any, valid: torch.Tensor) -> dict[str, Any]:
     """What keeps attention off the padding, as a layer of that kind takes it."""
     if getattr(layer.attention, "has_position_bias", False):  # WavLM adds this to its bias
-        off = torch.zeros_like(heard, dtype=torch.float32).masked_fill(~heard, -torch.inf)
+        off = torch.zeros_like(valid, dtype=torch.float32).masked_fill(~valid, -torch.inf)
         return {"key_padding_mask": off}
-    count, length = heard.shape
-    return {"attention_mask": heard[:, None, None].expand(count, 1, length, length)}
+    count, length = valid.shape
+    return {"attention_mask": valid[:, None, None].expand(count, 1, length, length)}
 
 
 def _convolved(
@@ -221,29 +224,29 @@ def _convolved(
     -------
     features : Tensor
         ``(N, moments, size)``.
-    heard : Tensor
-        Which of them hear nothing but sound, ``bool (N, moments)``; where none does, all.
+    valid : Tensor
+        Which of them depend on sound alone, ``bool (N, moments)``; where none does, all.
     """
     x, step, reach = waveforms[:, None], 1, 1
-    heard = torch.ones_like(waveforms, dtype=torch.bool)
+    valid = torch.ones_like(waveforms, dtype=torch.bool)
     for layer in layers:
         x = layer.conv(x)
         reach += (layer.kernel_size - 1) * step
         step *= layer.stride
         start = torch.arange(x.shape[2], device=x.device) * step
-        heard = (start >= sound[:, :1]) & (start + reach <= sound[:, 1:])
-        heard = heard | ~heard.any(dim=1, keepdim=True)
+        valid = (start >= sound[:, :1]) & (start + reach <= sound[:, 1:])
+        valid = valid | ~valid.any(dim=1, keepdim=True)
         if isinstance(layer.layer_norm, nn.GroupNorm):  # of the BASE networks, over time
-            x = _normed_over_time(x, heard, layer.layer_norm)
+            x = _normed_over_time(x, valid, layer.layer_norm)
         elif layer.layer_norm is not None:
             x = layer.layer_norm(x)
         x = functional.gelu(x)
-    return x.transpose(1, 2), heard
+    return x.transpose(1, 2), valid
 
 
-def _normed_over_time(x: torch.Tensor, heard: torch.Tensor, norm: nn.GroupNorm) -> torch.Tensor:
+def _normed_over_time(x: torch.Tensor, valid: torch.Tensor, norm: nn.GroupNorm) -> torch.Tensor:
     """A norm of each channel by itself, of which only the moments with sound are the measure."""
-    share = (heard / heard.sum(dim=1, keepdim=True))[:, None]
+    share = (valid / valid.sum(dim=1, keepdim=True))[:, None]
     mean = (x.float() * share).sum(dim=2, keepdim=True)
     variance = ((x.float() - mean).square() * share).sum(dim=2, keepdim=True)
     return (x - mean) * torch.rsqrt(variance + norm.eps) * norm.weight[:, None] + norm.bias[:, None]
@@ -271,7 +274,7 @@ def _standardised(waveforms: torch.Tensor, sound: torch.Tensor) -> torch.Tensor:
     return centred * torch.rsqrt(variance + _EPSILON)
 
 
-def _mean(x: torch.Tensor, heard: torch.Tensor) -> torch.Tensor:
+def _mean(x: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Over the moments with sound, ``float32 (N, size)``."""
-    weights = heard / heard.sum(dim=1, keepdim=True)
+    weights = valid / valid.sum(dim=1, keepdim=True)
     return (weights[:, :, None] * x.float()).sum(dim=1)  # no product that autocast would round

@@ -36,7 +36,7 @@ def zoo_names() -> list[str]:
 
 
 def build_zoo_net(recipe: Recipe, classes: int) -> nn.Module:
-    """Make one of :func:`zoo_names` for the recipe's picture.
+    """Make one of :func:`zoo_names` for the recipe's mel image.
 
     Parameters
     ----------
@@ -53,7 +53,8 @@ def build_zoo_net(recipe: Recipe, classes: int) -> nn.Module:
     Raises
     ------
     ValueError
-        The network does not take pictures of this size, or its pretrained weights cannot be had.
+        The network does not take images of this size, or its pretrained weights cannot be
+        downloaded.
     """
     if recipe.width != 1.0:
         raise ValueError(f"width is {recipe.width}, {recipe.net} has one width: 1.0")
@@ -66,14 +67,14 @@ def build_zoo_net(recipe: Recipe, classes: int) -> nn.Module:
 
 
 class _Grey(nn.Module):
-    """Grey levels scaled; speech pictures average about 60 with a deviation of about 60."""
+    """Grey levels scaled; speech images average about 60 with a deviation of about 60."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return (image - 60.0) * (1.0 / 60.0)
 
 
 class _Colours(nn.Module):
-    """Grey levels -> a coloured picture as a plot shows it, scaled as ImageNet's pictures are.
+    """Grey levels -> an image in colours as a plot shows it, scaled as ImageNet's images are.
 
     The colour map is straight between five of viridis's colours; a sum of ramps gives just that.
     """
@@ -156,7 +157,7 @@ def _try(net: _Fitted, recipe: Recipe) -> None:
     except (RuntimeError, AssertionError, ValueError) as error:
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
-            f"net {recipe.net} does not take pictures of {height} x {width} at input_size "
+            f"net {recipe.net} does not take images of {height} x {width} at input_size "
             f"{recipe.input_size} ({cause}); input_size 224 fits most"
         ) from None
     net.train()  # Lightning trains a network in the mode it is given in
@@ -183,7 +184,7 @@ def _load_pretrained(net: nn.Module, name: str) -> None:
         if own[key].shape == value.shape:
             taken[key] = value
         elif value.ndim == 4 and value.shape[1] == 3 and own[key].shape[1] == 1:
-            taken[key] = value.sum(dim=1, keepdim=True)  # what it answers to a grey picture
+            taken[key] = value.sum(dim=1, keepdim=True)  # what it answers to a grey image
     fresh = {key.rsplit(".", 1)[0] for key in set(own) - set(taken)}
     if len(fresh) > 1:
         raise ValueError(f"pretrained weights of {name} do not fit {', '.join(sorted(fresh))}")

@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors.torch import load as load_safetensors
+from safetensors.torch import load_file as load_safetensors
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 from ser_edge.config.recipe import Recipe
-from ser_edge.data.datasets import AllWindows, Clip
+from ser_edge.config.ssl import SSLRecipe, is_ssl_recipe
+from ser_edge.data.datasets import EVAL_BATCH, AllSoundWindows, AllWindows, Clip, load_sounds
 from ser_edge.mel.spec import MelImageSpec
 from ser_edge.metrics import classification
 from ser_edge.metrics.classification import ClipPrediction
 from ser_edge.nets import build_net
-
-EVAL_BATCH: Final = 64
+from ser_edge.nets.ssl import SpeechNet, build_speech_net
+from ser_edge.nets.ssl_bundles import find_bundle
 
 WEIGHTS: Final = "weights.safetensors"
 CONFIG: Final = "config.yaml"
@@ -29,7 +31,7 @@ PREDICTIONS: Final = "predictions.csv"
 
 
 def load_net(folder: Path) -> tuple[Recipe, nn.Module]:
-    """The network of a run or a model folder, in evaluation mode, without unpickling.
+    """The image network of a run or a model folder, in evaluation mode, without unpickling.
 
     Raises
     ------
@@ -38,24 +40,54 @@ def load_net(folder: Path) -> tuple[Recipe, nn.Module]:
     """
     recipe = Recipe.read(folder / CONFIG)
     net = build_net(replace(recipe, pretrained=False))  # its weights follow
-    path = folder / WEIGHTS
-    try:
-        net.load_state_dict(load_safetensors(path.read_bytes()))
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except Exception as error:  # safetensors raises its own type, torch a RuntimeError
-        raise ValueError(f"{path}: these are not the weights of {recipe.net}: {error}") from None
+    _load_weights(net, folder / WEIGHTS, recipe.net)
     return recipe, net.eval()
 
 
-@torch.no_grad()
+def load_speech_net(folder: Path) -> tuple[SSLRecipe, SpeechNet]:
+    """The speech encoder of a run, in evaluation mode; nothing is downloaded.
+
+    Raises
+    ------
+    ValueError
+        As :func:`load_net`.
+    """
+    recipe = SSLRecipe.read(folder / CONFIG)
+    net = build_speech_net(recipe, find_bundle(recipe.bundle), pretrained=False)
+    _load_weights(net, folder / WEIGHTS, recipe.bundle)
+    net.eval()
+    return recipe, net
+
+
+def _load_weights(net: nn.Module, path: Path, name: str) -> None:
+    try:
+        net.load_state_dict(load_safetensors(path))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}") from None
+    except Exception as error:  # safetensors raises its own type, torch a RuntimeError
+        raise ValueError(f"{path}: these are not the weights of {name}: {error}") from None
+
+
 def window_logits(net: nn.Module, clips: Sequence[Clip]) -> classification.Float64:
-    """Logits of every window of every clip in order, ``float64 (windows, classes)``."""
+    """Logits of every mel image of every clip in order, ``float64 (windows, classes)``."""
+    return dataset_logits(net, AllWindows(clips))
+
+
+@torch.no_grad()
+def dataset_logits(
+    net: nn.Module,
+    windows: Dataset[torch.Tensor],
+    batch_size: int = EVAL_BATCH,
+    *,
+    progress: bool = False,
+) -> classification.Float64:
+    """Logits of windows in order, in full precision, ``float64 (windows, classes)``."""
     device = next(net.parameters()).device
     net.eval()
+    loader = DataLoader(windows, batch_size)
     parts = [
         net(batch.to(device).float()).double().cpu()
-        for batch in DataLoader(AllWindows(clips), EVAL_BATCH)
+        for batch in tqdm(loader, desc="scoring", unit="batch", disable=not progress)
     ]
     result: classification.Float64 = torch.cat(parts).numpy()
     return result
@@ -91,20 +123,41 @@ def clip_predictions(
 
 
 @dataclass(frozen=True)
-class Ear:
-    """A trained network: what windows it knows, and clips -> logits of their windows in order."""
+class RunModel:
+    """A trained network: its windows, and clips -> logits of their windows in order."""
 
     image: MelImageSpec
     logits: Callable[[Sequence[Clip]], classification.Float64]
 
 
-def picture_ear(folder: Path) -> Ear:
-    """The network of a run or a model folder that reads pictures.
+def load_run_model(
+    folder: Path, sounds: Sequence[Path] = (), *, progress: bool = False
+) -> RunModel:
+    """The network of a run or a model folder, of either kind.
+
+    Parameters
+    ----------
+    folder : Path
+    sounds : sequence of Path
+        Folders with the recordings of the clips, for a network of waveforms.
+    progress : bool
+        Show bars.
 
     Raises
     ------
     ValueError
-        As :func:`ser_edge.runs.inference.load_net`.
+        As :func:`load_net`; from ``logits``, a recording is missing.
     """
-    recipe, net = load_net(folder)
-    return Ear(recipe.image, lambda clips: window_logits(net, clips))
+    if not is_ssl_recipe(folder / CONFIG):
+        recipe, net = load_net(folder)
+        return RunModel(recipe.image, lambda clips: window_logits(net, clips))
+    speech, encoder = load_speech_net(folder)
+    encoder.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def logits(clips: Sequence[Clip]) -> classification.Float64:
+        loaded = load_sounds(sounds, clips, speech.image, progress=progress)
+        windows = AllSoundWindows(clips, loaded, speech.image)
+        batch = speech.batch_size // speech.accumulation
+        return dataset_logits(encoder, windows, batch, progress=progress)
+
+    return RunModel(speech.image, logits)

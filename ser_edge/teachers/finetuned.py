@@ -1,29 +1,27 @@
-"""A fine-tuned network as teacher: soft targets of clips, for a network of pictures."""
+"""A fine-tuned speech encoder as teacher: soft targets of clips, for an image network."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ser_edge.config.hardware import Hardware
-from ser_edge.config.ssl import SpeechRecipe
-from ser_edge.metrics import classification
+from ser_edge.config.ssl import SSLRecipe
+from ser_edge.data.datasets import Clip
 from ser_edge.metrics.classification import ClipPrediction
 from ser_edge.provenance import provenance
-from ser_edge.runs.inference import CONFIG, METRICS, clip_predictions
-from ser_edge.runs.lineage import heritage_of_run
+from ser_edge.runs.inference import CONFIG, METRICS, clip_predictions, load_run_model
+from ser_edge.runs.lineage import Lineage, run_lineage
 from ser_edge.runs.record import read_run
-from ser_edge.teachers.frozen import check_name, taught_clips
-from ser_edge.training.fit import Sources
-from ser_edge.training.setup import corpora_of
-from ser_edge.training.soft_targets import write_soft_targets
-from ser_edge.training.ssl_fit import finetune, speech_ear
+from ser_edge.teachers.frozen import check_csv, student_clips, target_record
+from ser_edge.training.distill import write_soft_targets
+from ser_edge.training.fit import Sources, fit
 
 
-def teach_tuned(
+def finetuned_targets(
     run: Path,
     images: Path,
     sounds: Sequence[Path],
@@ -37,17 +35,17 @@ def teach_tuned(
 ) -> dict[str, Any]:
     """Write soft targets for the training clips of a fold.
 
-    With one part, the run itself says what it hears in them. It has learnt them, so that it says
-    little more than their labels, softened. With several, so many further networks are fine-tuned
-    by the run's recipe, each without a group of the training speakers, of whom it then speaks;
-    they lie in ``RUN/parts-N/part-K``, and where that was broken off it goes on.
+    With one part, the run itself scores them. It was trained on them, so that its scores say little
+    more than their labels, softened. With several, so many further networks are fine-tuned by the
+    run's recipe, each without a group of the training speakers, whom it then scores; they lie in
+    ``RUN/parts-N/part-K``, and are resumed there.
 
     Parameters
     ----------
     run : Path
-        A finished run of :func:`ser_edge.training.ssl_fit.finetune`.
+        A finished run of a speech encoder.
     images, sounds, out, fold, also
-        As :func:`ser_edge.teachers.frozen.teach` takes them.
+        As :func:`ser_edge.teachers.frozen.frozen_targets` takes them.
     parts : int
         Groups of speakers, each left out once; 1: nobody is.
     hardware : Hardware, optional
@@ -65,60 +63,70 @@ def teach_tuned(
         The run is none of that fold, the file, rendering or recordings are not what is needed, or
         there are too few speakers for so many parts.
     """
-    check_name(out)
+    check_csv(out)
     if parts < 1:
         raise ValueError(f"parts is {parts}, allowed: 1 or more")
     origin = provenance()
-    recipe = SpeechRecipe.read(run / CONFIG)
+    recipe = SSLRecipe.read(run / CONFIG)
     read_run(run, fold)
-    spec, clips = taught_clips(images, fold, recipe.seed, also)
+    spec, clips = student_clips(images, fold, recipe.seed, also)
     if spec != recipe.image:
         raise ValueError(f"{images}: rendered as {spec}, {run} wants {recipe.image}")
     names = sorted({clip.speaker for clip in clips})
-    if parts > len(names):
-        raise ValueError(f"parts is {parts}, there are {len(names)} training speakers")
-    if parts == 1:
-        networks = {run: frozenset(names)}
-    else:
-        below = run / f"parts-{parts}"
-        networks = {below / f"part-{k + 1}": frozenset(names[k::parts]) for k in range(parts)}
-        for folder, without in networks.items():
+    networks = _networks(run, names, parts)
+    if parts > 1:
+        for folder, left_out in networks.items():
             if not (folder / METRICS).is_file():
-                finetune(
-                    Sources(images, also=also, sounds=sounds),
-                    folder,
-                    recipe,
-                    fold,
-                    without=without,
-                    hardware=hardware,
-                    resume=True,
-                    progress=progress,
-                )
-    heritages = [heritage_of_run(folder) for folder in networks]
-    said: dict[tuple[str, str], ClipPrediction] = {}
-    for (folder, spoken_of), heritage in zip(networks.items(), heritages, strict=True):
-        heard = sorted(heritage.speakers & spoken_of)
-        if heard and parts > 1:
-            raise ValueError(f"{folder}: it heard {heard[0]}, of whom it is to teach; remove it")
-        group = [clip for clip in clips if clip.speaker in spoken_of]
-        logits = speech_ear(folder, sounds, progress=progress).logits(group)
-        for prediction in clip_predictions(logits, group, "train", fold):
-            said[prediction.corpus, prediction.utterance] = prediction
-    predictions = [said[clip.rows[0].corpus, clip.utterance] for clip in clips]
-    record = {
-        "teacher": {
-            "run": heritage_of_run(run).name,
-            "bundle": recipe.bundle,
-            "parts": parts,
-            "networks": [heritage.name for heritage in heritages],
-        },
-        "fold": fold,
-        "seed": recipe.seed,
-        "clips": len(clips),
-        "corpora": sorted(set(corpora_of(clips)).union(*(h.corpora for h in heritages))),
-        "speakers": {"train": sorted(set(names).union(*(h.speakers for h in heritages)))},
-        "figures": classification.figures(predictions),
-        "provenance": origin,
+                sources = Sources(images, also=also, sounds=sounds, without=left_out)
+                fit(sources, folder, recipe, fold, hardware=hardware, resume=True,
+                    progress=progress)  # fmt: skip
+    lineages = [run_lineage(folder) for folder in networks]
+    if parts > 1:
+        _check_left_out(networks, lineages)
+    predictions = _predictions(networks, clips, sounds, fold, progress=progress)
+    teacher = {
+        "run": run_lineage(run).name,
+        "bundle": recipe.bundle,
+        "parts": parts,
+        "networks": [lineage.name for lineage in lineages],
     }
+    record = target_record(teacher, fold, recipe.seed, clips, lineages, predictions)
+    record["provenance"] = origin
     write_soft_targets(out, clips, torch.tensor([p.logits for p in predictions]), record)
     return record
+
+
+def _networks(run: Path, speakers: Sequence[str], parts: int) -> dict[Path, frozenset[str]]:
+    """Folders of the networks that score, and whom each scores."""
+    if parts > len(speakers):
+        raise ValueError(f"parts is {parts}, there are {len(speakers)} training speakers")
+    if parts == 1:
+        return {run: frozenset(speakers)}
+    below = run / f"parts-{parts}"
+    return {below / f"part-{k + 1}": frozenset(speakers[k::parts]) for k in range(parts)}
+
+
+def _check_left_out(networks: Mapping[Path, frozenset[str]], lineages: Sequence[Lineage]) -> None:
+    for (folder, scored), lineage in zip(networks.items(), lineages, strict=True):
+        if trained_on := sorted(lineage.speakers & scored):
+            raise ValueError(
+                f"{folder}: it was trained on {trained_on[0]}, whom it is to score; remove it"
+            )
+
+
+def _predictions(
+    networks: Mapping[Path, frozenset[str]],
+    clips: Sequence[Clip],
+    sounds: Sequence[Path],
+    fold: str,
+    *,
+    progress: bool,
+) -> list[ClipPrediction]:
+    """Of clips in order, each by the network of its speaker."""
+    found: dict[tuple[str, str], ClipPrediction] = {}
+    for folder, scored in networks.items():
+        group = [clip for clip in clips if clip.speaker in scored]
+        logits = load_run_model(folder, sounds, progress=progress).logits(group)
+        for prediction in clip_predictions(logits, group, "train", fold):
+            found[prediction.corpus, prediction.utterance] = prediction
+    return [found[clip.rows[0].corpus, clip.utterance] for clip in clips]

@@ -1,4 +1,4 @@
-"""A network pretrained on speech and a linear head -> soft targets of the training clips."""
+"""A frozen speech encoder with a linear head as teacher: soft targets of the training clips."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import torch
 
 from ser_edge.data.datasets import Clip, load_clips, load_sounds
 from ser_edge.data.render import read_index, read_rows
-from ser_edge.data.splits import apart_from, divide
+from ser_edge.data.splits import divide, without_held_out
 from ser_edge.mel.spec import MelImageSpec
 from ser_edge.metrics import classification
+from ser_edge.metrics.classification import ClipPrediction
 from ser_edge.nets.linear_head import cross_fitted
 from ser_edge.nets.ssl_bundles import MEAN, Bundle, clip_features, load_bundle
 from ser_edge.provenance import provenance
 from ser_edge.runs.inference import clip_predictions
-from ser_edge.training.soft_targets import write_soft_targets
+from ser_edge.runs.lineage import Lineage, corpora_of
+from ser_edge.training.distill import write_soft_targets
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class HeadOptions:
     """How the head is made.
 
     ``layer`` is a number from 1 up or ``mean``; ``parts`` the groups of speakers, each left out
-    once; ``seed`` that of a division at random, which must be the pupil's.
+    once; ``seed`` that of a division at random, which must be the student's.
     """
 
     layer: str = MEAN
@@ -43,7 +45,7 @@ class HeadOptions:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, allowed: {allowed}")
 
 
-def teach(
+def frozen_targets(
     bundle: Bundle,
     name: str,
     images: Path,
@@ -58,8 +60,8 @@ def teach(
 ) -> dict[str, Any]:
     """Write soft targets for the training clips of a fold.
 
-    Nobody who is scored in the fold is heard, and no clip's targets come from a head that has heard
-    its speaker.
+    The head is trained on nobody who is scored in the fold, and no clip's targets come from a head
+    that was trained on its speaker.
 
     Parameters
     ----------
@@ -85,7 +87,7 @@ def teach(
     Returns
     -------
     dict
-        The record; its ``figures`` are those of the targets themselves, on unheard speakers.
+        The record; its ``figures`` are those of the targets themselves, on held-out speakers.
 
     Raises
     ------
@@ -93,16 +95,16 @@ def teach(
         The name of the file, the rendering, the recordings or the weights are not what is needed.
     """
     options = options or HeadOptions()
-    check_name(out)
+    check_csv(out)
     origin = provenance()
-    spec, clips = taught_clips(images, fold, options.seed, also)
+    spec, clips = student_clips(images, fold, options.seed, also)
     speakers = [clip.speaker for clip in clips]
     net = load_bundle(bundle, name)
-    heard_sounds = load_sounds(sounds, clips, spec, progress=progress)
+    recordings = load_sounds(sounds, clips, spec, progress=progress)
     features = clip_features(
         net,
         bundle.sample_rate,
-        heard_sounds,
+        recordings,
         spec.sample_rate,
         options.layer,
         device=device,
@@ -112,30 +114,45 @@ def teach(
     logits = cross_fitted(features, labels, speakers, options.l2, options.parts)
     windows = torch.repeat_interleave(logits, torch.tensor([len(c.rows) for c in clips]), dim=0)
     predictions = clip_predictions(windows.numpy(), clips, "train", fold)
-    record = {
-        "teacher": {
-            "bundle": name,
-            "layer": options.layer,
-            "l2": options.l2,
-            "parts": min(options.parts, len(set(speakers))),
-            "features": features.shape[1],
-        },
-        "fold": fold,
-        "seed": options.seed,
-        "clips": len(clips),
-        "corpora": sorted({clip.rows[0].corpus for clip in clips}),
-        "speakers": {"train": sorted(set(speakers))},
-        "figures": classification.figures(predictions),
-        "provenance": origin,
+    teacher = {
+        "bundle": name,
+        "layer": options.layer,
+        "l2": options.l2,
+        "parts": min(options.parts, len(set(speakers))),
+        "features": features.shape[1],
     }
+    record = target_record(teacher, fold, options.seed, clips, (), predictions)
+    record["provenance"] = origin
     write_soft_targets(out, clips, logits, record)
     return record
 
 
-def taught_clips(
+def target_record(
+    teacher: dict[str, Any],
+    fold: str,
+    seed: int,
+    clips: Sequence[Clip],
+    lineages: Sequence[Lineage],
+    predictions: Sequence[ClipPrediction],
+) -> dict[str, Any]:
+    """What is written beside soft targets: teacher, and whom it was trained on."""
+    speakers = {clip.speaker for clip in clips}.union(*(known.speakers for known in lineages))
+    corpora = set(corpora_of(clips)).union(*(known.corpora for known in lineages))
+    return {
+        "teacher": teacher,
+        "fold": fold,
+        "seed": seed,
+        "clips": len(clips),
+        "corpora": sorted(corpora),
+        "speakers": {"train": sorted(speakers)},
+        "figures": classification.figures(predictions),
+    }
+
+
+def student_clips(
     images: Path, fold: str, seed: int, also: Sequence[Path]
 ) -> tuple[MelImageSpec, list[Clip]]:
-    """The clips that a pupil of a fold may be trained on, song too, and the specification.
+    """The clips that a student of a fold may be trained on, song too, and the specification.
 
     Raises
     ------
@@ -144,18 +161,18 @@ def taught_clips(
     """
     spec, rows = read_index(images)
     division = divide(rows, fold, seed)
-    heard = [(images, division.train)]
-    heard += [(extra, tuple(apart_from(read_rows(extra, spec), division))) for extra in also]
-    return spec, [clip for folder, rows in heard for clip in load_clips(folder, rows, spec)]
+    parts = [(images, division.train)]
+    parts += [(extra, tuple(without_held_out(read_rows(extra, spec), division))) for extra in also]
+    return spec, [clip for folder, rows in parts for clip in load_clips(folder, rows, spec)]
 
 
-def check_name(out: Path) -> None:
-    """See to it that a file of soft targets may be called so.
+def check_csv(out: Path) -> None:
+    """Check the name of a file of soft targets.
 
     Raises
     ------
     ValueError
-        It may not.
+        It does not end in ``.csv``.
     """
     if out.suffix != ".csv":
         raise ValueError(f"{out}: soft targets are written to a file that ends in .csv")

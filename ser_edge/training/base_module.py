@@ -1,49 +1,46 @@
-"""What every LightningModule here does, whatever its network hears: seeds, scores, checkpoints."""
+"""What both training modules do: seeds, loss and validation figures by epoch, checkpoints."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import lightning
 import numpy as np
 import torch
 from torch import nn
 
-from ser_edge.config.base import AnyRecipe
+from ser_edge.config.base import BaseRecipe
 from ser_edge.data.datasets import Clip
 from ser_edge.metrics import classification
 from ser_edge.runs.inference import clip_predictions
+from ser_edge.training.setup import SplitClips
 
-_HISTORY: Final = (
-    "train/loss",
-    "train/teacher_loss",
-    "train/speaker_loss",
-    "train/speaker_accuracy",
-    "validation/uar",
-    "validation/nll",
-)
+_HISTORY: Final = ("train/loss", "train/teacher_loss", "validation/uar", "validation/nll")
 
 
-class ScoredFit(lightning.LightningModule):
-    """A network in training, scored after every epoch; what a batch teaches is the subclass's.
+class BaseModule(lightning.LightningModule):
+    """A network in training, scored after every epoch; a subclass says what a batch costs.
 
     Parameters
     ----------
-    recipe : AnyRecipe
+    recipe : BaseRecipe
     net : nn.Module
     validation : sequence of Clip
         Scored after every epoch; the validation loader gives their windows in order.
     class_weights : Tensor
         ``float32 (classes,)``.
     data : str
-        Fingerprint of the training clips; a run goes on only with the same.
+        Fingerprint of the training clips; a run is resumed only with the same.
     """
+
+    large: ClassVar[bool] = False
+    """Checkpoints of gigabytes: only the last is made, and removed at the end; one device."""
 
     def __init__(
         self,
-        recipe: AnyRecipe,
+        recipe: BaseRecipe,
         net: nn.Module,
         validation: Sequence[Clip],
         class_weights: torch.Tensor,
@@ -63,20 +60,29 @@ class ScoredFit(lightning.LightningModule):
 
     @property
     def seconds(self) -> float:
-        """Wall clock of the fit, earlier attempts up to the checkpoints gone on from included."""
+        """Wall clock of the training, with that of the attempts that were resumed."""
         return self._seconds_before + time.monotonic() - self._started
 
-    def forward(self, heard: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.net(heard)
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.net(batch)
         return logits
+
+    def loss(self, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """A batch of the training loader -> mean loss."""
+        raise NotImplementedError
+
+    def finish(self, clips: SplitClips) -> dict[str, Any]:
+        """What is done to the weights after the last epoch, and its fields of the RunRecord."""
+        raise NotImplementedError
 
     def on_fit_start(self) -> None:
         self._started = time.monotonic()
 
     def on_train_epoch_start(self) -> None:
-        # Every epoch has its own state of the generators: a run that goes on after a break draws
-        # what an unbroken one draws, and so does each of several processes.
-        seed = np.random.SeedSequence([self.recipe.seed, self.current_epoch])
+        # Every epoch has its own state of the generators: a resumed run draws what an uninterrupted
+        # one draws. Processes draw numbers of their own.
+        rank = [self.global_rank] if self.global_rank else []
+        seed = np.random.SeedSequence([self.recipe.seed, self.current_epoch, *rank])
         torch.manual_seed(int(seed.generate_state(1)[0]))
 
     def training_step(self, batch: tuple[torch.Tensor, ...], _: int) -> torch.Tensor:
@@ -84,10 +90,6 @@ class ScoredFit(lightning.LightningModule):
         loss = self.loss(batch)
         self._log_mean("train/loss", loss, prog_bar=True)
         return loss
-
-    def loss(self, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """What a batch of the training loader costs."""
-        raise NotImplementedError
 
     def _log_mean(self, name: str, value: torch.Tensor, *, prog_bar: bool = False) -> None:
         self.log(name, value, on_epoch=True, on_step=False, prog_bar=prog_bar, sync_dist=True)
@@ -105,17 +107,8 @@ class ScoredFit(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         found = self.trainer.callback_metrics
-        self.history.append(
-            {
-                "epoch": self.current_epoch,
-                "lr": self._lr,
-                **{
-                    name.replace("/", "_"): round(float(found[name]), 6)
-                    for name in _HISTORY
-                    if name in found
-                },
-            }
-        )
+        figures = {n.replace("/", "_"): round(float(found[n]), 6) for n in _HISTORY if n in found}
+        self.history.append({"epoch": self.current_epoch, "lr": self._lr, **figures})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recipe"] = self.recipe.to_yaml()  # text: loads with weights_only=True
@@ -126,23 +119,3 @@ class ScoredFit(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = checkpoint["history"]
         self._seconds_before = checkpoint.get("seconds", 0.0)
-
-
-def each_step(optimizer: Any, schedule: Any) -> dict[str, Any]:
-    """An optimiser and a schedule that moves at every step, as Lightning takes them."""
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def decayed(parameters: Sequence[nn.Parameter]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Parameters whose weights are decayed, and the others.
-
-    Norms and biases are not: that only moves the scale that a norm undoes.
-    """
-    return [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
-
-
-def rise_and_fall(step: int, rise: int, steps: int) -> float:
-    """Share of the learning rate: up in ``rise`` steps, then down a half cosine to 0."""
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + float(np.cos(np.pi * (step - rise) / max(1, steps - rise))))

@@ -1,4 +1,4 @@
-"""A confusion matrix as a picture, for trackers that show pictures."""
+"""A confusion matrix as an image, for trackers that show images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DARK: Final = 0.55
 """Share of a row from which on its cell needs light letters."""
 
 
-def confusion_picture(matrix: Sequence[Sequence[int]], title: str) -> Image.Image:
+def confusion_image(matrix: Sequence[Sequence[int]], title: str) -> Image.Image:
     """Draw counts, each cell as dark as its share of its row.
 
     Parameters

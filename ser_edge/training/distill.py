@@ -1,23 +1,35 @@
-"""Finished networks that teach another one: knowledge distillation.
+"""Knowledge distillation: from trained networks, or from soft targets in a file.
 
-Hinton, Vinyals & Dean 2015, arXiv 1503.02531: the pupil learns the softened scores of an ensemble.
-Beyer et al. 2021, arXiv 2106.05237: the teacher must see exactly the augmented and mixed picture
-that the pupil sees, not the clean one.
+Hinton, Vinyals & Dean 2015, arXiv 1503.02531: the student learns the softened scores of an
+ensemble. Beyer et al. 2021, arXiv 2106.05237: the teacher must see exactly the augmented image that
+the student sees, not the clean one.
+
+Soft targets are logits of clips: ``<name>.csv`` has a row a clip; ``<name>.json`` beside it says
+which teacher made them, trained on which speakers.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from ser_edge.mel.spec import MelImageSpec
+from ser_edge.config.recipe import Recipe
+from ser_edge.data.datasets import Clip
+from ser_edge.emotions import EMOTIONS
+from ser_edge.files import write_whole
 from ser_edge.runs.inference import load_net
-from ser_edge.runs.lineage import Heritage, Unheard, heritage_of_run, refuse_leak
+from ser_edge.runs.lineage import HeldOut, Lineage, check_no_leakage, file_lineage, run_lineage
+
+_KEYS: Final = ("corpus", "utterance")
 
 
 class Teachers:
@@ -60,7 +72,7 @@ def soften(logits: torch.Tensor, temperature: float) -> torch.Tensor:
 
 
 def distance(logits: torch.Tensor, taught: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Mean Kullback-Leibler divergence of the pupil's softened scores from the teacher's.
+    """Mean Kullback-Leibler divergence of the student's softened scores from the teacher's.
 
     Times the square of the temperature, so that gradients keep their size at every temperature
     (Hinton et al. 2015, section 2).
@@ -68,7 +80,7 @@ def distance(logits: torch.Tensor, taught: torch.Tensor, temperature: float) -> 
     Parameters
     ----------
     logits : Tensor
-        The pupil's, ``(N, classes)``.
+        The student's, ``(N, classes)``.
     taught : Tensor
         Softened scores, ``float32 (N, classes)``.
     temperature : float
@@ -77,54 +89,176 @@ def distance(logits: torch.Tensor, taught: torch.Tensor, temperature: float) -> 
     return functional.kl_div(own, taught, reduction="batchmean") * temperature**2
 
 
-def load_teachers(
-    folders: Sequence[Path],
-    spec: MelImageSpec,
-    frames: int,
-    temperature: float,
-    unheard: Unheard,
-) -> tuple[Teachers, list[Heritage]]:
-    """Load runs or model folders as teachers.
+@dataclass(frozen=True)
+class AuxiliaryTargets:
+    """What is learnt beside the labels: from teachers, or from soft targets in a file.
+
+    Attributes
+    ----------
+    teachers : Teachers, optional
+        Get the mel images that are trained on, before noise, babble or a telephone was added.
+    soft : Tensor, optional
+        Softened scores of the training clips by their numbers, ``float32 (clips, classes)``.
+    lineages : tuple of Lineage
+        Of the teachers, or of the file.
+    """
+
+    teachers: Teachers | None = None
+    soft: torch.Tensor | None = None
+    lineages: tuple[Lineage, ...] = ()
+
+
+def auxiliary_targets(
+    recipe: Recipe,
+    training: Sequence[Clip],
+    teachers: Sequence[Path],
+    soft_targets: Path | None,
+    held_out: HeldOut,
+) -> AuxiliaryTargets:
+    """Runs or model folders, or a file -> what they teach the training clips.
 
     Parameters
     ----------
-    folders : sequence of Path
-    spec : MelImageSpec
-        The pupil's.
-    frames : int
-        Width of the pictures that the pupil is trained on.
-    temperature : float
-    unheard : Unheard
+    recipe : Recipe
+        The student's.
+    training : sequence of Clip
+    teachers : sequence of Path
+    soft_targets : Path, optional
+    held_out : HeldOut
         What no teacher may have been trained on.
 
     Raises
     ------
     ValueError
-        A folder is no finished run, reads other pictures, or would leak; the message names it.
+        They do not fit to one another or to the recipe, or would leak; the message names which.
     """
-    nets, heritages = [], []
-    for folder in folders:
-        recipe, net = load_net(folder)
-        if recipe.image != spec:
-            raise ValueError(
-                f"{folder}: as a teacher it reads pictures of {recipe.image}, the recipe wants "
-                f"{spec}"
-            )
-        heritage = heritage_of_run(folder)
-        refuse_leak(folder, heritage, unheard)
-        _try(net, folder, spec.n_mels, frames)
-        nets.append(net)
-        heritages.append(heritage)
-    return Teachers(nets, temperature), heritages
+    given = bool(teachers) or soft_targets is not None
+    if teachers and soft_targets is not None:
+        raise ValueError("teachers and a file of soft targets: only one of the two can teach")
+    if recipe.distill and not given:
+        raise ValueError(
+            f"distill is {recipe.distill}, but there is neither a teacher nor a file of soft "
+            "targets; without them it should be 0 (configs/compact-stages.yaml with "
+            "scripts/experiments.py trains the teachers first)"
+        )
+    if not recipe.distill and given:
+        raise ValueError("distill is 0, with a teacher it should be above 0 to 1")
+    if teachers:
+        loaded = [_load_teacher(folder, recipe, held_out) for folder in teachers]
+        nets = [net for net, _ in loaded]
+        lineages = tuple(lineage for _, lineage in loaded)
+        return AuxiliaryTargets(Teachers(nets, recipe.distill_temperature), None, lineages)
+    if soft_targets is None:
+        return AuxiliaryTargets()
+    targets = read_soft_targets(soft_targets)
+    check_no_leakage(soft_targets, targets.lineage, held_out)
+    soft = soften(targets.of(training), recipe.distill_temperature)
+    return AuxiliaryTargets(None, soft, (targets.lineage,))
 
 
 @torch.no_grad()
-def _try(net: nn.Module, folder: Path, n_mels: int, frames: int) -> None:
-    """Networks that resize their picture take one width alone."""
-    try:
-        net(torch.zeros(1, 1, n_mels, frames))
+def _load_teacher(folder: Path, student: Recipe, held_out: HeldOut) -> tuple[nn.Module, Lineage]:
+    recipe, net = load_net(folder)
+    if recipe.image != student.image:
+        raise ValueError(
+            f"{folder}: as a teacher it reads mel images of {recipe.image}, the recipe wants "
+            f"{student.image}"
+        )
+    lineage = run_lineage(folder)
+    check_no_leakage(folder, lineage, held_out)
+    shape = (student.image.n_mels, student.training_frames)
+    try:  # networks that resize their image take one width alone
+        net(torch.zeros(1, 1, *shape))
     except RuntimeError as error:
         raise ValueError(
-            f"{folder}: as a teacher it does not take pictures of {n_mels} x {frames}, as the "
-            f"recipe's crop makes them ({str(error).splitlines()[0]})"
+            f"{folder}: as a teacher it does not take mel images of {shape[0]} x {shape[1]}, as "
+            f"the recipe's crop makes them ({str(error).splitlines()[0]})"
         ) from None
+    return net, lineage
+
+
+@dataclass(frozen=True)
+class SoftTargets:
+    """Logits by corpus and utterance, and what went into them."""
+
+    path: Path
+    logits: Mapping[tuple[str, str], tuple[float, ...]]
+    lineage: Lineage
+
+    def of(self, clips: Sequence[Clip]) -> torch.Tensor:
+        """Logits of clips in order, ``float32 (clips, classes)``.
+
+        Raises
+        ------
+        ValueError
+            There are none for some of the clips.
+        """
+        keys = [(clip.rows[0].corpus, clip.utterance) for clip in clips]
+        missing = [
+            utterance for corpus, utterance in keys if (corpus, utterance) not in self.logits
+        ]
+        if missing:
+            raise ValueError(
+                f"{self.path}: no targets for {len(missing)} of {len(clips)} training clips, the "
+                f"first {missing[0]}; was it made for the same fold and renderings?"
+            )
+        return torch.tensor([self.logits[key] for key in keys])
+
+
+def record_of(path: Path) -> Path:
+    """Where the JSON beside a file of soft targets lies."""
+    return path.with_suffix(".json")
+
+
+def write_soft_targets(
+    path: Path, clips: Sequence[Clip], logits: torch.Tensor, record: Mapping[str, Any]
+) -> None:
+    """Write soft targets and, beside them, what is known of them.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file.
+    clips : sequence of Clip
+    logits : Tensor
+        ``float (clips, classes)``.
+    record : mapping
+        Plain values, with what :func:`ser_edge.runs.lineage.file_lineage` wants.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*_KEYS, *EMOTIONS])
+    for clip, row in zip(clips, logits.tolist(), strict=True):
+        writer.writerow([clip.rows[0].corpus, clip.utterance, *(f"{value:.5f}" for value in row)])
+    write_whole(record_of(path), json.dumps(record, indent=2) + "\n")
+    write_whole(path, buffer.getvalue())
+
+
+def read_soft_targets(path: Path) -> SoftTargets:
+    """Read what :func:`write_soft_targets` wrote.
+
+    Raises
+    ------
+    ValueError
+        A file is missing or is no such file; the message names it.
+    """
+    logits: dict[tuple[str, str], tuple[float, ...]] = {}
+    try:
+        with open(path, newline="") as file:
+            reader = csv.DictReader(file)
+            if list(reader.fieldnames or ()) != [*_KEYS, *EMOTIONS]:
+                raise ValueError(
+                    f"{path}: its columns should be {', '.join((*_KEYS, *EMOTIONS))}; "
+                    "scripts/teach.py makes such files"
+                )
+            for row in reader:
+                try:
+                    values = tuple(float(row[emotion]) for emotion in EMOTIONS)
+                except (TypeError, ValueError) as error:
+                    raise ValueError(f"{path}: line {reader.line_num}: {error}") from None
+                logits[row["corpus"], row["utterance"]] = values
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return SoftTargets(path, logits, file_lineage(path, record_of(path)))

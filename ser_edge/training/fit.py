@@ -1,86 +1,64 @@
-"""The fit: clips and a recipe -> weights and logits."""
+"""The training loop: split -> load -> check_no_leakage -> fit -> finalize -> record."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.accelerators import CUDAAccelerator
 from safetensors.torch import save as save_safetensors
-from torch import nn
 from torch.utils.data import DataLoader
 
+from ser_edge.config.base import BaseRecipe
 from ser_edge.config.hardware import Hardware
 from ser_edge.config.recipe import Recipe
+from ser_edge.config.ssl import SSLRecipe
 from ser_edge.config.tracking import Tracking
-from ser_edge.data import nonspeech
-from ser_edge.data.audio_augment import SoundPictures
-from ser_edge.data.datasets import (
-    AllWindows,
-    Clip,
-    EpochBatches,
-    TrainingClips,
-    TrainingSounds,
-    babble_bank,
-    changed_copies,
-    load_sounds,
-)
-from ser_edge.data.image_augment import add_noise, through_line
+from ser_edge.data.datasets import EpochBatches, TrainingData
 from ser_edge.data.render import MelImageRow, read_rows
-from ser_edge.data.splits import RANDOM, Division, divide, unheard_speakers
-from ser_edge.emotions import EMOTIONS
+from ser_edge.data.splits import RANDOM, Division, divide
 from ser_edge.files import write_whole
-from ser_edge.mel.image import band_edges
 from ser_edge.metrics import classification
 from ser_edge.metrics.classification import ClipPrediction
-from ser_edge.nets import build_net
-from ser_edge.nets.compact import GATE, CompactNet
-from ser_edge.nets.parallel import share_batch_norm, share_dropout
 from ser_edge.provenance import provenance
 from ser_edge.runs.inference import (
     CONFIG,
-    EVAL_BATCH,
     METRICS,
     PREDICTIONS,
     WEIGHTS,
     clip_predictions,
-    load_net,
-    window_logits,
+    dataset_logits,
 )
-from ser_edge.runs.lineage import Heritage, Unheard, heritage_of_run, refuse_leak
-from ser_edge.runs.record import read_run
-from ser_edge.training.distill import load_teachers, soften
-from ser_edge.training.epoch_callback import Watch, Watcher
-from ser_edge.training.image_module import Learner, Lessons
-from ser_edge.training.nonspeech_head import fit_gate
+from ser_edge.runs.lineage import (
+    Lineage,
+    check_no_leakage,
+    held_out_by,
+    run_lineage,
+    speaker_record,
+)
+from ser_edge.runs.record import Epoch, RunRecord, read_run
+from ser_edge.training.base_module import BaseModule
+from ser_edge.training.distill import AuxiliaryTargets, auxiliary_targets
+from ser_edge.training.image_module import ImageModule, build_image_module
 from ser_edge.training.setup import (
-    class_weights,
-    corpora_of,
+    SplitClips,
+    find_checkpoint,
     fingerprint,
-    hear,
-    saved_weights,
-    unfinished,
-    who_was_heard,
+    load_split,
 )
-from ser_edge.training.soft_targets import read_soft_targets
-from ser_edge.training.speaker_adversary import build_adversary, speaker_numbers
-from ser_edge.training.trackers import Recorder
+from ser_edge.training.ssl_module import SSLModule, build_ssl_module
+from ser_edge.training.trackers import EpochCallback, Recorder, Watch
 from ser_edge.training.trainer import build_trainer, last_checkpoint, quiet
-
-_GATE_LINE: Final = 0.5
-_GATE_NOISE: Final = 0.5
-"""Shares of the pictures that the gate hears through another line, and with noise over them."""
+from ser_edge.training.weights import saved_weights
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run leaves in its folder: figures by part (``validation``, ``test``).
+    """Folder of a run, figures by part (``validation``, ``test``).
 
     Of several processes, only the ``leader`` has figures and writes.
     """
@@ -92,48 +70,49 @@ class Result:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the sound of a run comes from.
+    """What a run is trained on.
 
     Parameters
     ----------
     images : Path
         What ``scripts/render.py`` wrote; its specification must be the recipe's.
     also : sequence of Path
-        Further renderings to train on; their clips of speakers who are scored are left out.
+        Further renderings to train on; their clips of held-out speakers are left out.
     sounds : sequence of Path
-        Folders with the recordings, needed where the recipe changes waveforms.
+        Folders with the recordings, for speech encoders and where waveforms are changed.
     gate_speech : sequence of Path
-        Further renderings of speech that the recipe's gate opens for, without their labels; clips
-        of speakers who are scored are left out.
+        Further renderings of speech for the non-speech head, without their labels; clips of
+        held-out speakers are left out.
+    without : frozenset of str
+        Training speakers who are left out.
     """
 
     images: Path
     also: Sequence[Path] = ()
     sounds: Sequence[Path] = ()
     gate_speech: Sequence[Path] = ()
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Ancestry:
-    """Earlier runs that a run builds on.
+    """Earlier runs that a run of an image network builds on.
 
     Parameters
     ----------
     start : Path, optional
-        A run or a model folder whose weights are started from, of the same network.
+        A run or a model folder of the same network whose weights are started from.
     teachers : sequence of Path
         Runs or model folders whose mean scores are taught, where the recipe has ``distill``.
     soft_targets : Path, optional
         File of ``scripts/teach.py`` to be taught in place of teachers.
     average : sequence of Path
         Runs or model folders of the same network whose weights are averaged with the run's own
-        when it is trained ("model soup", Wortsman et al. 2022, arXiv 2203.05482): its own are one
-        half, all others together the other half. It needs runs from the same start: others lie in
-        other valleys.
+        after training ("model soup", Wortsman et al. 2022, arXiv 2203.05482): its own are one
+        half, all others together the other half. Best from the same start.
     refit : Path, optional
-        A finished run of the same recipe and fold. Once that has shown on the fold's validation
-        speakers what the recipe is worth, this one is trained on them as well; the validation
-        predictions kept are those of the earlier run.
+        A finished run of the same recipe and fold, whose validation figures have shown what the
+        recipe is worth: its validation speakers are trained on as well, its predictions are kept.
     """
 
     start: Path | None = None
@@ -143,10 +122,10 @@ class Ancestry:
     refit: Path | None = None
 
 
-def train(
+def fit(
     sources: Sources,
     out: Path,
-    recipe: Recipe,
+    recipe: BaseRecipe,
     fold: str,
     ancestry: Ancestry | None = None,
     *,
@@ -158,319 +137,238 @@ def train(
 ) -> Result:
     """Train on a rendering, score, and write everything into ``out``.
 
-    The weights kept are those of the last epoch (averaged, if the recipe says so); the best epoch
-    on the validation actors is kept as a checkpoint beside them. ``seconds`` in ``metrics.json`` is
-    the wall clock of the fit: of all attempts, less what a break threw away.
+    The weights kept are those of the last epoch, averaged if the recipe says so.
 
     Parameters
     ----------
-    sources : Sources
-        What is heard.
+    sources, ancestry
+        What it is trained on, and what it builds on.
     out : Path
         Folder of the run; must not hold a finished run.
-    recipe : Recipe
+    recipe : Recipe or SSLRecipe
     fold : str
         One of :data:`ser_edge.data.splits.FOLDS`; ``all`` has no validation and no test.
-    ancestry : Ancestry, optional
-        What it builds on; without it, nothing.
-    hardware : Hardware, optional
-    tracking : Tracking, optional
-        What follows it; TensorBoard, if nothing is said.
+    hardware, tracking
+        All GPUs or one process, and TensorBoard, by default.
     resume : bool
-        Go on from the last finished epoch of a run that was broken off, if there is one.
+        Resume an unfinished run from its last finished epoch, if there is one.
     progress : bool
         Show bars.
     watch : callable, optional
-        Gets the figures of every epoch when it is finished.
-
-    Returns
-    -------
-    Result
+        Gets the figures of every finished epoch.
 
     Raises
     ------
     ValueError
-        Rendering and recipe do not fit, no clip to train on, no such accelerator, a teacher has
-        heard who is scored, ``out`` is taken, what lies there cannot be gone on with, or ``refit``
-        is of another recipe or fold.
+        Rendering and recipe do not fit, no clip to train on, no such accelerator, a leak, ``out``
+        is taken, its run cannot be resumed, or ``refit`` is of another recipe or fold.
     TrackingError
-        A tracker cannot be reached: before the first epoch, within one (what is finished is kept,
-        ``resume`` goes on), or when all else is done and written.
+        A tracker cannot be reached: before the first epoch, within one (what is finished is kept
+        for ``resume``), or when all else is done and written.
     """
-    ancestry = ancestry or Ancestry()
-    hardware = hardware or Hardware()
-    rows = read_rows(sources.images, recipe.image)
-    division = divide(rows, fold, recipe.seed, refit=ancestry.refit is not None)
-    validated = () if ancestry.refit is None else _validated(ancestry.refit, recipe, fold)
-    if sources.gate_speech and not recipe.gate:
-        raise ValueError("gate is 0: there is none to open for further speech")
-    clips = hear(
-        sources.images,
-        recipe,
-        division,
-        also=sources.also,
-        gate_speech=sources.gate_speech,
-    )
-    unheard = _unheard(division, fold)
-    lessons, taught_by = _lessons(recipe, clips.training, ancestry, unheard)
-    averaged = [heritage_of_run(run) for run in ancestry.average]
-    for run, past in zip(ancestry.average, averaged, strict=True):
-        refuse_leak(run, past, unheard)
-    data = fingerprint(fold, clips.training, taught_by)
-    checkpoint = unfinished(out, recipe, data, resume=resume)
-    origin = provenance()  # of the start: the tree may be edited while a long run goes on
-
+    origin = provenance()  # of the start: the tree may be edited during a long run
+    job = _prepare(sources, recipe, fold, ancestry or Ancestry(), hardware or Hardware(), progress)
+    checkpoint = find_checkpoint(out, recipe, job.fingerprint, resume=resume)
     quiet()
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
-    validation = clips.scored.get("validation", [])
     recorder = Recorder(tracking or Tracking(), out, recipe, fold)
-    trainer = build_trainer(
-        recipe, out, hardware, recorder, validated=bool(validation), progress=progress
-    )
-    if watch is not None:
-        trainer.callbacks.append(Watcher(watch))  # type: ignore[attr-defined]
-    on_gpu = isinstance(trainer.accelerator, CUDAAccelerator)
-    dataset, sound = _inputs(clips.training, sources.sounds, recipe, progress=progress)
-    net = build_net(recipe)
-    others = [_alike(net, run) for run in ancestry.average]
-    heritage = [*taught_by, *averaged]
-    if ancestry.start is not None:
-        _take_weights(net, ancestry.start)
-        heritage.append(heritage_of_run(ancestry.start))
-    if recipe.last_layer_only:
-        _freeze(net)
-    share_dropout(net)
-    if trainer.world_size > 1 and not on_gpu:
-        share_batch_norm(net)
-    adversary = build_adversary(recipe, net, clips.training)
-    if adversary is not None:
-        lessons = replace(lessons, speakers=speaker_numbers(clips.training))
-    weights = class_weights(clips.training, recipe)
-    module = Learner(recipe, net, validation, weights, data, sound, lessons, adversary)
+    trainer = _trainer(job, out, recorder, watch)
+    module, data = _build(job, pretrained=checkpoint is None)
     if trainer.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / CONFIG, recipe.to_yaml())
         recorder.begin()
-    trainer.fit(
-        module,
-        DataLoader(
-            dataset,
-            batch_sampler=EpochBatches(
-                len(clips.training),
-                recipe.batch_size,
-                recipe.seed,
-                trainer.global_rank,
-                trainer.world_size,
-            ),
-            num_workers=hardware.workers,
-            persistent_workers=hardware.workers > 0,
-            pin_memory=on_gpu,
-            generator=torch.Generator(),  # the default one belongs to the augmentation
-        ),
-        DataLoader(AllWindows(validation), EVAL_BATCH, generator=torch.Generator())
-        if validation
-        else None,
-        ckpt_path=checkpoint,
-        weights_only=True,
-    )
+    training, validation = _loaders(job, data, trainer)
+    trainer.fit(module, training, validation, ckpt_path=checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return Result(out, {}, leader=False)
     seconds = round(module.seconds, 1)
-    # From the checkpoint, not from memory: a run broken off after its last epoch has only that.
-    held = torch.load(last_checkpoint(out), weights_only=True, map_location="cpu")
-    module.load_state_dict(held["state_dict"])
-    _average(module.net, others)
-    _adjust(module.net, clips.training, recipe.logit_adjustment)
-    told_apart = _fit_gate(module.net, [*clips.training, *clips.voices], recipe)
-    write_whole(out / WEIGHTS, save_safetensors(saved_weights(module.net)))
-    predictions = [*validated, *_predictions(module.net, clips.scored, fold)]
-    figures = {
-        part: classification.figures([p for p in predictions if p.part == part])
-        for part in dict.fromkeys(p.part for p in predictions)
-    }
+    weights_record = _finalize(module, job, out)
+    predictions = [*job.validated, *_predictions(module, data, job)]
     write_whole(out / PREDICTIONS, classification.predictions_csv(predictions))
-    account = {
-        "fold": fold,
-        "refit_of": None if ancestry.refit is None else heritage_of_run(ancestry.refit).name,
-        "leaky": fold == RANDOM,
-        "figures": figures,
-        "weights": "last epoch" + (", averaged" if recipe.ema else ""),
-        "started_from": heritage[-1].name if ancestry.start else None,
-        "teachers": [teacher.name for teacher in taught_by],
-        "averaged_with": [run.name for run in averaged],
-        **who_was_heard(clips, division, heritage),
-        "gate": {
-            "sounds": recipe.gate,
-            "speech": corpora_of([*clips.training, *clips.voices]) if recipe.gate else [],
-            "told_apart": told_apart,
-        },
-        "parameters": sum(p.numel() for p in module.net.parameters()),
-        "hardware": {
-            **asdict(hardware),
-            "processes": trainer.world_size,
-            "precision": str(trainer.precision),
-        },
-        "seconds": seconds,
-        "history": module.history,
-        "provenance": origin,
-    }
-    write_whole(out / METRICS, json.dumps(account, indent=2) + "\n")
-    recorder.finish(figures, seconds, [out / n for n in (CONFIG, METRICS, PREDICTIONS, WEIGHTS)])
-    return Result(out, figures)
+    record = replace(_record(module, job, predictions), seconds=seconds, provenance=origin)
+    replace(record, **weights_record).write(out / METRICS)
+    if job.kind.large:
+        last_checkpoint(out).unlink()
+    files = [out / name for name in (CONFIG, METRICS, PREDICTIONS, WEIGHTS)]
+    recorder.finish(record.figures, seconds, files)
+    return Result(out, dict(record.figures))
 
 
-def _inputs(
-    training: Sequence[Clip], folders: Sequence[Path], recipe: Recipe, *, progress: bool
-) -> tuple[TrainingClips | TrainingSounds, nn.Module | None]:
-    """The training set, and what turns its waveforms into pictures where it has waveforms."""
-    if not recipe.sound.any:
-        return TrainingClips(training, recipe.seed), None
-    waveforms = load_sounds(folders, training, recipe.image, progress=progress)
-    dataset = TrainingSounds(training, waveforms, recipe.image, recipe.seed)
-    sound = SoundPictures(
-        recipe.sound,
-        recipe.image,
-        babble_bank(dataset, recipe.sound.babble, recipe.image),
-        paired=bool(recipe.distill) and recipe.sound.spoilt,
-    )
-    if not recipe.copies:
-        return dataset, sound
-    copies = changed_copies(dataset, sound, recipe.copies, recipe.seed, progress=progress)
-    return TrainingClips(training, recipe.seed, copies), None
+@dataclass(frozen=True)
+class _Job:
+    """A run that was prepared: its clips, and what it builds on."""
+
+    sources: Sources
+    recipe: BaseRecipe
+    fold: str
+    ancestry: Ancestry
+    hardware: Hardware
+    progress: bool
+    division: Division[MelImageRow]
+    clips: SplitClips
+    auxiliary: AuxiliaryTargets
+    averaged: tuple[Lineage, ...]
+    started: tuple[Lineage, ...]
+    refitted: tuple[Lineage, ...]
+    validated: tuple[ClipPrediction, ...]
+
+    @property
+    def kind(self) -> type[BaseModule]:
+        return SSLModule if isinstance(self.recipe, SSLRecipe) else ImageModule
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.fold, self.clips.training, self.auxiliary.lineages)
 
 
-def _predictions(
-    net: nn.Module, scored: Mapping[str, Sequence[Clip]], fold: str
-) -> list[ClipPrediction]:
-    return [
-        prediction
-        for part, clips in scored.items()
-        for prediction in clip_predictions(window_logits(net, clips), clips, part, fold)
-    ]
-
-
-def _unheard(division: Division[MelImageRow], fold: str) -> Unheard:
-    """What the networks that are built on must not have heard."""
-    speakers = unheard_speakers(division)
-    if fold != RANDOM:
-        return Unheard(speakers)
-    scored = (*division.validation, *division.test)
-    return Unheard(
-        speakers - {row.speaker for row in scored}, frozenset(row.utterance for row in scored)
-    )
-
-
-def _lessons(
-    recipe: Recipe, training: Sequence[Clip], ancestry: Ancestry, unheard: Unheard
-) -> tuple[Lessons, list[Heritage]]:
-    """What is taught beside the labels, and who teaches it."""
-    teachers, soft_targets = ancestry.teachers, ancestry.soft_targets
-    if teachers and soft_targets is not None:
-        raise ValueError("teachers and a file of soft targets: only one of the two can teach")
-    if recipe.distill and not teachers and soft_targets is None:
-        raise ValueError(
-            f"distill is {recipe.distill}, but there is neither a teacher nor a file of soft "
-            "targets; without them it should be 0 (configs/compact-stages.yaml with "
-            "scripts/experiments.py trains the teachers first)"
+def _prepare(
+    sources: Sources,
+    recipe: BaseRecipe,
+    fold: str,
+    ancestry: Ancestry,
+    hardware: Hardware,
+    progress: bool,
+) -> _Job:
+    """Split, load, check that nothing leaks."""
+    if isinstance(recipe, SSLRecipe) and any(vars(ancestry).values()):
+        raise ValueError("a speech encoder starts from its bundle alone, not from earlier runs")
+    if sources.gate_speech and not (isinstance(recipe, Recipe) and recipe.nonspeech_head):
+        raise ValueError("no non-speech head to fit to further speech: nonspeech_head is 0")
+    if isinstance(recipe, SSLRecipe) and hardware.devices == "auto":
+        hardware = replace(hardware, devices="1")
+    refit, rows = ancestry.refit, read_rows(sources.images, recipe.image)
+    division = divide(rows, fold, recipe.seed, refit=refit is not None)
+    validated = () if refit is None else _validated(refit, recipe, fold)
+    clips = load_split(
+        sources.images, recipe, division,
+        also=sources.also, head_speech=sources.gate_speech, without=sources.without,
+    )  # fmt: skip
+    held_out, auxiliary = held_out_by(division, fold), AuxiliaryTargets()
+    if isinstance(recipe, Recipe):
+        auxiliary = auxiliary_targets(
+            recipe, clips.training, ancestry.teachers, ancestry.soft_targets, held_out
         )
-    if not recipe.distill and (teachers or soft_targets is not None):
-        raise ValueError("distill is 0, with a teacher it should be above 0 to 1")
-    temperature = recipe.distill_temperature
-    if teachers:
-        taught, heritages = load_teachers(
-            teachers, recipe.image, recipe.training_frames, temperature, unheard
-        )
-        return Lessons(taught), heritages
-    if soft_targets is None:
-        return Lessons(), []
-    targets = read_soft_targets(soft_targets)
-    refuse_leak(soft_targets, targets.heritage, unheard)
-    return Lessons(soft=soften(targets.of(training), temperature)), [targets.heritage]
+    averaged = tuple(run_lineage(run) for run in ancestry.average)
+    for run, lineage in zip(ancestry.average, averaged, strict=True):
+        check_no_leakage(run, lineage, held_out)
+    started = tuple(run_lineage(run) for run in (ancestry.start,) if run is not None)
+    refitted = tuple(run_lineage(run) for run in (refit,) if run is not None)
+    return _Job(
+        sources, recipe, fold, ancestry, hardware, progress, division, clips, auxiliary, averaged,
+        started, refitted, validated,
+    )  # fmt: skip
 
 
-def _validated(chosen: Path, recipe: Recipe, fold: str) -> tuple[ClipPrediction, ...]:
-    """What the run that a recipe was chosen by said of the validation clips."""
+def _validated(chosen: Path, recipe: BaseRecipe, fold: str) -> tuple[ClipPrediction, ...]:
+    """Validation predictions of the run that a recipe was chosen by."""
     run = read_run(chosen, fold)
-    other = recipe.differences(Recipe.read(chosen / CONFIG))
+    other = recipe.differences(type(recipe).read(chosen / CONFIG))
     if other:
-        raise ValueError(f"{chosen}: as what is refitted it has other {', '.join(other)}")
+        raise ValueError(f"{chosen}: its recipe has other {', '.join(other)} than the refit")
     if not run.part("validation"):
         raise ValueError(f"{chosen / PREDICTIONS}: no validation clip in it")
     return run.part("validation")
 
 
-def _fit_gate(net: nn.Module, speech: Sequence[Clip], recipe: Recipe) -> float | None:
-    """Fit the gate that the recipe wants; the share that it tells rightly, None without one."""
-    if not recipe.gate:
-        return None
-    assert isinstance(net, CompactNet)  # build_net has seen to it
-    hertz = band_edges(recipe.image)[1:-1].tolist()
-
-    def change(pictures: torch.Tensor) -> torch.Tensor:
-        heard = through_line(pictures, _GATE_LINE, hertz, recipe.image.range_db)
-        return add_noise(heard, _GATE_NOISE, recipe.image.range_db)
-
-    others = nonspeech.mel_images(recipe.gate, recipe.image, recipe.seed)
-    clips = np.concatenate([clip.images for clip in speech])
-    return fit_gate(net, clips, others[:, 0], change, recipe.seed)
-
-
-def _freeze(net: nn.Module) -> None:
-    """Leave only the last layer to be trained."""
-    net.requires_grad_(False)
-    _last_layer(net).requires_grad_(True)
+def _trainer(job: _Job, out: Path, recorder: Recorder, watch: Watch | None) -> lightning.Trainer:
+    """Lightning's trainer; what is unfrozen in mid-run is trained on one device."""
+    large = job.kind.large
+    trainer = build_trainer(
+        job.recipe, out, job.hardware,
+        [recorder, *([] if watch is None else [EpochCallback(watch)])],
+        recorder.loggers,
+        keep_best="validation" in job.clips.scored and not large,
+        progress=job.progress,
+    )  # fmt: skip
+    if large and trainer.world_size > 1:
+        raise ValueError(
+            f"devices is {job.hardware.devices!r}: a speech encoder is fine-tuned on one device; "
+            "give each of several another fold"
+        )
+    return trainer
 
 
-def _last_layer(net: nn.Module) -> nn.Linear | nn.Conv2d:
-    """The layer that gives the logits."""
-    return [m for m in net.modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
+def _build(job: _Job, *, pretrained: bool) -> tuple[BaseModule, TrainingData]:
+    """Network, module and tensors."""
+    recipe, sounds, progress = job.recipe, job.sources.sounds, job.progress
+    if isinstance(recipe, SSLRecipe):
+        return build_ssl_module(
+            recipe, job.clips, job.fingerprint,
+            sounds=sounds, pretrained=pretrained, progress=progress,
+        )  # fmt: skip
+    assert isinstance(recipe, Recipe)
+    return build_image_module(
+        recipe, job.clips, job.fingerprint, auxiliary=job.auxiliary, start=job.ancestry.start,
+        average_with=job.ancestry.average, sounds=sounds, progress=progress,
+    )  # fmt: skip
 
 
-def _take_weights(net: nn.Module, folder: Path) -> None:
-    """Start from the weights of a run or a model; a gate is fitted anew after every training."""
-    gate = {n: v for n, v in net.state_dict().items() if n.startswith(GATE)}
-    try:
-        net.load_state_dict(_weights(folder) | gate)
-    except RuntimeError as error:
-        raise ValueError(f"{folder}: its network is not the recipe's: {error}") from None
+def _loaders(
+    job: _Job, data: TrainingData, trainer: lightning.Trainer
+) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
+    """For training, and for validation where there is any."""
+    recipe, workers = job.recipe, job.hardware.workers
+    batches = EpochBatches(
+        len(job.clips.training), recipe.batch_size, recipe.seed, trainer.global_rank,
+        trainer.world_size, recipe.accumulation,
+    )  # fmt: skip
+    training = DataLoader(
+        data.dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=isinstance(trainer.accelerator, CUDAAccelerator),
+        generator=torch.Generator(),  # the default one belongs to the augmentation
+    )
+    if "validation" not in data.windows:
+        return training, None
+    windows = data.windows["validation"]
+    return training, DataLoader(windows, data.window_batch, generator=torch.Generator())
 
 
-def _alike(net: nn.Module, folder: Path) -> dict[str, torch.Tensor]:
-    """The weights of a run or a model that is the same network."""
-    found = _weights(folder)
-    shapes = {n: v.shape for n, v in net.state_dict().items() if not n.startswith(GATE)}
-    if {name: value.shape for name, value in found.items()} != shapes:
-        raise ValueError(f"{folder}: its network is not the recipe's")
-    return found
+def _finalize(module: BaseModule, job: _Job, out: Path) -> dict[str, Any]:
+    """Take the last epoch's weights, finish and write them; their fields of the record."""
+    # From the checkpoint, not from memory: a run killed after its last epoch has only that.
+    held = torch.load(last_checkpoint(out), weights_only=True, map_location="cpu", mmap=True)
+    module.load_state_dict(held["state_dict"])
+    fields = module.finish(job.clips)
+    write_whole(out / WEIGHTS, save_safetensors(saved_weights(module.net)))
+    return fields
 
 
-def _average(net: nn.Module, others: Sequence[Mapping[str, torch.Tensor]]) -> None:
-    """Half of a network's weights and half of the others' mean; its gate is fitted afterwards."""
-    for name, value in net.state_dict().items():
-        if others and not name.startswith(GATE) and value.is_floating_point():
-            mean = torch.stack([other[name] for other in others]).mean(dim=0)
-            value.copy_((value + mean) / 2)
+def _predictions(module: BaseModule, data: TrainingData, job: _Job) -> Iterator[ClipPrediction]:
+    """Of the held-out clips."""
+    for part, clips in job.clips.scored.items():
+        windows, progress = data.windows[part], job.progress and module.large
+        logits = dataset_logits(module.net, windows, data.window_batch, progress=progress)
+        yield from clip_predictions(logits, clips, part, job.fold)
 
 
-@torch.no_grad()
-def _adjust(net: nn.Module, training: Sequence[Clip], strength: float) -> None:
-    """Take off the logits how frequent the emotions are in the speech trained on.
-
-    Logit adjustment after training (Menon et al. 2021, arXiv 2007.07314, equation 9): RAVDESS has
-    half as many neutral clips as of any other emotion, and nobody who uses the model does. Song
-    is left out: it has other emotions than speech, and speech is what is scored.
-    """
-    spoken = [clip for clip in training if clip.rows[0].channel == "speech"] or training
-    counts = np.bincount([clip.emotion for clip in spoken], minlength=len(EMOTIONS))
-    there = counts > 0  # of an emotion that was never heard nothing is known
-    shift = np.zeros(len(EMOTIONS), dtype=np.float32)
-    shift[there] = strength * np.log(counts[there] / counts[there].mean())
-    bias = _last_layer(net).bias
-    assert bias is not None
-    bias -= torch.from_numpy(shift)
-
-
-def _weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Of a run or a model, its gate apart."""
-    state = load_net(folder)[1].state_dict()
-    return {name: value for name, value in state.items() if not name.startswith(GATE)}
+def _record(module: BaseModule, job: _Job, predictions: Sequence[ClipPrediction]) -> RunRecord:
+    """Figures by part, and what led to them."""
+    trainer, clips, teachers = module.trainer, job.clips, job.auxiliary.lineages
+    return RunRecord(
+        fold=job.fold,
+        refit_of=job.refitted[0].name if job.refitted else None,
+        leaky=job.fold == RANDOM,
+        figures={
+            part: classification.figures([p for p in predictions if p.part == part])
+            for part in dict.fromkeys(p.part for p in predictions)
+        },
+        weights="last epoch" + (", averaged" if job.recipe.ema else ""),
+        started_from=job.started[0].name if job.started else job.recipe.start,
+        teachers=tuple(teacher.name for teacher in teachers),
+        averaged_with=tuple(run.name for run in job.averaged),
+        parameters=sum(p.numel() for p in module.net.parameters()),
+        hardware={
+            **asdict(job.hardware),
+            "processes": trainer.world_size,
+            "precision": str(trainer.precision),
+        },
+        history=tuple(map(Epoch.from_dict, module.history)),
+        **speaker_record(
+            job.division, clips.training, clips.nonspeech_head,
+            [*teachers, *job.averaged, *job.started],
+        ),
+    )  # fmt: skip

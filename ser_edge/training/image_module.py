@@ -1,9 +1,9 @@
-"""The LightningModule: a batch -> pictures, targets, loss; the optimiser; the validation figure."""
+"""The module of image networks: a batch of clips -> mel images -> loss."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,93 +11,32 @@ from torch import nn
 from torch.nn import functional
 
 from ser_edge.config.recipe import Recipe
-from ser_edge.data.copypaste import Pasted, copypaste
-from ser_edge.data.datasets import Clip
-from ser_edge.data.distributed import whole
-from ser_edge.data.image_augment import ImageAugment, mixup
+from ser_edge.data.datasets import AllWindows, Clip, TrainingData, training_set
+from ser_edge.data.image_augment import ImageAugment
 from ser_edge.emotions import EMOTIONS
 from ser_edge.mel.image import band_edges
-from ser_edge.nets.compact import CompactNet
-from ser_edge.training.base_module import ScoredFit, decayed, each_step, rise_and_fall
-from ser_edge.training.distill import Teachers, distance
-from ser_edge.training.optim import Muon
-from ser_edge.training.speaker_adversary import Adversary, ramp
+from ser_edge.nets import build_net
+from ser_edge.training import weights
+from ser_edge.training.base_module import BaseModule
+from ser_edge.training.distill import AuxiliaryTargets, distance
+from ser_edge.training.nonspeech_head import fit_for
+from ser_edge.training.optim import image_optimizer
+from ser_edge.training.setup import SplitClips, class_weights
 
 
-@dataclass(frozen=True)
-class Lessons:
-    """What training clips teach beside their labels.
-
-    ``teachers`` see the pictures that are trained on, before anything spoilt the voice in them;
-    ``soft`` are scores of the clips themselves,
-    ``float32 (clips, classes)``, by their numbers; ``speakers`` are ``int64 (clips,)``.
-    """
-
-    teachers: Teachers | None = None
-    soft: torch.Tensor | None = None
-    speakers: torch.Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What the pictures of a batch teach; all ``float32``, a row a picture.
-
-    Attributes
-    ----------
-    emotions : Tensor
-        ``(N, classes)``.
-    taught : Tensor, optional
-        Soft scores of the clips, ``(N, classes)``.
-    speakers : Tensor, optional
-        Who speaks, ``(N, speakers)``.
-    """
-
-    emotions: torch.Tensor
-    taught: torch.Tensor | None = None
-    speakers: torch.Tensor | None = None
-
-    def pasted(self, clips: Pasted) -> Targets:
-        """Those of clips that were lengthened by one another."""
-        return Targets(
-            clips.labels @ whole(self.emotions),
-            None if self.taught is None else clips.labels @ whole(self.taught),
-            None if self.speakers is None else clips.voices @ whole(self.speakers),
-        )
-
-    def joined(self) -> torch.Tensor:
-        """All of them beside one another: what is mixed is mixed in all alike."""
-        return torch.cat(list(self._held().values()), dim=1)
-
-    def parted(self, joined: torch.Tensor) -> Targets:
-        """Undo :meth:`joined`."""
-        held = self._held()
-        parts = torch.split(joined, [part.shape[1] for part in held.values()], dim=1)
-        return replace(self, **dict(zip(held, parts, strict=True)))
-
-    def _held(self) -> dict[str, torch.Tensor]:
-        values = {part.name: getattr(self, part.name) for part in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
-
-
-class Learner(ScoredFit):
-    """A network of pictures in training: input, loss, schedule.
+class ImageModule(BaseModule):
+    """A network of mel images in training: augmentation, loss and schedule.
 
     Parameters
     ----------
-    recipe : Recipe
-    net : nn.Module
-    validation : sequence of Clip
-        Scored after every epoch.
-    class_weights : Tensor
-        ``float32 (classes,)``.
-    data : str
-        Fingerprint of the training clips; a run goes on only with the same.
-    sound : SoundPictures, optional
-        Makes pictures of waveforms; without it the batches are pictures.
-    lessons : Lessons, optional
-        What the training clips teach beside their labels.
-    adversary : Adversary, optional
-        Learns to tell the speakers; needs them in ``lessons``.
+    recipe, net, validation, class_weights, data
+        As :class:`ser_edge.training.base_module.BaseModule` takes them.
+    sound : SoundToImage, optional
+        Waveforms -> augmented mel images; without it the batches are mel images.
+    auxiliary : AuxiliaryTargets, optional
+        Used where the recipe has ``distill``.
+    average_with : sequence of mapping
+        Weights of other networks, for :func:`ser_edge.training.weights.average`.
     """
 
     recipe: Recipe
@@ -110,15 +49,14 @@ class Learner(ScoredFit):
         class_weights: torch.Tensor,
         data: str,
         sound: nn.Module | None = None,
-        lessons: Lessons | None = None,
-        adversary: Adversary | None = None,
+        auxiliary: AuxiliaryTargets | None = None,
+        average_with: Sequence[Mapping[str, torch.Tensor]] = (),
     ) -> None:
         super().__init__(recipe, net, validation, class_weights, data)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._sound = sound
-        self._lessons = lessons or Lessons()
-        self._adversary = adversary
-        self._steps = 1
+        self._auxiliary = auxiliary or AuxiliaryTargets()
+        self._average = average_with
         self._augment = ImageAugment(
             recipe.training_frames,
             recipe.time_stretch,
@@ -138,115 +76,75 @@ class Learner(ScoredFit):
             self.net.eval()  # the statistics of batch norm stay as they are
 
     def loss(self, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        with torch.autocast(self.device.type, enabled=False):  # pictures are made in full precision
-            images, clear, targets = self._lesson(batch)
-        pooled: torch.Tensor | None = None
-        if self._adversary is None:
-            logits = self(images)
-        else:
-            pooled = self._compact.pooled(images)
-            logits = self._compact.judge(pooled)
+        """``(waveforms, lengths or images, clip numbers, labels)`` -> mean loss."""
+        numbers, labels = batch[-2:]
+        with torch.autocast(self.device.type, enabled=False):  # images need full precision
+            images = self._augment(self._sound(*batch[:2]) if self._sound else batch[0].float())
+        # The second channel, where there is one (SoundToImage), is the voice before noise, babble
+        # or a telephone: of what those hide a teacher could only guess.
+        images, clean = images[:, :1], images[:, -1:]
+        logits = self(images)
         loss = functional.cross_entropy(
             logits,
-            targets.emotions,
+            functional.one_hot(labels, len(EMOTIONS)).float(),
             weight=self._class_weights,  # type: ignore[arg-type]
             label_smoothing=self.recipe.label_smoothing,
         )
-        if self.recipe.distill:
-            teachers = self._lessons.teachers
-            taught = targets.taught if teachers is None else teachers(clear)
-            assert taught is not None  # training has seen to it
-            apart = distance(logits, taught, self.recipe.distill_temperature)
-            loss = (1 - self.recipe.distill) * loss + self.recipe.distill * apart
-            self._log_mean("train/teacher_loss", apart)
-        if self._adversary is not None and pooled is not None and targets.speakers is not None:
-            loss = loss + self._speaker_loss(self._adversary, pooled, targets.speakers)
-        return loss
+        if not self.recipe.distill:
+            return loss
+        taught = self._taught(clean, numbers)
+        apart = distance(logits, taught, self.recipe.distill_temperature)
+        self._log_mean("train/teacher_loss", apart)
+        return (1 - self.recipe.distill) * loss + self.recipe.distill * apart
 
-    def _lesson(
-        self, batch: tuple[torch.Tensor, ...]
-    ) -> tuple[torch.Tensor, torch.Tensor, Targets]:
-        """The pictures that a batch is learnt from, those that teachers hear, and the targets.
-
-        Teachers hear a voice as it was before noise, babble or a telephone spoilt it: what they
-        would say of the rest is a guess, and the pupil would learn the guess.
-        """
-        numbers, labels = batch[-2:]
-        targets = self._targets(numbers, labels)
-        images = self._sound(*batch[:2]) if self._sound else batch[0].float()
-        if self.recipe.copypaste:
-            pasted = copypaste(
-                images,
-                labels,
-                self.recipe.copypaste,
-                self.recipe.training_frames,
-                self.recipe.image.range_db,
-            )
-            images, targets = pasted.images, targets.pasted(pasted)
-        images, joined = mixup(self._augment(images), targets.joined(), self.recipe.mixup)
-        # The second channel, where there is one (SoundPictures), is the voice unspoilt.
-        return images[:, :1], images[:, -1:], targets.parted(joined)
-
-    def _targets(self, numbers: torch.Tensor, labels: torch.Tensor) -> Targets:
-        soft, speakers = self._lessons.soft, self._lessons.speakers
-        return Targets(
-            functional.one_hot(labels, len(EMOTIONS)).float(),
-            None if soft is None else soft.to(self.device)[numbers],
-            None
-            if speakers is None or self._adversary is None
-            else self._adversary.targets(speakers.to(self.device)[numbers]),
-        )
-
-    def _speaker_loss(
-        self, adversary: Adversary, pooled: torch.Tensor, speakers: torch.Tensor
-    ) -> torch.Tensor:
-        strength = self.recipe.adversarial * ramp(self.global_step / self._steps)
-        told = adversary(pooled, strength)
-        loss = functional.cross_entropy(told, speakers)
-        right = (told.argmax(dim=1) == speakers.argmax(dim=1)).float().mean()
-        self._log_mean("train/speaker_loss", loss)
-        self._log_mean("train/speaker_accuracy", right)
-        return loss
-
-    @property
-    def _compact(self) -> CompactNet:
-        assert isinstance(self.net, CompactNet)  # build_adversary has seen to it
-        return self.net
+    def _taught(self, images: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Softened scores of the clips, ``float32 (N, classes)``."""
+        if self._auxiliary.teachers is not None:
+            return self._auxiliary.teachers(images)
+        assert self._auxiliary.soft is not None  # fit has checked it
+        return self._auxiliary.soft.to(self.device)[numbers]
 
     def configure_optimizers(self) -> Any:
-        matrices, others = decayed([p for p in self.parameters() if p.requires_grad])
-        optimizer: torch.optim.Optimizer
-        if self.recipe.optimizer == "muon":
-            # The last layer's matrix says what each emotion is, not a change of features.
-            last = [p for p in matrices if p.ndim == 2]
-            optimizer = Muon(
-                [
-                    {"params": [p for p in matrices if p.ndim > 2], "orthogonal": True},
-                    {"params": last},
-                    {"params": others, "weight_decay": 0.0},
-                ],
-                self.recipe.lr,
-                self.recipe.weight_decay,
-            )
-        else:
-            optimizer = torch.optim.AdamW(
-                [
-                    {"params": matrices, "weight_decay": self.recipe.weight_decay},
-                    {"params": others, "weight_decay": 0.0},
-                ],
-                lr=self.recipe.lr,
-            )
-        steps = self._steps = int(self.trainer.estimated_stepping_batches)
-        schedule: torch.optim.lr_scheduler.LRScheduler
-        if self.recipe.schedule == "one-cycle":
-            # Smith & Topin 2017, arXiv 1708.07120; momentum falls while the rate rises.
-            schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, self.recipe.lr, steps, pct_start=max(self.recipe.warmup, 1 / steps)
-            )
-            return each_step(optimizer, schedule)
-        rise = max(1, round(self.recipe.warmup * steps))
+        trained = [p for p in self.parameters() if p.requires_grad]
+        return image_optimizer(self.recipe, trained, int(self.trainer.estimated_stepping_batches))
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rise_and_fall(step, rise, steps)
-        )
-        return each_step(optimizer, schedule)
+    def finish(self, clips: SplitClips) -> dict[str, Any]:
+        """Average with the other networks, adjust the logits, fit the non-speech head."""
+        weights.average(self.net, self._average)
+        weights.adjust_logits(self.net, clips.training, self.recipe.logit_adjustment)
+        return {"gate": fit_for(self.recipe, self.net, [*clips.training, *clips.nonspeech_head])}
+
+
+def build_image_module(
+    recipe: Recipe,
+    clips: SplitClips,
+    data: str,
+    *,
+    auxiliary: AuxiliaryTargets,
+    start: Path | None,
+    average_with: Sequence[Path],
+    sounds: Sequence[Path],
+    progress: bool,
+) -> tuple[ImageModule, TrainingData]:
+    """A recipe and clips -> module and tensors.
+
+    ``start`` and ``average_with`` are runs or model folders of the same network, ``sounds`` folders
+    with the recordings, where the recipe changes waveforms.
+
+    Raises
+    ------
+    ValueError
+        Another network than the recipe's lies in a folder, or a recording is missing.
+    """
+    net = build_net(recipe)
+    others = [weights.load_same(net, run) for run in average_with]
+    if start is not None:
+        weights.load_start(net, start)
+    if recipe.last_layer_only:
+        weights.freeze_all_but_last(net)
+    dataset, sound = training_set(clips.training, sounds, recipe, progress=progress)
+    module = ImageModule(
+        recipe, net, clips.scored.get("validation", []), class_weights(clips.training, recipe),
+        data, sound, auxiliary, others,
+    )  # fmt: skip
+    return module, TrainingData(dataset, {n: AllWindows(c) for n, c in clips.scored.items()})

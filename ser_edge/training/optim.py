@@ -1,12 +1,17 @@
-"""Muon: steps of matrices made orthogonal, AdamW for all that is no matrix."""
+"""Optimizers and schedules: AdamW, Muon, cosine, one-cycle."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+import numpy as np
 import torch
+from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
+
+from ser_edge.config.recipe import Recipe
 
 _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
 _ROUNDS: Final = 5
@@ -115,3 +120,46 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
         x = a * x + (b * gram + c * gram @ gram) @ x
     found: torch.Tensor = x.T if tall else x
     return found
+
+
+def image_optimizer(recipe: Recipe, parameters: Sequence[nn.Parameter], steps: int) -> Any:
+    """A recipe, trained parameters and the number of steps -> optimizer and schedule."""
+    optimizer = _optimizer(recipe, parameters)
+    if recipe.schedule == "one-cycle":
+        # Smith & Topin 2017, arXiv 1708.07120; momentum falls while the rate rises.
+        start = max(recipe.warmup, 1 / steps)
+        return each_step(optimizer, OneCycleLR(optimizer, recipe.lr, steps, pct_start=start))
+    rise = max(1, round(recipe.warmup * steps))
+    return each_step(optimizer, LambdaLR(optimizer, lambda step: rise_and_fall(step, rise, steps)))
+
+
+def _optimizer(recipe: Recipe, parameters: Sequence[nn.Parameter]) -> Optimizer:
+    matrices, others = decayed(parameters)
+    undecayed = {"params": others, "weight_decay": 0.0}
+    if recipe.optimizer == "adamw":
+        decay = {"params": matrices, "weight_decay": recipe.weight_decay}
+        return torch.optim.AdamW([decay, undecayed], lr=recipe.lr)
+    # The last layer's matrix says what each emotion is, not a change of features.
+    kernels = {"params": [p for p in matrices if p.ndim > 2], "orthogonal": True}
+    last = {"params": [p for p in matrices if p.ndim == 2]}
+    return Muon([kernels, last, undecayed], recipe.lr, recipe.weight_decay)
+
+
+def each_step(optimizer: Any, schedule: Any) -> dict[str, Any]:
+    """An optimizer and a schedule that moves at every step, as Lightning takes them."""
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def decayed(parameters: Sequence[nn.Parameter]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Parameters whose weights are decayed, and the others.
+
+    Norms and biases are not: that only moves the scale that a norm undoes.
+    """
+    return [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+
+
+def rise_and_fall(step: int, rise: int, steps: int) -> float:
+    """Share of the learning rate: up in ``rise`` steps, then down a half cosine to 0."""
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + float(np.cos(np.pi * (step - rise) / max(1, steps - rise))))

@@ -1,4 +1,4 @@
-"""What every run begins with and leaves, whatever it trains: clips, checkpoints, whom it heard."""
+"""What a run is trained on and scored on, and the checkpoint that it is resumed from."""
 
 from __future__ import annotations
 
@@ -6,125 +6,86 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from torch import nn
 
-from ser_edge.config.base import AnyRecipe
+from ser_edge.config.base import BaseRecipe
 from ser_edge.data.datasets import Clip, load_clips
 from ser_edge.data.render import MelImageRow, read_rows
-from ser_edge.data.splits import Division, apart_from
+from ser_edge.data.splits import Division, without_held_out
 from ser_edge.emotions import EMOTIONS
 from ser_edge.runs.inference import METRICS
-from ser_edge.runs.lineage import Heritage
+from ser_edge.runs.lineage import Lineage
 from ser_edge.training.trainer import last_checkpoint
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a run hears: ``voices`` by a gate alone, ``scored`` by part and never in training."""
+class SplitClips:
+    """The clips of a run: for ``training``, for the non-speech head alone, ``scored`` by part."""
 
     training: list[Clip]
-    voices: list[Clip]
+    nonspeech_head: list[Clip]
     scored: dict[str, list[Clip]]
 
-    @property
-    def speakers(self) -> set[str]:
-        return {clip.speaker for clip in self.training}
 
-
-def hear(
+def load_split(
     images: Path,
-    recipe: AnyRecipe,
+    recipe: BaseRecipe,
     division: Division[MelImageRow],
     *,
     also: Sequence[Path] = (),
-    gate_speech: Sequence[Path] = (),
-) -> Heard:
-    """Load what the division lets be heard.
+    head_speech: Sequence[Path] = (),
+    without: frozenset[str] = frozenset(),
+) -> SplitClips:
+    """A division of a rendering -> its clips.
 
-    Parameters
-    ----------
-    images : Path
-        A rendering to the recipe's specification, which was divided.
-    recipe : AnyRecipe
-    division : Division
-    also : sequence of Path
-        Further renderings to train on; their clips of speakers who are scored are left out.
-    gate_speech : sequence of Path
-        Further renderings that a gate alone hears, likewise.
+    ``also`` are further renderings to train on, ``head_speech`` for the non-speech head; their
+    clips of held-out speakers are left out, as are the training speakers of ``without``.
 
     Raises
     ------
     ValueError
-        Nothing is left to train on, or a picture cannot be read.
+        Nothing is left to train on, or a mel image cannot be read.
     """
+
+    def beside(folders: Sequence[Path]) -> list[tuple[Path, Sequence[MelImageRow]]]:
+        return [(f, without_held_out(read_rows(f, recipe.image), division)) for f in folders]
+
     wanted = set(recipe.channels.split("+"))
-    heard: list[tuple[Path, Sequence[MelImageRow]]] = [(images, division.train)]
-    heard += [(i, apart_from(read_rows(i, recipe.image), division)) for i in also]
     training = [
         clip
-        for folder, rows in heard
+        for folder, rows in [(images, division.train), *beside(also)]
         for clip in load_clips(folder, [r for r in rows if r.channel in wanted], recipe.image)
+        if clip.speaker not in without
     ]
     if not training:
-        raise ValueError(f"{images}: no clip of {recipe.channels} to train on")
-    voices = [
-        clip
-        for folder in gate_speech
-        for clip in load_clips(
-            folder, apart_from(read_rows(folder, recipe.image), division), recipe.image
-        )
-    ]
+        left_out = f" (left out: {len(without)} speakers)" if without else ""
+        raise ValueError(f"{images}: no clip of {recipe.channels} to train on{left_out}")
+    head = [c for f, rows in beside(head_speech) for c in load_clips(f, rows, recipe.image)]
     scored = {
         part: load_clips(images, rows, recipe.image)
         for part, rows in (("validation", division.validation), ("test", division.test))
         if rows
     }
-    return Heard(training, voices, scored)
+    return SplitClips(training, head, scored)
 
 
-def fingerprint(fold: str, training: Sequence[Clip], taught_by: Sequence[Heritage]) -> str:
-    """What a run that is gone on with must have had as well."""
+def fingerprint(fold: str, training: Sequence[Clip], teachers: Sequence[Lineage]) -> str:
+    """Hash of what must be the same when a run is resumed, beside its recipe."""
     lines = [f"{fold} {c.utterance} {c.emotion}" for c in training]
-    lines += [teacher.name for teacher in taught_by]
+    lines += [teacher.name for teacher in teachers]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def who_was_heard(
-    clips: Heard, division: Division[MelImageRow], heritage: Sequence[Heritage]
-) -> dict[str, Any]:
-    """Speakers and corpora of ``metrics.json``, of this run and of those that it builds on."""
-    inherited = {s for run in heritage for s in run.speakers}.union(v.speaker for v in clips.voices)
-    return {
-        "inherited_speakers": sorted(inherited - clips.speakers),
-        "speakers": {
-            "train": sorted(clips.speakers),
-            "validation": sorted({row.speaker for row in division.validation}),
-            "test": sorted({row.speaker for row in division.test}),
-        },
-        "training_clips": len(clips.training),
-        "corpora": sorted(
-            set(corpora_of(clips.training)).union(*(run.corpora for run in heritage))
-        ),
-    }
-
-
-def corpora_of(clips: Sequence[Clip]) -> list[str]:
-    """Names of the corpora that clips are of, sorted."""
-    return sorted({clip.rows[0].corpus for clip in clips})
-
-
-def unfinished(out: Path, recipe: AnyRecipe, data: str, *, resume: bool) -> Path | None:
-    """The checkpoint to go on from, if that is wanted and there is one that fits.
+def find_checkpoint(out: Path, recipe: BaseRecipe, data: str, *, resume: bool) -> Path | None:
+    """The checkpoint to resume from; None if a run begins anew.
 
     Raises
     ------
     ValueError
-        The folder is taken, or its run cannot be gone on with; the message says why.
+        The folder is taken, or its run cannot be resumed; the message says why.
     """
     if (out / METRICS).exists():
         raise ValueError(f"{out}: a finished run lies there; choose another folder or remove it")
@@ -132,7 +93,7 @@ def unfinished(out: Path, recipe: AnyRecipe, data: str, *, resume: bool) -> Path
     if not path.exists():
         return None
     if not resume:
-        raise ValueError(f"{out}: an unfinished run lies there; --resume goes on with it")
+        raise ValueError(f"{out}: an unfinished run lies there; --resume resumes it")
     try:
         held = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
         before, data_before = type(recipe).from_dict(yaml.safe_load(held["recipe"])), held["data"]
@@ -149,15 +110,10 @@ def unfinished(out: Path, recipe: AnyRecipe, data: str, *, resume: bool) -> Path
     return path
 
 
-def class_weights(training: Sequence[Clip], recipe: AnyRecipe) -> torch.Tensor:
+def class_weights(training: Sequence[Clip], recipe: BaseRecipe) -> torch.Tensor:
     """Weights of the loss; ``balanced`` makes every emotion count the same, mean 1 over clips."""
     counts = np.bincount([clip.emotion for clip in training], minlength=len(EMOTIONS))
     if recipe.class_weights == "none":
         return torch.ones(len(EMOTIONS))
     weights = len(training) / (np.count_nonzero(counts) * np.maximum(counts, 1))
     return torch.tensor(np.where(counts > 0, weights, 1.0), dtype=torch.float32)
-
-
-def saved_weights(net: nn.Module) -> dict[str, torch.Tensor]:
-    """Weights as safetensors takes them: on the CPU, each on its own."""
-    return {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}

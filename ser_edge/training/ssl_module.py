@@ -1,38 +1,49 @@
-"""The LightningModule of fine-tuning: waveforms -> loss; two stages with their learning rates."""
+"""The module of speech encoders: waveforms -> loss; two stages with their learning rates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch.nn import functional
-from torch.utils.data import Sampler
 
-from ser_edge.config.ssl import SpeechRecipe
+from ser_edge.config.ssl import SSLRecipe
 from ser_edge.data.audio_augment import SoundAugment
-from ser_edge.data.datasets import Clip, EpochBatches, Key
-from ser_edge.nets.ssl import SpeechNet
-from ser_edge.training.base_module import ScoredFit, decayed, each_step, rise_and_fall
+from ser_edge.data.datasets import (
+    AllSoundWindows,
+    Clip,
+    TrainingData,
+    TrainingSounds,
+    babble_bank,
+    load_sounds,
+)
+from ser_edge.nets.ssl import SpeechNet, build_speech_net
+from ser_edge.nets.ssl_bundles import find_bundle
+from ser_edge.training.base_module import BaseModule
+from ser_edge.training.optim import decayed, each_step, rise_and_fall
+from ser_edge.training.setup import SplitClips, class_weights
 
 
-class SpeechLearner(ScoredFit):
+class SSLModule(BaseModule):
     """A network pretrained on speech in training: first its head alone, then more of it.
 
     Parameters
     ----------
     recipe, net, validation, class_weights, data
-        As :class:`ser_edge.training.base_module.ScoredFit` takes them.
+        As :class:`ser_edge.training.base_module.BaseModule` takes them.
     sound : SoundAugment
         Makes windows of waveforms, and changes them where the recipe says so.
     """
 
-    recipe: SpeechRecipe
+    large: ClassVar[bool] = True
+    recipe: SSLRecipe
     net: SpeechNet
 
     def __init__(
         self,
-        recipe: SpeechRecipe,
+        recipe: SSLRecipe,
         net: SpeechNet,
         validation: Sequence[Clip],
         class_weights: torch.Tensor,
@@ -44,7 +55,7 @@ class SpeechLearner(ScoredFit):
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
-        # From the epoch alone, so that a run that goes on is in the right stage.
+        # From the epoch alone, so that a resumed run is in the right stage.
         if self.current_epoch < self.recipe.frozen_epochs:
             self.net.freeze()
         else:
@@ -93,29 +104,43 @@ class SpeechLearner(ScoredFit):
         optimizer = torch.optim.AdamW(groups, lr=recipe.lr)
         return each_step(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rates))
 
+    def finish(self, clips: SplitClips) -> dict[str, Any]:
+        """Move to where it is scored; nothing is done to the weights."""
+        self.net.to(self.trainer.strategy.root_device)
+        return {"layer_weights": tuple(round(weight, 5) for weight in self.net.layer_weights)}
 
-class Pieces(Sampler[list[Key]]):
-    """Batches that are computed in parts: so many of these make a step, and every step is whole.
 
-    Parameters
-    ----------
-    batches : EpochBatches
-    pieces : int
-        A divisor of their size.
+def build_ssl_module(
+    recipe: SSLRecipe,
+    clips: SplitClips,
+    data: str,
+    *,
+    sounds: Sequence[Path],
+    pretrained: bool,
+    progress: bool,
+) -> tuple[SSLModule, TrainingData]:
+    """A recipe and clips -> module and tensors.
+
+    ``sounds`` are folders with the recordings; the weights are not ``pretrained`` where those of a
+    checkpoint follow.
+
+    Raises
+    ------
+    ValueError
+        Recordings, windows and recipe do not fit, or there are no weights.
     """
-
-    def __init__(self, batches: EpochBatches, pieces: int) -> None:
-        self._batches, self._pieces = batches, pieces
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning tells the epoch."""
-        self._batches.set_epoch(epoch)
-
-    def __len__(self) -> int:
-        return len(self._batches) * self._pieces
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        for batch in self._batches:
-            size = len(batch) // self._pieces
-            for first in range(0, len(batch), size):
-                yield batch[first : first + size]
+    spec = recipe.image
+    net = build_speech_net(recipe, find_bundle(recipe.bundle), pretrained=pretrained)
+    parts = {"training": clips.training, **clips.scored}
+    together = iter(
+        load_sounds(sounds, [c for part in parts.values() for c in part], spec, progress=progress)
+    )
+    loaded = {name: [next(together) for _ in part] for name, part in parts.items()}
+    dataset = TrainingSounds(clips.training, loaded["training"], spec, recipe.seed)
+    augment = SoundAugment(recipe.sound, spec, babble_bank(dataset, recipe.sound.babble, spec))
+    module = SSLModule(
+        recipe, net, clips.scored.get("validation", []), class_weights(clips.training, recipe),
+        data, augment,
+    )  # fmt: skip
+    windows = {n: AllSoundWindows(part, loaded[n], spec) for n, part in clips.scored.items()}
+    return module, TrainingData(dataset, windows, recipe.batch_size // recipe.accumulation)

@@ -1,8 +1,8 @@
 """TensorBoard, MLflow, Weights & Biases: one class each over Lightning's loggers.
 
 Curves come from Lightning. What is added here is the same for all: the recipe, the run time, the
-GPU's memory, and at the end figures, confusion matrices and the run's files. A run that was broken
-off and goes on is the same run there: their names for it are in ``tracking.json`` of its folder.
+GPU's memory, and at the end figures, confusion matrices and the run's files. A resumed run is the
+same run there: their names for it are in ``tracking.json`` of its folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import lightning
 import numpy as np
@@ -24,23 +24,23 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from ser_edge.config.base import AnyRecipe
+from ser_edge.config.base import BaseRecipe
 from ser_edge.config.tracking import MLFLOW, TENSORBOARD, WANDB, Tracking, TrackingError
 from ser_edge.files import write_whole
-from ser_edge.runs.record import first_line
-from ser_edge.training.confusion_image import confusion_picture
+from ser_edge.runs.record import Epoch, first_line
+from ser_edge.training.confusion_image import confusion_image
 
 IDS: Final = "tracking.json"
 """In a run's folder: what the trackers call it."""
 
 _MLFLOW_STORE: Final = "sqlite:///mlflow.db"
 _MIB: Final = 2**20
-_TOLD: Final = ("uar", "accuracy", "macro_f1", "nll", "ece", "clips")
+_REPORTED: Final = ("uar", "accuracy", "macro_f1", "nll", "ece", "clips")
 
 
 @dataclass(frozen=True)
-class Followed:
-    """A run, as trackers are told of it: ``values`` are the recipe's and the fold, by name."""
+class TrackedRun:
+    """A run as trackers show it: ``values`` are the recipe's and the fold, by name."""
 
     out: Path
     name: str
@@ -55,21 +55,21 @@ class Tracker(Protocol):
     def logger(self) -> Logger: ...
 
     def begin(self, known: str | None) -> str | None:
-        """Begin the run, or go on with the one called ``known``; its name there, if it has one."""
+        """Begin a run, or resume the one called ``known``; its name there, if it has one."""
 
     def finish(
-        self, figures: Mapping[str, float], pictures: Mapping[str, Any], files: Sequence[Path]
+        self, figures: Mapping[str, float], images: Mapping[str, Any], files: Sequence[Path]
     ) -> None:
-        """Put down what came of the run; pictures are Pillow's."""
+        """Write the results of the run; images are Pillow's."""
 
     def fail(self) -> None:
-        """The training broke off."""
+        """The training failed."""
 
 
 class _TensorBoard:
-    """The run's folder itself: files lie there already, and no name is needed to go on."""
+    """The run's folder itself: files lie there already, and no name is needed to resume."""
 
-    def __init__(self, run: Followed) -> None:
+    def __init__(self, run: TrackedRun) -> None:
         self._run = run
         self.logger = TensorBoardLogger(
             str(run.out), name="", version="tensorboard", default_hp_metric=False
@@ -79,11 +79,11 @@ class _TensorBoard:
         return None
 
     def finish(
-        self, figures: Mapping[str, float], pictures: Mapping[str, Any], files: Sequence[Path]
+        self, figures: Mapping[str, float], images: Mapping[str, Any], files: Sequence[Path]
     ) -> None:
         self.logger.log_hyperparams(dict(self._run.values), dict(figures))
-        for name, picture in pictures.items():
-            self.logger.experiment.add_image(name, np.asarray(picture), dataformats="HWC")
+        for name, image in images.items():
+            self.logger.experiment.add_image(name, np.asarray(image), dataformats="HWC")
         self.logger.finalize("success")
 
     def fail(self) -> None:
@@ -105,7 +105,7 @@ class _MlflowLogger(MLFlowLogger):
 class _Mlflow:
     """A store or a server of MLflow's."""
 
-    def __init__(self, run: Followed) -> None:
+    def __init__(self, run: TrackedRun) -> None:
         _needs(MLFLOW)
         self._run = run
         uri = run.tracking.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI", "") or _MLFLOW_STORE
@@ -126,26 +126,26 @@ class _Mlflow:
         return name
 
     def finish(
-        self, figures: Mapping[str, float], pictures: Mapping[str, Any], files: Sequence[Path]
+        self, figures: Mapping[str, float], images: Mapping[str, Any], files: Sequence[Path]
     ) -> None:
         name, client = self.logger.run_id, self.logger.experiment
         with _mlflow_errors():
             for key, value in figures.items():
                 client.log_metric(name, key, value)
-            for key, picture in pictures.items():
-                client.log_image(name, picture, f"{key}.png")
+            for key, image in images.items():
+                client.log_image(name, image, f"{key}.png")
             for path in files:
                 client.log_artifact(name, str(path))
             client.set_terminated(name, "FINISHED")
 
     def fail(self) -> None:
-        """Lightning has said so already."""
+        """Lightning has done so already."""
 
 
 class _Wandb:
     """A server of Weights & Biases, or a folder ``wandb`` in the run's, to be sent later."""
 
-    def __init__(self, run: Followed) -> None:
+    def __init__(self, run: TrackedRun) -> None:
         _needs(WANDB)
         import wandb
 
@@ -155,15 +155,15 @@ class _Wandb:
             save_dir=run.out,
             project=run.tracking.project,
             mode=os.environ.get("WANDB_MODE", run.tracking.wandb_mode),
-            # What a run prints is in its log, and where the code lies is nobody's business.
+            # What a run prints is in its log; paths of the code are private.
             settings=wandb.Settings(silent=True, console="off", disable_git=True),
         )
-        self.logger._wandb_init.pop("anonymous")  # Lightning's word for an option that is no more
+        self.logger._wandb_init.pop("anonymous")  # an option that W&B has removed
 
     def begin(self, known: str | None) -> str | None:
         import wandb
 
-        if wandb.run is not None:  # an earlier run of this process that broke off after its fit
+        if wandb.run is not None:  # an earlier run of this process that failed after its fit
             wandb.finish(exit_code=1)
         self.logger._wandb_init["id"] = known
         try:
@@ -176,12 +176,12 @@ class _Wandb:
         return name
 
     def finish(
-        self, figures: Mapping[str, float], pictures: Mapping[str, Any], files: Sequence[Path]
+        self, figures: Mapping[str, float], images: Mapping[str, Any], files: Sequence[Path]
     ) -> None:
         import wandb
 
         run = self.logger.experiment
-        run.log({name: wandb.Image(picture) for name, picture in pictures.items()})
+        run.log({name: wandb.Image(image) for name, image in images.items()})
         run.summary.update(dict(figures))
         artifact = wandb.Artifact(f"run-{run.id}", type="run")
         for path in files:
@@ -196,21 +196,21 @@ class _Wandb:
             wandb.finish(exit_code=1)
 
 
-TRACKERS: Final[Mapping[str, Callable[[Followed], Tracker]]] = MappingProxyType(
+TRACKERS: Final[Mapping[str, Callable[[TrackedRun], Tracker]]] = MappingProxyType(
     {TENSORBOARD: _TensorBoard, MLFLOW: _Mlflow, WANDB: _Wandb}
 )
 """Name -> what makes the tracker of a run."""
 
 
 class Recorder(Callback):
-    """Keeps all trackers of a run.
+    """All trackers of a run.
 
     Parameters
     ----------
     tracking : Tracking
     out : Path
         Folder of the run.
-    recipe : AnyRecipe
+    recipe : BaseRecipe
     fold : str
 
     Raises
@@ -219,9 +219,9 @@ class Recorder(Callback):
         A tracker's library is not installed; the message names the extra.
     """
 
-    def __init__(self, tracking: Tracking, out: Path, recipe: AnyRecipe, fold: str) -> None:
+    def __init__(self, tracking: Tracking, out: Path, recipe: BaseRecipe, fold: str) -> None:
         values = {**recipe.flat(), "fold": fold}
-        run = Followed(out, f"{recipe.name}-fold-{fold}-seed-{recipe.seed}", values, tracking)
+        run = TrackedRun(out, f"{recipe.name}-fold-{fold}-seed-{recipe.seed}", values, tracking)
         self._out = out
         self._trackers = {name: TRACKERS[name](run) for name in tracking.track}
         self._epoch_began = 0.0
@@ -232,7 +232,7 @@ class Recorder(Callback):
         return [tracker.logger for tracker in self._trackers.values()]
 
     def begin(self) -> None:
-        """Begin the run with all trackers, or go on with it; in the leading process alone.
+        """Begin or resume the run with all trackers; in the leading process alone.
 
         Before the fit: Lightning's first act there is to make its loggers begin.
 
@@ -251,13 +251,13 @@ class Recorder(Callback):
                 write_whole(self._out / IDS, json.dumps(ids, indent=2) + "\n")
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        # A kill takes what was not written yet: W&B writes every 15 seconds, and Lightning tells of
-        # an epoch after its checkpoint. So the curves up to here are told again; the same values.
+        # A kill loses what was not written yet: W&B writes every 15 seconds, and Lightning logs an
+        # epoch after its checkpoint. So the curves up to here are logged again; the same values.
         for entry in pl_module.history if trainer.current_epoch else ():
             curves = [name for name in entry if name.startswith(("train_", "validation_"))]
             found = {name.replace("_", "/", 1): entry[name] for name in curves}
             steps = trainer.global_step // trainer.current_epoch
-            self._tell({"epoch": entry["epoch"], **found}, (entry["epoch"] + 1) * steps)
+            self._log({"epoch": entry["epoch"], **found}, (entry["epoch"] + 1) * steps)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         self._epoch_began = time.monotonic()
@@ -270,7 +270,7 @@ class Recorder(Callback):
             "time/run_seconds": pl_module.seconds,
             **gpu_memory(pl_module.device),
         }
-        self._tell(found, trainer.global_step)
+        self._log(found, trainer.global_step)
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: Any, exception: BaseException
@@ -279,12 +279,12 @@ class Recorder(Callback):
             for tracker in self._trackers.values():
                 tracker.fail()
 
-    def _tell(self, values: Mapping[str, float], steps: int) -> None:
+    def _log(self, values: Mapping[str, float], steps: int) -> None:
         for logger in self.loggers:  # Lightning, too, counts from 0
             logger.log_metrics(dict(values), steps - 1)
 
     def finish(self, figures: Mapping[str, Any], seconds: float, files: Sequence[Path]) -> None:
-        """Tell all trackers what came of the run.
+        """Write the results of the run to all trackers.
 
         Parameters
         ----------
@@ -297,23 +297,47 @@ class Recorder(Callback):
         Raises
         ------
         TrackingError
-            A tracker cannot be reached. The others have been told.
+            A tracker cannot be reached. The others have the results.
         """
-        told = {"result/seconds": seconds}
+        results = {"result/seconds": seconds}
         for part, found in figures.items():
-            told |= {f"result/{part}_{n}": found[n] for n in _TOLD}
-        pictures = {
-            f"confusion-{part}": confusion_picture(found["confusion"], part)
+            results |= {f"result/{part}_{n}": found[n] for n in _REPORTED}
+        images = {
+            f"confusion-{part}": confusion_image(found["confusion"], part)
             for part, found in figures.items()
         }
         problems = []
         for tracker in self._trackers.values():
             try:
-                tracker.finish(told, pictures, files)
+                tracker.finish(results, images, files)
             except TrackingError as error:
                 problems.append(str(error))
         if problems:
             raise TrackingError("; ".join(problems))
+
+
+Watch: TypeAlias = "Callable[[Epoch], None]"
+
+
+class EpochCallback(Callback):
+    """Calls ``watch`` with the figures of each epoch; of several processes the first alone."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        if not trainer.is_global_zero:
+            return
+        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self._watch(
+            Epoch(
+                trainer.current_epoch,
+                train_loss=found.get("train/loss"),
+                validation_uar=found.get("validation/uar"),
+                validation_nll=found.get("validation/nll"),
+                lr=float(trainer.optimizers[0].param_groups[0]["lr"]),
+            )
+        )
 
 
 def gpu_memory(device: torch.device) -> dict[str, float]:

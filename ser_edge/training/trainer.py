@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,10 +19,11 @@ from lightning.pytorch.callbacks import (
     TQDMProgressBar,
     WeightAveraging,
 )
+from lightning.pytorch.loggers import Logger
 
-from ser_edge.config.base import AnyRecipe
+from ser_edge.config.base import BaseRecipe
 from ser_edge.config.hardware import Hardware
-from ser_edge.training.trackers import Recorder
+from ser_edge.training.weights import averaging
 
 CHECKPOINTS: Final = "checkpoints"
 LAST: Final = "last"
@@ -35,36 +36,19 @@ def last_checkpoint(out: Path) -> Path:
 
 
 def build_trainer(
-    recipe: AnyRecipe,
+    recipe: BaseRecipe,
     out: Path,
     hardware: Hardware,
-    recorder: Recorder,
+    callbacks: Sequence[Callback],
+    loggers: list[Logger],
     *,
-    validated: bool,
+    keep_best: bool,
     progress: bool,
-    pieces: int = 1,
-    clip: float | None = None,
 ) -> lightning.Trainer:
     """Make the trainer of a run.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        Gives epochs, precision and averaging.
-    out : Path
-        Gets ``checkpoints/``.
-    hardware : Hardware
-        Under ``torchrun`` its processes are taken instead of ``hardware.devices``.
-    recorder : Recorder
-        Follows the run.
-    validated : bool
-        Whether there is a validation figure, by which the best epoch is kept.
-    progress : bool
-        Show bars.
-    pieces : int
-        Batches of the loader that make one step.
-    clip : float, optional
-        Longest gradient; longer ones are shortened to it.
+    ``out`` gets ``checkpoints/``, with the best epoch by validation UAR if ``keep_best``. Under
+    ``torchrun`` its processes are taken instead of ``hardware.devices``.
 
     Raises
     ------
@@ -77,15 +61,18 @@ def build_trainer(
         nodes = int(os.environ["WORLD_SIZE"]) // local
         processes = {"devices": local, "num_nodes": nodes, "strategy": "ddp"}
     try:
-        trainer = lightning.Trainer(
+        return lightning.Trainer(
             accelerator=hardware.accelerator,
             **processes,
             precision=_precision(recipe, hardware),
             max_epochs=recipe.epochs,
-            accumulate_grad_batches=pieces,
-            gradient_clip_val=clip,
-            logger=recorder.loggers,
-            callbacks=_callbacks(recipe, out, recorder, validated=validated, progress=progress),
+            accumulate_grad_batches=recipe.accumulation,
+            gradient_clip_val=recipe.clip_norm,
+            logger=loggers,
+            callbacks=[
+                *callbacks,
+                *_callbacks(recipe, out, bool(loggers), keep_best=keep_best, progress=progress),
+            ],
             log_every_n_steps=1,
             num_sanity_val_steps=0,
             enable_progress_bar=progress,
@@ -98,38 +85,6 @@ def build_trainer(
         raise ValueError(
             f"accelerator {hardware.accelerator!r}, devices {hardware.devices!r}: {error}"
         ) from None
-    return trainer
-
-
-def averaging(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], Any], None]:
-    """Exponential moving average whose decay grows to ``decay`` in the first steps.
-
-    After ``n`` updates it is (1 + n) / (10 + n) at most, as in TensorFlow's
-    ``ExponentialMovingAverage``. With a fixed decay of 0.99 a run of a hundred steps would keep a
-    third of the random weights that it began with.
-
-    Parameters
-    ----------
-    decay : float
-        0 to 1.
-
-    Returns
-    -------
-    callable
-        As ``torch.optim.swa_utils.AveragedModel`` takes it for ``multi_avg_fn``.
-    """
-
-    @torch.no_grad()
-    def update(averaged: list[torch.Tensor], current: list[torch.Tensor], updates: Any) -> None:
-        n = int(updates)
-        weight = 1 - min(decay, (1 + n) / (10 + n))
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, weight)
-        else:  # batch norm's counters
-            for mean, value in zip(averaged, current, strict=True):
-                mean.copy_(value)
-
-    return update
 
 
 def _devices(hardware: Hardware) -> int | str:
@@ -139,7 +94,7 @@ def _devices(hardware: Hardware) -> int | str:
 
 
 def _precision(
-    recipe: AnyRecipe, hardware: Hardware
+    recipe: BaseRecipe, hardware: Hardware
 ) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
     if recipe.precision != "auto":
         return recipe.precision  # type: ignore[return-value]  # checked by Recipe
@@ -155,42 +110,38 @@ def _processor_has_bf16() -> bool:
 
 
 def _callbacks(
-    recipe: AnyRecipe, out: Path, recorder: Recorder, *, validated: bool, progress: bool
-) -> list[Callback]:
-    callbacks: list[Callback] = [recorder]
-    if recorder.loggers:  # Lightning's monitor wants one
-        callbacks.append(LearningRateMonitor("epoch"))
+    recipe: BaseRecipe, out: Path, logged: bool, *, keep_best: bool, progress: bool
+) -> Iterator[Callback]:
+    if logged:  # Lightning's monitor wants a logger
+        yield LearningRateMonitor("epoch")
     if recipe.ema:
-        callbacks.append(WeightAveraging(multi_avg_fn=averaging(recipe.ema)))
-    # Without a figure to watch, a ModelCheckpoint keeps the newest. After the epoch's last word, so
-    # that a run goes on from it as if it had not been broken off.
+        yield WeightAveraging(multi_avg_fn=averaging(recipe.ema))
+    # Without a figure to monitor, a ModelCheckpoint keeps the newest: after all else of an epoch,
+    # so that a run is resumed from it as if it had not been interrupted.
     folder = out / CHECKPOINTS
-    callbacks.append(
-        ModelCheckpoint(folder, LAST, enable_version_counter=False, save_on_train_epoch_end=True)
-    )
-    if validated:
-        callbacks.append(
-            ModelCheckpoint(
-                folder,
-                _BEST,
-                monitor="validation/uar",
-                mode="max",
-                enable_version_counter=False,
-            )
+    yield ModelCheckpoint(folder, LAST, enable_version_counter=False, save_on_train_epoch_end=True)
+    if keep_best:
+        yield ModelCheckpoint(
+            folder, _BEST, monitor="validation/uar", mode="max", enable_version_counter=False
         )
     if progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=5))
-    return callbacks
+        yield TQDMProgressBar(refresh_rate=5)
+
+
+_HINTS: Final = (
+    "does not have many workers",
+    "Checkpoint directory.*exists and is not empty",
+    "have no `val_dataloader`",
+    "in eval mode at the start of training",  # frozen parts
+    "does not have a deterministic implementation",
+    "isinstance.treespec, LeafSpec",
+    "recommended to use .self.log..validation.*sync_dist",
+)
 
 
 def quiet() -> None:
-    """Lightning's hints on loaders and tips are not for the user of a script."""
+    """Hide Lightning's hints on loaders and tips."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
-    warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
-    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # frozen parts
-    warnings.filterwarnings("ignore", ".*does not have a deterministic implementation.*")
-    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
-    warnings.filterwarnings("ignore", ".*recommended to use .self.log..validation.*sync_dist.*")
+    for hint in _HINTS:
+        warnings.filterwarnings("ignore", f".*{hint}.*")

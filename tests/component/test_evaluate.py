@@ -142,7 +142,7 @@ class FakeTraining:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
     fake = FakeTraining()
-    monkeypatch.setattr(training, "train", fake)
+    monkeypatch.setattr(training, "fit", fake)
     return fake
 
 
@@ -247,14 +247,16 @@ def test_a_broken_off_run_goes_on_from_its_checkpoint(images, tmp_path, monkeypa
     """With the real training: the epoch before the break is not trained again."""
     epochs: list[int] = []
 
-    def counted(module: image_module.Learner) -> None:
+    def counted(module: image_module.ImageModule) -> None:
         epochs.append(module.current_epoch)
         if len(epochs) == 2:
             raise RuntimeError("out of memory\nand a long story")
 
-    start = image_module.Learner.on_train_epoch_start
+    start = image_module.ImageModule.on_train_epoch_start
     monkeypatch.setattr(
-        image_module.Learner, "on_train_epoch_start", lambda self: (start(self), counted(self))[0]
+        image_module.ImageModule,
+        "on_train_epoch_start",
+        lambda self: (start(self), counted(self))[0],
     )
 
     def run() -> crossval.CrossValidation:

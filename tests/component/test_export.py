@@ -55,7 +55,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ema=0.0, precision="32-true", image=SMALL,
     )  # fmt: skip
     for name, fold in (("all", "all"), ("fold1", "1")):
-        training.train(
+        training.fit(
             training.Sources(folder / "images"),
             folder / name,
             recipe,

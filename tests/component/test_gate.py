@@ -22,11 +22,12 @@ from ser_edge.nets import build_net
 from ser_edge.nets.compact import CompactNet
 from ser_edge.runs.inference import load_net
 from ser_edge.training import fit as training
-from ser_edge.training.nonspeech_head import fit_gate
+from ser_edge.training import nonspeech_head
+from ser_edge.training.nonspeech_head import fit_nonspeech_head
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=1, batch_size=4, dropout=0.0, freq_mask=2, time_mask=10,
-    gate=60, precision="32-true", image=SMALL,
+    nonspeech_head=60, precision="32-true", image=SMALL,
 )  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def logits(net: CompactNet, pictures: UInt8) -> torch.Tensor:
 
 def test_an_unfitted_gate_is_open():
     net = net_with_gate()
-    shut = replace(RECIPE, gate=0)
+    shut = replace(RECIPE, nonspeech_head=0)
     torch.manual_seed(0)
     other = build_net(shut).eval()
     net_state = {k: v for k, v in net.state_dict().items() if not k.startswith("gate.")}
@@ -71,7 +72,7 @@ def test_fitted_it_silences_what_is_no_speech_and_nothing_else():
     others = nonspeech.mel_images(120, SMALL, seed=1)[:, 0]
     foreign = nonspeech.mel_images(60, SMALL, seed=2)[:, 0]
     open_logits = logits(net, unheard)
-    told = fit_gate(net, heard, others, as_it_is, seed=1)
+    told = fit_nonspeech_head(net, heard, others, as_it_is, seed=1)
     assert told > 0.9
     after = net.state_dict()
     assert all(torch.equal(after[n], v) for n, v in before.items() if not n.startswith("gate."))
@@ -93,7 +94,9 @@ def test_the_fit_repeats_and_leaves_the_generator_alone():
     for _ in range(2):
         net = net_with_gate()
         torch.set_rng_state(state)
-        fit_gate(net, voices(0, 12), others, lambda x: x + 20 * torch.rand_like(x), seed=3)
+        fit_nonspeech_head(
+            net, voices(0, 12), others, lambda x: x + 20 * torch.rand_like(x), seed=3
+        )
         assert torch.equal(torch.get_rng_state(), state)
         found.append(net.gate.weight.clone())
     assert torch.equal(*found)
@@ -101,20 +104,24 @@ def test_the_fit_repeats_and_leaves_the_generator_alone():
 
 @pytest.mark.parametrize(
     ("clips", "others", "gate", "message"),
-    [(0, 3, 60, "0 clips, 3 others"), (3, 0, 60, "3 clips, 0 others"), (3, 3, 0, "has no gate")],
+    [
+        (0, 3, 60, "0 clips, 3 others"),
+        (3, 0, 60, "3 clips, 0 others"),
+        (3, 3, 0, "has no non-speech head"),
+    ],
 )
 def test_what_cannot_be_fitted(clips, others, gate, message):
     pictures = np.zeros((3, *SMALL.shape), np.uint8)
-    net = build_net(replace(RECIPE, gate=gate))
+    net = build_net(replace(RECIPE, nonspeech_head=gate))
     with pytest.raises(ValueError, match=message):
-        fit_gate(net, pictures[:clips], pictures[:others], as_it_is, seed=1)
+        fit_nonspeech_head(net, pictures[:clips], pictures[:others], as_it_is, seed=1)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"gate": -1}, "gate is -1, allowed: 0 to 100000"),
-        ({"net": "resnet18", "gate": 5}, "gate is 5, only net compact has one"),
+        ({"nonspeech_head": -1}, "nonspeech_head is -1, allowed: 0 to 100000"),
+        ({"net": "resnet18", "nonspeech_head": 5}, "nonspeech_head is 5, only net compact has one"),
     ],
 )
 def test_recipes_without_sense(changes, message):
@@ -127,8 +134,8 @@ def test_a_run_fits_its_gate_last(make_ravdess, tmp_path: Path):
     images = tmp_path / "images"
     render(CORPORA["ravdess"].scan(corpus).utterances, images, SMALL, workers=1, progress=False)
     made = {}
-    for name, recipe in (("with", RECIPE), ("without", replace(RECIPE, gate=0))):
-        training.train(
+    for name, recipe in (("with", RECIPE), ("without", replace(RECIPE, nonspeech_head=0))):
+        training.fit(
             training.Sources(images),
             tmp_path / name,
             recipe,
@@ -162,11 +169,11 @@ def test_a_gate_opens_for_voices_of_another_corpus_too(make_ravdess, tmp_path: P
 
     def noted(net, clips, *rest):
         heard.append(len(clips))
-        return fit_gate(net, clips, *rest)
+        return fit_nonspeech_head(net, clips, *rest)
 
-    monkeypatch.setattr(training, "fit_gate", noted)
+    monkeypatch.setattr(nonspeech_head, "fit_nonspeech_head", noted)
     for name, more in (("alone", []), ("both", [elsewhere])):
-        training.train(
+        training.fit(
             training.Sources(images, gate_speech=more),
             tmp_path / name,
             RECIPE,
@@ -190,11 +197,11 @@ def test_speech_for_a_gate_that_is_not_there(make_ravdess, tmp_path: Path):
     corpus = make_ravdess(actors=(1, 2, 9), emotions=(1,))
     images = tmp_path / "images"
     render(CORPORA["ravdess"].scan(corpus).utterances, images, SMALL, workers=1, progress=False)
-    with pytest.raises(ValueError, match="gate is 0: there is none to open"):
-        training.train(
+    with pytest.raises(ValueError, match="no non-speech head to fit to further speech"):
+        training.fit(
             training.Sources(images, gate_speech=[images]),
             tmp_path / "run",
-            replace(RECIPE, gate=0),
+            replace(RECIPE, nonspeech_head=0),
             "1",
         )
 
@@ -203,7 +210,7 @@ def test_a_voice_turned_away_weighs_more_than_a_fan_let_in():
     """Where the two cannot be told apart, the gate stays open."""
     net = net_with_gate()
     mixed = np.concatenate([voices(0, 20), nonspeech.mel_images(60, SMALL, seed=1)[:, 0]])
-    fit_gate(net, mixed, mixed, as_it_is, seed=1)
+    fit_nonspeech_head(net, mixed, mixed, as_it_is, seed=1)
     with torch.no_grad():
         pooled = net.pooled(torch.from_numpy(mixed)[:, None].float())
         assert (torch.sigmoid(net.gate(pooled)) > 0.8).all()

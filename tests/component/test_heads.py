@@ -64,7 +64,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(net: str, fold: str, images: Path, out: Path) -> Path:
-    training.train(
+    training.fit(
         training.Sources(images), out, recipe(net), fold, hardware=Hardware("cpu"), progress=False
     )
     return out
@@ -217,9 +217,9 @@ def test_recipes_that_make_no_head(values, message):
         build_net(Recipe(net="compact-bigru", **values))
 
 
-def test_gate_and_adversary_stand_on_a_head_too(images, tmp_path):
-    wanted = replace(recipe("compact-bigru"), gate=20, adversarial=0.1)
-    training.train(
+def test_a_nonspeech_head_works_on_a_head_too(images, tmp_path):
+    wanted = replace(recipe("compact-bigru"), nonspeech_head=20)
+    training.fit(
         training.Sources(images), tmp_path / "run", wanted, "1", hardware=Hardware("cpu"),
         progress=False,
     )  # fmt: skip

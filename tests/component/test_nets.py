@@ -23,7 +23,6 @@ from ser_edge.manifest import Manifest
 from ser_edge.mel.spec import MelImageSpec
 from ser_edge.nets import build_net, zoo_names
 from ser_edge.nets import torchvision as zoo
-from ser_edge.nets.parallel import SharedBatchNorm2d, share_batch_norm, share_dropout
 from ser_edge.runs.inference import load_net, window_logits
 from ser_edge.training import fit as training
 
@@ -54,7 +53,7 @@ def test_from_training_to_a_running_ir(name, images, tmp_path):
         net=name, input_size=32, epochs=1, batch_size=2, dropout=0.1, ema=0.0, freq_mask=2,
         time_mask=10, precision="32-true", image=SMALL,
     )  # fmt: skip
-    training.train(
+    training.fit(
         training.Sources(images),
         tmp_path / "run",
         recipe,
@@ -151,34 +150,3 @@ def test_without_internet_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
     with pytest.raises(ValueError, match=r"cannot be downloaded .*no route.* put it here as resn"):
         build_net(Recipe(net="resnet18", pretrained=True))
-
-
-def test_normalising_over_processes_is_normalising_a_batch(monkeypatch):
-    """Two processes are played by one: the sum over both is the sum of the whole batch."""
-    torch.manual_seed(0)
-    whole = torch.nn.BatchNorm2d(3)
-    net = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
-    share_batch_norm(net)
-    shared = net[0]
-    assert isinstance(shared, SharedBatchNorm2d)
-    x = torch.randn(4, 3, 5, 6) * 3 + 1
-    monkeypatch.setattr("ser_edge.nets.parallel.distributed.is_initialized", lambda: True)
-    monkeypatch.setattr("ser_edge.nets.parallel.distributed.get_world_size", lambda: 1)
-    monkeypatch.setattr("ser_edge.nets.parallel._sum", lambda values: values)
-    torch.testing.assert_close(shared(x), whole(x))
-    torch.testing.assert_close(shared.running_var, whole.running_var)
-    torch.testing.assert_close(shared.running_mean, whole.running_mean)
-
-
-def test_dropout_of_a_part_is_the_part_of_the_dropout(monkeypatch):
-    net = torch.nn.Sequential(torch.nn.Dropout(0.5))
-    share_dropout(net)
-    x = torch.ones(8, 50)
-    torch.manual_seed(3)
-    whole = net(x)
-    for rank in (0, 1):
-        monkeypatch.setattr("ser_edge.data.distributed.rank_and_world", lambda rank=rank: (rank, 2))
-        torch.manual_seed(3)
-        assert torch.equal(net(x[:4]), whole[4 * rank : 4 * rank + 4])
-    assert 0.3 < (whole == 0).float().mean() < 0.7
-    assert torch.equal(net.eval()(x), x)

@@ -22,7 +22,7 @@ from conftest import ROOT, SMALL, speechlike
 from ser_edge.config.augmentation import SoundStrengths
 from ser_edge.config.hardware import Hardware
 from ser_edge.config.recipe import Recipe
-from ser_edge.config.ssl import SpeechRecipe, is_speech_recipe
+from ser_edge.config.ssl import SSLRecipe, is_ssl_recipe
 from ser_edge.corpora import CORPORA
 from ser_edge.data.datasets import AllSoundWindows, EpochBatches, load_clips, load_sounds
 from ser_edge.data.render import read_index, render
@@ -30,17 +30,17 @@ from ser_edge.evaluation import crossval
 from ser_edge.mel.image import mel_image
 from ser_edge.nets.ssl import SpeechNet, build_speech_net
 from ser_edge.nets.ssl_bundles import find_bundle, normalizes, untrained
+from ser_edge.runs.inference import load_speech_net
 from ser_edge.runs.record import read_run
-from ser_edge.teachers.finetuned import teach_tuned
+from ser_edge.teachers.finetuned import finetuned_targets
 from ser_edge.training import fit as training
-from ser_edge.training.ssl_fit import finetune, load_speech_net
-from ser_edge.training.ssl_module import Pieces, SpeechLearner
+from ser_edge.training.ssl_module import SSLModule
 
 pytest.importorskip("torchaudio", reason="the extra speech-encoders is not installed")
 
 BUNDLES = ("RANDOM_WAV2VEC2", "RANDOM_WAVLM")
 CPU = Hardware("cpu")
-RECIPE = SpeechRecipe(
+RECIPE = SSLRecipe(
     name="tiny", bundle="RANDOM_WAV2VEC2", epochs=3, frozen_epochs=1, batch_size=4, lr=0.01,
     head_lr=0.01, encoder_lr=1e-3, precision="32-true", image=SMALL,
 )  # fmt: skip
@@ -72,10 +72,10 @@ def images(sounds, tmp_path) -> Path:
 def run(images, sounds, tmp_path):
     """``run(name, recipe, ...)`` -> folder of a run of fold 1."""
 
-    def make(name: str, recipe: SpeechRecipe = RECIPE, fold: str = "1", **more) -> Path:
+    def make(name: str, recipe: SSLRecipe = RECIPE, fold: str = "1", **more) -> Path:
         sources = training.Sources(images, sounds=[sounds])
         more = {"hardware": CPU, "progress": False, **more}
-        return finetune(sources, tmp_path / name, recipe, fold, **more).folder
+        return training.fit(sources, tmp_path / name, recipe, fold, **more).folder
 
     return make
 
@@ -143,7 +143,7 @@ def test_checkpointing_changes_no_gradient(bundle):
     gradients = []
     for again in (False, True):
         torch.manual_seed(3)
-        net = speech_net(bundle, checkpointing=again).train()
+        net = speech_net(bundle, gradient_checkpointing=again).train()
         nn.init.ones_(net.classify.weight[:4])
         net.unfreeze(0)
         torch.manual_seed(5)
@@ -187,7 +187,7 @@ def test_windows_are_those_of_the_pictures(make_ravdess, tmp_path):
 
 def test_pieces_are_the_batches():
     whole = EpochBatches(10, 4, seed=1)
-    parts = Pieces(EpochBatches(10, 4, seed=1), 2)
+    parts = EpochBatches(10, 4, seed=1, parts=2)
     for epoch in (0, 1):
         whole.set_epoch(epoch)
         parts.set_epoch(epoch)
@@ -198,9 +198,12 @@ def test_pieces_are_the_batches():
 
 def test_pieces_change_nothing(run):
     """Where nothing is dropped; what is drawn for a whole batch is not what is for its parts."""
-    recipe = replace(RECIPE, frozen_epochs=3, dropout=0.0, clip=0.5)
+    recipe = replace(RECIPE, frozen_epochs=3, dropout=0.0, gradient_clip_val=0.5)
     weights = [
-        load_file(run(f"p{pieces}", replace(recipe, pieces=pieces)) / "weights.safetensors")
+        load_file(
+            run(f"p{pieces}", replace(recipe, accumulate_grad_batches=pieces))
+            / "weights.safetensors"
+        )
         for pieces in (1, 4)
     ]
     for name in ("weigh", "classify.weight"):
@@ -215,7 +218,7 @@ def test_learning_rates_of_the_stages():
     recipe = replace(
         RECIPE, epochs=10, frozen_epochs=4, lr=0.1, head_lr=0.02, encoder_lr=0.003, warmup=0.25
     )
-    module = SpeechLearner(recipe, net, (), torch.ones(8), "", sound=None)  # type: ignore[arg-type]
+    module = SSLModule(recipe, net, (), torch.ones(8), "", sound=None)  # type: ignore[arg-type]
     module._trainer = SimpleNamespace(estimated_stepping_batches=100)  # type: ignore[assignment]
     made = module.configure_optimizers()
     optimizer, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
@@ -268,7 +271,7 @@ def test_it_learns_and_says_so_of_voices_that_it_never_heard(tmp_path):
     render(CORPORA["ravdess"].scan(corpus).utterances, tmp_path / "i", SMALL, workers=1)
     recipe = replace(RECIPE, epochs=12, frozen_epochs=8, lr=0.1)
     sources = training.Sources(tmp_path / "i", sounds=[corpus])
-    result = finetune(sources, tmp_path / "run", recipe, "1", hardware=CPU, progress=False)
+    result = training.fit(sources, tmp_path / "run", recipe, "1", hardware=CPU, progress=False)
     assert result.figures["test"]["uar"] == 1.0
     losses = [
         e["train_loss"] for e in json.loads((tmp_path / "run/metrics.json").read_text())["history"]
@@ -280,17 +283,17 @@ def test_it_learns_and_says_so_of_voices_that_it_never_heard(tmp_path):
 def test_a_run_broken_off_in_either_stage_goes_on_as_never_broken(run, monkeypatch, epoch):
     recipe = replace(RECIPE, sound=SoundStrengths(noise=0.5, gain=6.0), ema=0.5)
     whole = (run("whole", recipe) / "weights.safetensors").read_bytes()
-    real = SpeechLearner.loss
+    real = SSLModule.loss
 
     def killed(self, batch):
         if self.current_epoch == epoch:
             raise KeyError("power cut")
         return real(self, batch)
 
-    monkeypatch.setattr(SpeechLearner, "loss", killed)
+    monkeypatch.setattr(SSLModule, "loss", killed)
     with pytest.raises(KeyError):
         run("broken", recipe)
-    monkeypatch.setattr(SpeechLearner, "loss", real)
+    monkeypatch.setattr(SSLModule, "loss", real)
     if epoch:
         with pytest.raises(ValueError, match="--resume goes on with it"):
             run("broken", recipe)
@@ -305,7 +308,7 @@ def test_a_run_broken_off_in_either_stage_goes_on_as_never_broken(run, monkeypat
 
 
 def test_one_seed_gives_the_same_and_mixed_precision_other_weights(run):
-    recipe = replace(RECIPE, checkpointing=True, pieces=2)
+    recipe = replace(RECIPE, gradient_checkpointing=True, accumulate_grad_batches=2)
     found = [
         (run(name, changed) / "weights.safetensors").read_bytes()
         for name, changed in (
@@ -326,7 +329,7 @@ def test_a_run_is_as_any_other(run, images, tmp_path):
         width=0.25, epochs=1, batch_size=4, freq_mask=2, time_mask=10, precision="32-true",
         image=SMALL,
     )  # fmt: skip
-    training.train(
+    training.fit(
         training.Sources(images), tmp_path / "cnn", small, "1", hardware=CPU, progress=False
     )
     speech, pictures = read_run(folder, "1"), read_run(tmp_path / "cnn", "1")
@@ -363,9 +366,7 @@ def test_an_evaluation_from_the_command_line(images, sounds, run, tmp_path, here
     page = (tmp_path / "runs" / "report.html").read_text()
     assert "RANDOM_WAV2VEC2" in page
     assert "the network heard the waveform" in page
-    assert SpeechRecipe.read(tmp_path / "runs" / "fold-1" / "config.yaml") == replace(
-        RECIPE, epochs=2
-    )
+    assert SSLRecipe.read(tmp_path / "runs" / "fold-1" / "config.yaml") == replace(RECIPE, epochs=2)
     weights = tmp_path / "runs" / "fold-1" / "weights.safetensors"
     before = weights.stat().st_mtime_ns
     done = here("finetune_speech.py", *words, "--epochs", 2)
@@ -430,17 +431,19 @@ def test_a_run_teaches_a_network_of_pictures(run, images, sounds, tmp_path, here
     assert done.returncode == 0, done.stderr
     assert json.loads((pupil / "metrics.json").read_text())["teachers"][0].startswith("fold1.csv ")
 
-    teach_tuned(run("all", fold="all"), images, [sounds], out, "all", hardware=CPU, progress=False)
+    finetuned_targets(
+        run("all", fold="all"), images, [sounds], out, "all", hardware=CPU, progress=False
+    )
     done = here("train.py", images, tmp_path / "leak", "--fold", 1, "--targets", out, *words)
     assert done.returncode == 2
-    assert "trained on ravdess-01, ravdess-09, whom this run is scored on" in done.stderr
+    assert "trained on ravdess-01, ravdess-09, who are held out" in done.stderr
 
 
 def test_parts_speak_of_whom_they_have_not_heard(run, images, sounds, tmp_path):
     folder = run("speech")
 
     def teach(name: str, parts: int) -> dict:
-        return teach_tuned(
+        return finetuned_targets(
             folder,
             images,
             [sounds],
@@ -472,7 +475,7 @@ def test_parts_speak_of_whom_they_have_not_heard(run, images, sounds, tmp_path):
     # Finished parts are not made again, and one that heard whom it is to speak of is refused.
     mine = folder / "parts-2" / "part-1" / "metrics.json"
     mine.write_text(mine.read_text().replace("ravdess-04", "ravdess-02"))
-    with pytest.raises(ValueError, match="part-1: it heard ravdess-02, of whom it is to teach"):
+    with pytest.raises(ValueError, match="part-1: it was trained on ravdess-02, whom"):
         teach("t.csv", 2)
     with pytest.raises(ValueError, match="parts is 3, there are 2 training speakers"):
         teach("t.csv", 3)
@@ -489,10 +492,13 @@ def test_parts_speak_of_whom_they_have_not_heard(run, images, sounds, tmp_path):
     ("changes", "message"),
     [
         ({"frozen_epochs": 4}, "frozen_epochs is 4, allowed: 0 to epochs"),
-        ({"pieces": 3}, "pieces is 3, allowed: 1 or more, and a divisor of batch_size"),
+        (
+            {"accumulate_grad_batches": 3},
+            "allowed: 1 or more, and a divisor of batch_size",
+        ),
         ({"batch_size": 5}, "batch_size is 5, allowed: an even number"),
         ({"encoder_lr": 0.0}, "encoder_lr is 0.0, allowed: above 0"),
-        ({"clip": 0.0}, "clip is 0.0, allowed: above 0"),
+        ({"gradient_clip_val": 0.0}, "gradient_clip_val is 0.0, allowed: above 0"),
         ({"precision": "half"}, "precision is 'half', allowed: auto, 32-true"),
         ({"name": "a b"}, "name is 'a b', allowed: letters"),
     ],
@@ -552,8 +558,8 @@ def test_a_damaged_run_is_named(run):
 @pytest.mark.parametrize("name", ["xlsr53", "wavlm"])
 def test_the_recipes_of_the_house_name_bundles_that_there_are(name):
     path = ROOT / "configs" / f"{name}.yaml"
-    assert is_speech_recipe(path)
-    recipe = SpeechRecipe.read(path)
+    assert is_ssl_recipe(path)
+    recipe = SSLRecipe.read(path)
     assert recipe.image == Recipe().image
     assert find_bundle(recipe.bundle).sample_rate == recipe.image.sample_rate
-    assert not is_speech_recipe(ROOT / "configs" / "plain.yaml")
+    assert not is_ssl_recipe(ROOT / "configs" / "plain.yaml")

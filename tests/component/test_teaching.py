@@ -24,17 +24,22 @@ from ser_edge.evaluation.finetune import fine_tuning_recipe
 from ser_edge.nets.linear_head import cross_fitted, fit_head
 from ser_edge.nets.ssl_bundles import clip_features, find_bundle, load_bundle
 from ser_edge.runs.inference import load_net
-from ser_edge.teachers.frozen import HeadOptions, teach
+from ser_edge.teachers.frozen import HeadOptions, frozen_targets
 from ser_edge.training import fit as training
 from ser_edge.training import image_module
-from ser_edge.training.distill import Teachers, distance, soften
-from ser_edge.training.soft_targets import read_soft_targets
+from ser_edge.training.distill import (
+    AuxiliaryTargets,
+    Teachers,
+    distance,
+    read_soft_targets,
+    soften,
+)
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=2, batch_size=8, dropout=0.0, freq_mask=2, time_mask=10,
     precision="32-true", image=SMALL,
 )  # fmt: skip
-PUPIL = replace(RECIPE, distill=0.5, mixup=0.2, seed=2)
+PUPIL = replace(RECIPE, distill=0.5, seed=2)
 CPU = Hardware("cpu")
 NO_TORCHAUDIO = "the extra speech-encoders is not installed"
 
@@ -93,7 +98,7 @@ def images(sounds, tmp_path) -> Path:
 def run(
     images: Path, out: Path, recipe: Recipe, fold: str = "1", *, resume: bool = False, **earlier
 ) -> dict:
-    training.train(
+    training.fit(
         training.Sources(images), out, recipe, fold, training.Ancestry(**earlier),
         hardware=CPU, resume=resume, progress=False,
     )  # fmt: skip
@@ -181,9 +186,8 @@ def test_the_teacher_sees_what_the_pupil_sees_before_it_was_spoilt(channels):
 
     torch.manual_seed(0)
     pupil = Pupil(1, 8)
-    lessons = image_module.Lessons(Teachers([Spy()], 2.0))
-    recipe = replace(PUPIL, mixup=1.0)
-    module = image_module.Learner(recipe, pupil, (), torch.ones(8), "", lessons=lessons)
+    auxiliary = AuxiliaryTargets(Teachers([Spy()], 2.0))
+    module = image_module.ImageModule(PUPIL, pupil, (), torch.ones(8), "", auxiliary=auxiliary)
     module.log = lambda *_, **__: None  # type: ignore[method-assign]
     module._trainer = type("T", (), {"optimizers": [torch.optim.SGD(pupil.parameters(), 1.0)]})()
     batch = torch.randint(0, 256, (8, 1, *SMALL.shape), dtype=torch.uint8)
@@ -216,7 +220,9 @@ def test_distance_is_none_from_oneself_and_its_gradient_keeps_its_size():
 
 def test_a_teacher_who_heard_who_is_scored_is_refused(images, teacher, tmp_path):
     run(images, tmp_path / "all", RECIPE, "all")
-    with pytest.raises(ValueError, match="would leak: it was trained on ravdess-01, ravdess-09, w"):
+    with pytest.raises(
+        ValueError, match="would leak: it was trained on ravdess-01, ravdess-09, who"
+    ):
         run(images, tmp_path / "pupil", PUPIL, teachers=[teacher, tmp_path / "all"])
     # Nor may it have heard them through a teacher of its own, or through what it started from.
     metrics = run(images, tmp_path / "all2", PUPIL, "all", teachers=[tmp_path / "all"])
@@ -224,7 +230,7 @@ def test_a_teacher_who_heard_who_is_scored_is_refused(images, teacher, tmp_path)
     path = teacher / "metrics.json"
     values = json.loads(path.read_text())
     path.write_text(json.dumps({**values, "inherited_speakers": ["ravdess-09"]}))
-    with pytest.raises(ValueError, match=r"teacher: it would leak.* ravdess-09, whom"):
+    with pytest.raises(ValueError, match=r"teacher: it would leak.* ravdess-09, who"):
         run(images, tmp_path / "pupil", PUPIL, teachers=[teacher])
     metrics = run(images, tmp_path / "started", replace(RECIPE, seed=4), start=tmp_path / "all")
     assert metrics["inherited_speakers"] == ["ravdess-01", "ravdess-09"]
@@ -293,7 +299,7 @@ def test_wrong_combinations(images, teacher, tmp_path):
     (other / "config.yaml").write_text(wide.to_yaml())
     refused("wide: as a teacher it reads pictures of", teachers=[other])
     (teacher / "metrics.json").write_text("{}")
-    refused("it does not say on which corpora and speakers", teachers=[teacher])
+    refused("as training writes it: corpora, speakers is missing", teachers=[teacher])
     assert fine_tuning_recipe(PUPIL, "mine").distill == 0
     for values in ({"distill": 1.5}, {"distill_temperature": 0.0}):
         with pytest.raises(ValueError, match="allowed: 0"):
@@ -314,7 +320,7 @@ def test_a_run_broken_off_goes_on_with_its_own_teachers_alone(images, teacher, t
 
 def test_soft_targets_from_a_pretrained_network(images, sounds, tmp_path, here):
     out = tmp_path / "targets" / "fold1.csv"
-    record = teach(TinyBundle(), "TINY", images, [sounds], out, "1", progress=False)
+    record = frozen_targets(TinyBundle(), "TINY", images, [sounds], out, "1", progress=False)
     assert record["speakers"]["train"] == ["ravdess-02", "ravdess-04"]
     assert record["teacher"]["parts"] == 2
     assert str(tmp_path) not in json.dumps(record["provenance"])
@@ -335,10 +341,10 @@ def test_soft_targets_from_a_pretrained_network(images, sounds, tmp_path, here):
     done = here("train.py", images, tmp_path / "all", "--fold", "all", *words)
     assert done.returncode == 2
     assert "no targets for 6 of 12 training clips" in done.stderr
-    teach(TinyBundle(), "TINY", images, [sounds], out, "all", progress=False)
+    frozen_targets(TinyBundle(), "TINY", images, [sounds], out, "all", progress=False)
     done = here("train.py", images, tmp_path / "leak", "--fold", 1, *words)
     assert done.returncode == 2
-    assert "trained on ravdess-01, ravdess-09, whom this run is scored on" in done.stderr
+    assert "trained on ravdess-01, ravdess-09, who are held out" in done.stderr
 
 
 def test_soft_targets_that_are_none(tmp_path):
@@ -403,6 +409,6 @@ def test_bundles_that_cannot_be_had(images, sounds, tmp_path, here):
     assert done.returncode == 2
     assert "bundle is 'HUGE', allowed: HUBERT_ASR_LARGE" in done.stderr
     with pytest.raises(ValueError, match=r"ends in \.csv"):
-        teach(TinyBundle(), "TINY", images, [sounds], tmp_path / "t", "1", progress=False)
+        frozen_targets(TinyBundle(), "TINY", images, [sounds], tmp_path / "t", "1", progress=False)
     with pytest.raises(ValueError, match="parts is 1, allowed: 2 or more"):
         HeadOptions(parts=1)

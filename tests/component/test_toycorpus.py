@@ -89,7 +89,7 @@ def test_what_cannot_be_made(tmp_path, men, actors, message):
 
 
 def test_whoever_watches_is_told_every_epoch(tmp_path, make_ravdess):
-    from ser_edge.training.fit import Sources, train
+    from ser_edge.training.fit import Sources, fit
 
     scan = CORPORA["ravdess"].scan(make_ravdess(actors=(1, 9, 10, 2)))
     render(scan.utterances, tmp_path / "images", SMALL, workers=1, progress=False)
@@ -98,7 +98,7 @@ def test_whoever_watches_is_told_every_epoch(tmp_path, make_ravdess):
         width=0.25, epochs=3, freq_mask=2, time_mask=4, batch_size=2, precision="32-true",
         image=SMALL,
     )  # fmt: skip
-    train(
+    fit(
         Sources(tmp_path / "images"), tmp_path / "run", recipe, "1", progress=False,
         watch=seen.append,
     )  # fmt: skip

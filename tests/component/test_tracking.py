@@ -27,7 +27,7 @@ from ser_edge.data.render import render
 from ser_edge.evaluation import crossval
 from ser_edge.training import fit as training
 from ser_edge.training import trackers
-from ser_edge.training.confusion_image import confusion_picture
+from ser_edge.training.confusion_image import confusion_image
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=2, batch_size=8, dropout=0.0, freq_mask=2, time_mask=10,
@@ -59,7 +59,7 @@ def installed(name: str) -> None:
 
 
 def train(images: Path, out: Path, tracking: Tracking | None = None) -> None:
-    training.train(
+    training.fit(
         training.Sources(images), out, RECIPE, "1", hardware=Hardware("cpu"), tracking=tracking,
         progress=False,
     )  # fmt: skip
@@ -327,7 +327,7 @@ def test_a_tracker_is_told_the_beginning_the_name_and_the_end(images, tmp_path, 
     assert set(kind.calls[-1][1]) == FILES
     assert json.loads((tmp_path / "run" / "tracking.json").read_text()) == {"mlflow": "mine"}
     (tmp_path / "run" / "metrics.json").unlink()  # as if it had been killed just before
-    training.train(
+    training.fit(
         training.Sources(images), tmp_path / "run", RECIPE, "1", hardware=Hardware("cpu"),
         tracking=Tracking(track=("mlflow",)), resume=True, progress=False,
     )  # fmt: skip
@@ -340,7 +340,7 @@ def test_a_training_that_breaks_off_is_told(images, tmp_path, fake, monkeypatch)
     def spoilt(*_: Any) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("ser_edge.training.image_module.Learner.on_train_epoch_end", spoilt)
+    monkeypatch.setattr("ser_edge.training.image_module.ImageModule.on_train_epoch_end", spoilt)
     with pytest.raises(RuntimeError, match="out of memory"):
         train(images, tmp_path / "run", Tracking(track=("mlflow",)))
     assert kind.calls == [("begin", None), ("fail", None)]
@@ -384,7 +384,7 @@ def test_memory_is_the_gpus_alone(monkeypatch):
 def test_a_confusion_matrix_is_darkest_where_it_is_most():
     matrix = [[0] * 8 for _ in range(8)]
     matrix[2][5], matrix[2][2] = 9, 1
-    picture = confusion_picture(matrix, "test")
+    picture = confusion_image(matrix, "test")
     assert picture.mode == "RGB"
     light = picture.convert("L")
     darkest = min(

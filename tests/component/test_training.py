@@ -24,7 +24,7 @@ from ser_edge.config.hardware import Hardware
 from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
 from ser_edge.data import image_augment
-from ser_edge.data.audio_augment import SoundPictures
+from ser_edge.data.audio_augment import SoundToImage
 from ser_edge.data.datasets import (
     EpochBatches,
     TrainingClips,
@@ -46,7 +46,7 @@ from ser_edge.runs.record import read_run
 from ser_edge.training import fit as training
 from ser_edge.training import image_module
 from ser_edge.training.setup import class_weights
-from ser_edge.training.trainer import averaging
+from ser_edge.training.weights import adjust_logits, averaging, last_layer
 
 RECIPE = Recipe(
     name="tiny", width=0.25, epochs=2, batch_size=8, dropout=0.0, freq_mask=2, time_mask=10,
@@ -124,7 +124,7 @@ def training_yaml(text: str):
 def test_one_seed_gives_the_same_weights_twice_and_another_others(images, tmp_path):
     def weights(name: str, seed: int) -> bytes:
         recipe = Recipe.from_dict({**training_yaml(RECIPE.to_yaml()), "seed": seed})
-        training.train(
+        training.fit(
             training.Sources(images), tmp_path / name, recipe, "1", hardware=CPU, progress=False
         )
         return (tmp_path / name / "weights.safetensors").read_bytes()
@@ -140,7 +140,7 @@ def test_loader_processes_change_nothing(images, make_ravdess, tmp_path):
     sounds = make_ravdess(actors=(1, 2, 4, 9), emotions=(1, 4, 5))
     config = tmp_path / "tiny.yaml"
     strengths = SoundStrengths(noise=0.5, speed=0.1, shift=1.0)
-    config.write_text(replace(RECIPE, mixup=0.2, sound=strengths).to_yaml())
+    config.write_text(replace(RECIPE, sound=strengths).to_yaml())
     for workers in (0, 2):
         done = script(
             "train.py", images, tmp_path / str(workers), "--fold", 1, "--config", config,
@@ -160,7 +160,6 @@ def test_killed_in_mid_epoch_and_resumed_is_as_never_killed(images, tmp_path):
             {
                 **training_yaml(RECIPE.to_yaml()),
                 "epochs": 25,
-                "mixup": 0.2,
                 "dropout": 0.3,
             }
         ).to_yaml()
@@ -188,7 +187,7 @@ def test_killed_in_mid_epoch_and_resumed_is_as_never_killed(images, tmp_path):
         (recipe, "all", True, "trained on other clips or another fold"),
     ):
         with pytest.raises(ValueError, match=message):
-            training.train(
+            training.fit(
                 training.Sources(images),
                 broken,
                 other,
@@ -211,13 +210,13 @@ def test_killed_in_mid_epoch_and_resumed_is_as_never_killed(images, tmp_path):
 
 
 def test_killed_after_the_last_epoch_the_averaged_weights_are_kept(images, tmp_path):
-    training.train(
+    training.fit(
         training.Sources(images), tmp_path / "run", RECIPE, "1", hardware=CPU, progress=False
     )
     weights = (tmp_path / "run" / "weights.safetensors").read_bytes()
     for name in ("weights.safetensors", "metrics.json", "predictions.csv"):
         (tmp_path / "run" / name).unlink()
-    training.train(
+    training.fit(
         training.Sources(images),
         tmp_path / "run",
         RECIPE,
@@ -230,8 +229,8 @@ def test_killed_after_the_last_epoch_the_averaged_weights_are_kept(images, tmp_p
 
 
 def test_seconds_go_on_with_a_run():
-    def module() -> image_module.Learner:
-        return image_module.Learner(RECIPE, build_net(RECIPE), (), torch.ones(8), "")
+    def module() -> image_module.ImageModule:
+        return image_module.ImageModule(RECIPE, build_net(RECIPE), (), torch.ones(8), "")
 
     held: dict[str, Any] = {}
     module().on_save_checkpoint(held)
@@ -250,7 +249,7 @@ def test_a_damaged_checkpoint_is_named(images, tmp_path, damage):
     path.parent.mkdir(parents=True)
     path.write_bytes(damage)
     with pytest.raises(ValueError, match=r"last\.ckpt: no checkpoint of this program"):
-        training.train(
+        training.fit(
             training.Sources(images),
             tmp_path / "run",
             RECIPE,
@@ -263,14 +262,10 @@ def test_a_damaged_checkpoint_is_named(images, tmp_path, damage):
 
 @pytest.mark.system
 def test_two_processes_reach_what_one_reaches(images, tmp_path, monkeypatch):
-    """``torchrun`` on a CPU: the same figures, with everything random switched on."""
+    """``torchrun`` on a CPU: each draws by itself, both learn alike and score all clips."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums in another order are no fault
     config = tmp_path / "tiny.yaml"
-    values = {"epochs": 3, "mixup": 0.2, "dropout": 0.3, "noise": 0.2}
-    # With seeds 1 and 2 a mask's border falls on the next frame by rounding; with 1 the vector
-    # instructions of another processor do the same to a single process.
-    values |= {"line": 0.2, "crop": 4.0, "seed": 4}
-    values["precision"] = "32-true"
+    values = {"epochs": 8, "dropout": 0.3, "noise": 0.2, "line": 0.2, "crop": 4.0}
     config.write_text(Recipe.from_dict({**training_yaml(RECIPE.to_yaml()), **values}).to_yaml())
     words = ["--fold", "1", "--config", config, "--accelerator", "cpu", "--quiet"]
     assert script("train.py", images, tmp_path / "one", *words).returncode == 0
@@ -288,12 +283,12 @@ def test_two_processes_reach_what_one_reaches(images, tmp_path, monkeypatch):
     assert done.stdout.count("test: UAR") == 1  # one of them speaks
     found = [json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "two")]
     assert [entry["hardware"]["processes"] for entry in found] == [1, 2]
-    assert found[0]["figures"] == found[1]["figures"]
-    for one, two in zip(*(entry["history"] for entry in found), strict=True):
-        assert one["train_loss"] == pytest.approx(two["train_loss"], abs=1e-4)
-    nets = [load_net(tmp_path / name)[1].state_dict() for name in ("one", "two")]
-    for key, value in nets[0].items():
-        torch.testing.assert_close(nets[1][key], value, atol=1e-3, rtol=1e-3)
+    losses = [[epoch["train_loss"] for epoch in entry["history"]] for entry in found]
+    assert all(loss[-1] < loss[0] for loss in losses), losses
+    # Batch norm is over the clips of a process alone.
+    assert losses[0][-1] == pytest.approx(losses[1][-1], rel=0.5)
+    for part, figures in found[0]["figures"].items():
+        assert figures["clips"] == found[1]["figures"][part]["clips"]
 
 
 @pytest.mark.parametrize(
@@ -329,7 +324,7 @@ def test_one_cycle_rises_and_falls(images, tmp_path):
     recipe = Recipe.from_dict(
         {**training_yaml(RECIPE.to_yaml()), "schedule": "one-cycle", "epochs": 5, "warmup": 0.4}
     )
-    training.train(
+    training.fit(
         training.Sources(images), tmp_path / "run", recipe, "1", hardware=CPU, progress=False
     )
     history = json.loads((tmp_path / "run" / "metrics.json").read_text())["history"]
@@ -360,17 +355,17 @@ def test_logits_are_adjusted_by_how_frequent_emotions_are_in_speech(images):
     sung = [replace(sad[0], rows=tuple(replace(row, channel="song") for row in sad[0].rows))] * 9
     net = build_net(RECIPE)
     before = net.classify.bias.detach().clone()
-    training._adjust(net, sad + angry + sung, 0.5)
+    adjust_logits(net, sad + angry + sung, 0.5)
     moved = dict(zip(EMOTIONS, (net.classify.bias - before).tolist(), strict=True))
     assert moved["sad"] - moved["angry"] == pytest.approx(0.5 * np.log(4), abs=1e-5)
     assert {moved[emotion] for emotion in EMOTIONS if emotion not in ("sad", "angry")} == {0.0}
-    training._adjust(net, sung, 1.0)  # nothing but song, of one emotion
+    adjust_logits(net, sung, 1.0)  # nothing but song, of one emotion
     assert net.classify.bias.tolist() == (before + torch.tensor(list(moved.values()))).tolist()
 
 
 @pytest.mark.parametrize("net", [*NETS, "resnet18", "densenet121", "squeezenet1_1"])
 def test_the_last_layer_is_found(net):
-    layer = training._last_layer(build_net(Recipe(net=net)))
+    layer = last_layer(build_net(Recipe(net=net)))
     assert layer.weight.shape[0] == len(EMOTIONS)
     assert layer.bias is not None
 
@@ -383,7 +378,7 @@ def test_an_adjusted_run_is_the_same_but_for_its_last_bias(images, tmp_path):
     index.write_text("".join(kept))
     nets = []
     for name, strength in (("as-it-is", 0.0), ("adjusted", 1.0)):
-        training.train(
+        training.fit(
             training.Sources(images), tmp_path / name, replace(RECIPE, logit_adjustment=strength),
             "1", hardware=CPU, progress=False,
         )  # fmt: skip
@@ -393,13 +388,13 @@ def test_an_adjusted_run_is_the_same_but_for_its_last_bias(images, tmp_path):
 
 
 def test_the_last_layer_alone(images, tmp_path):
-    training.train(
+    training.fit(
         training.Sources(images), tmp_path / "first", RECIPE, "all", hardware=CPU, progress=False
     )
     recipe = Recipe.from_dict(
         {**training_yaml(RECIPE.to_yaml()), "last_layer_only": True, "seed": 2}
     )
-    training.train(
+    training.fit(
         training.Sources(images),
         tmp_path / "tuned",
         recipe,
@@ -418,7 +413,7 @@ def test_the_last_layer_alone(images, tmp_path):
 
 
 def test_a_start_of_another_network_is_refused(images, tmp_path, here):
-    training.train(
+    training.fit(
         training.Sources(images), tmp_path / "first", RECIPE, "all", hardware=CPU, progress=False
     )
     done = here(
@@ -434,7 +429,7 @@ def test_a_start_of_another_network_is_refused(images, tmp_path, here):
 
 def test_weights_are_averaged_with_runs_from_the_same_start(images, tmp_path):
     def run(name: str, recipe: Recipe = RECIPE, fold: str = "1", **earlier) -> dict:
-        training.train(
+        training.fit(
             training.Sources(images), tmp_path / name, recipe, fold, training.Ancestry(**earlier),
             hardware=CPU, progress=False,
         )  # fmt: skip
@@ -456,7 +451,9 @@ def test_weights_are_averaged_with_runs_from_the_same_start(images, tmp_path):
         if value.is_floating_point():
             theirs = (other[name] + load_net(start)[1].state_dict()[name]) / 2
             torch.testing.assert_close(value, (alone[name] + theirs) / 2)
-    gated = run("gated", replace(RECIPE, gate=12), start=start, average=[tmp_path / "mean"])
+    gated = run(
+        "gated", replace(RECIPE, nonspeech_head=12), start=start, average=[tmp_path / "mean"]
+    )
     assert gated["gate.weight"].any()  # fitted to the averaged features
 
     run("all", fold="all")
@@ -468,12 +465,12 @@ def test_weights_are_averaged_with_runs_from_the_same_start(images, tmp_path):
 
 
 def test_a_gate_is_fitted_anew_after_a_start_without_or_with_one(images, tmp_path):
-    training.train(
+    training.fit(
         training.Sources(images), tmp_path / "open", RECIPE, "1", hardware=CPU, progress=False
     )
-    gated = replace(RECIPE, gate=12)
+    gated = replace(RECIPE, nonspeech_head=12)
     for name, start in (("first", "open"), ("second", "first")):
-        training.train(
+        training.fit(
             training.Sources(images),
             tmp_path / name,
             gated,
@@ -484,7 +481,7 @@ def test_a_gate_is_fitted_anew_after_a_start_without_or_with_one(images, tmp_pat
         )
     first, second = (load_net(tmp_path / name)[1].state_dict() for name in ("first", "second"))
     assert not torch.equal(first["gate.weight"], second["gate.weight"])
-    training.train(
+    training.fit(
         training.Sources(images),
         tmp_path / "none",
         RECIPE,
@@ -497,7 +494,7 @@ def test_a_gate_is_fitted_anew_after_a_start_without_or_with_one(images, tmp_pat
 
 
 def test_a_refit_is_trained_on_who_it_was_chosen_by(images, tmp_path, here):
-    training.train(
+    training.fit(
         training.Sources(images), tmp_path / "chosen", RECIPE, "1", hardware=CPU, progress=False
     )
     config = tmp_path / "tiny.yaml"
@@ -533,11 +530,11 @@ def test_a_refit_is_trained_on_who_it_was_chosen_by(images, tmp_path, here):
     ],
 )
 def test_a_refit_of_something_else_is_refused(images, tmp_path, fold, changes, message):
-    training.train(
+    training.fit(
         training.Sources(images), tmp_path / "chosen", RECIPE, "1", hardware=CPU, progress=False
     )
     with pytest.raises(ValueError, match=message):
-        training.train(
+        training.fit(
             training.Sources(images),
             tmp_path / "run",
             replace(RECIPE, **changes),
@@ -550,11 +547,11 @@ def test_a_refit_of_something_else_is_refused(images, tmp_path, fold, changes, m
 
 
 def test_a_start_comes_with_its_recipe_but_without_its_teachers(images, tmp_path, here):
-    training.train(
+    training.fit(
         training.Sources(images), tmp_path / "first", RECIPE, "1", hardware=CPU, progress=False
     )
     taught = replace(RECIPE, distill=0.5, lr=0.003)
-    training.train(
+    training.fit(
         training.Sources(images),
         tmp_path / "pupil",
         taught,
@@ -571,7 +568,7 @@ def test_a_start_comes_with_its_recipe_but_without_its_teachers(images, tmp_path
 
 
 def test_further_renderings_are_trained_on_but_nobody_who_is_scored(images, tmp_path):
-    training.train(
+    training.fit(
         training.Sources(images, also=[images]),
         tmp_path / "run",
         RECIPE,
@@ -625,7 +622,7 @@ def test_changed_copies_are_made_once_and_drawn_beside_the_clip(images, make_rav
     clips = [clip for clip in clips if clip.emotion in (0, 3)]
     sounds = TrainingSounds(clips, load_sounds([corpus], clips, SMALL), SMALL, seed=1)
     strengths = SoundStrengths(noise=1.0, snr_db=0.0)
-    pictures = SoundPictures(strengths, SMALL, torch.empty(0, 0))
+    pictures = SoundToImage(strengths, SMALL, torch.empty(0, 0))
     before = torch.get_rng_state()
     copies = changed_copies(sounds, pictures, 3, seed=1)
     assert torch.equal(torch.get_rng_state(), before)
@@ -638,7 +635,7 @@ def test_changed_copies_are_made_once_and_drawn_beside_the_clip(images, make_rav
     assert len(seen) == 4
     assert {items[epoch, 1][1:] for epoch in range(9)} == {(1, clips[1].emotion)}
 
-    paired = SoundPictures(strengths, SMALL, torch.empty(0, 0), paired=True)
+    paired = SoundToImage(strengths, SMALL, torch.empty(0, 0), paired=True)
     pairs = TrainingClips(clips, 1, changed_copies(sounds, paired, 3, seed=1))
     drawn = {picture.tobytes(): picture for e in range(60) for picture in [pairs[e, 1][0].numpy()]}
     assert {picture[:1].tobytes() for picture in drawn.values()} == seen
@@ -704,9 +701,9 @@ def test_it_learns(tmp_path):
     scan = CORPORA["ravdess"].scan(corpus)
     render(scan.utterances, tmp_path / "images", SMALL, workers=1, progress=False)
     recipe = Recipe.from_dict(
-        {**training_yaml(RECIPE.to_yaml()), "epochs": 30, "ema": 0.8, "mixup": 0.0, "lr": 0.01}
+        {**training_yaml(RECIPE.to_yaml()), "epochs": 30, "ema": 0.8, "lr": 0.01}
     )
-    result = training.train(
+    result = training.fit(
         training.Sources(tmp_path / "images"),
         tmp_path / "run",
         recipe,
@@ -715,47 +712,6 @@ def test_it_learns(tmp_path):
         progress=False,
     )
     assert result.figures["test"]["uar"] == 1.0
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("epochs: many", "epochs is 'many', it should be of type int"),
-        ("epochs: 2.5", "epochs is 2.5"),
-        ("colour: red", "unknown colour; known: name"),
-        ("- a", "should be a mapping"),
-        ("image: 3", "image should be a mapping"),
-        ("image: {n_mels: -3}", "n_mels is -3"),
-        ("a: [", "while parsing"),
-        ("pretrained: 1", "pretrained is 1, it should be of type bool"),
-        ("lr: true", "lr is True, it should be of type float"),
-        ("batch_size: 7", "batch_size is 7, allowed: an even number"),
-        ("gate: -1", "gate is -1, allowed: 0 to 100000"),
-        ("schedule: linear", "schedule is 'linear', allowed: cosine, one-cycle"),
-        ("class_weights: yes", "class_weights is True"),
-        ("input_channels: 2", "input_channels is 2, allowed: 1 or 3"),
-        ("sound: loud", "sound should be a mapping"),
-        ("sound: {hiss: 1}", "unknown hiss in sound; known: noise, babble"),
-        ("sound: {noise: 2}", "sound.noise is 2.0, allowed: 0 to 1"),
-        ("sound: {noise: much}", "sound.noise is 'much', it should be of type float"),
-    ],
-)
-def test_recipes_that_do_not_fit_name_the_file(tmp_path, text, message):
-    path = tmp_path / "bad.yaml"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=r"bad\.yaml") as caught:
-        Recipe.read(path)
-    assert message in str(caught.value)
-
-
-def test_shipped_recipes_are_complete():
-    configs = [ROOT / "configs" / f"{name}.yaml" for name in ("compact", "plain", "student")]
-    for path in configs:
-        recipe = Recipe.read(path)
-        written, complete = training_yaml(path.read_text()), training_yaml(recipe.to_yaml())
-        for values, other in ((written, complete), (written["sound"], complete["sound"])):
-            assert set(values) == set(other)
-        assert recipe.name == path.stem
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
@@ -777,7 +733,7 @@ def test_the_network_takes_bytes_and_is_small():
     "changes",
     [
         {"attention": True},
-        {"gate": 5},
+        {"nonspeech_head": 5},
         {"attention": True, "gate": 5},
     ],
 )
@@ -823,8 +779,6 @@ def test_no_strength_changes_nothing(batch):
     torch.testing.assert_close(image_augment.warp(batch, 0, 0, 0), batch, atol=1e-3, rtol=0)
     assert torch.equal(image_augment.add_noise(batch, 0, 60.0), batch)
     assert torch.equal(image_augment.mask(batch, 0, 0), batch)
-    targets = torch.eye(8)[:6]
-    assert image_augment.mixup(batch, targets, 0.0) == (batch, targets)
 
 
 def test_shifted_sound_stays_whole(batch):
@@ -882,12 +836,3 @@ def test_masks_are_as_wide_as_they_may(batch):
     assert bands.max() > 0
     assert frames.max() <= 42
     assert frames.max() > 0
-
-
-def test_mixup_mixes_pictures_and_targets_alike():
-    images = torch.arange(6).float().view(6, 1, 1, 1).expand(6, 1, 4, 4)
-    targets = torch.eye(6)
-    torch.manual_seed(0)
-    mixed, mixed_targets = image_augment.mixup(images, targets, 0.4)
-    torch.testing.assert_close(mixed_targets.sum(dim=1), torch.ones(6))
-    torch.testing.assert_close(mixed[:, 0, 0, 0], mixed_targets @ torch.arange(6).float())

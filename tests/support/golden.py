@@ -39,7 +39,6 @@ lr: 0.01
 freq_mask: 2
 time_mask: 10
 dropout: 0.1
-mixup: 0.2
 ema: 0.0
 precision: 32-true
 image: {n_fft: 512, win_length: 400, hop_length: 400, n_mels: 16}

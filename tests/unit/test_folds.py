@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from ser_edge.data import splits
-from ser_edge.data.splits import Division, apart_from, divide, split_speakers
+from ser_edge.data.splits import Division, divide, split_speakers, without_held_out
 from ser_edge.emotions import EMOTIONS
 
 EVERYBODY = [f"ravdess-{actor:02d}" for actor in range(1, 25)]
@@ -132,7 +132,7 @@ def test_speakers_are_divided_for_corpora_without_folds(heard):
 
 def test_what_is_trained_on_beside_holds_nobody_who_is_scored(heard):
     division: Division[Part] = divide(heard, "1", seed=1)
-    beside = apart_from([*heard, Part("tess-oaf", "sad", "x", corpus="tess")], division)
+    beside = without_held_out([*heard, Part("tess-oaf", "sad", "x", corpus="tess")], division)
     speakers = {part.speaker for part in beside}
     assert "tess-oaf" in speakers
     assert not speakers & ({p.speaker for p in division.test + division.validation} | APART)

@@ -21,9 +21,8 @@ from ser_edge.audio.base import Float32
 from ser_edge.config.augmentation import SoundStrengths
 from ser_edge.config.recipe import Recipe
 from ser_edge.data.audio_augment import SoundAugment, speech_power
-from ser_edge.data.copypaste import copypaste
 from ser_edge.data.datasets import TrainingSounds
-from ser_edge.data.image_augment import ImageAugment, mixup
+from ser_edge.data.image_augment import ImageAugment
 from ser_edge.mel.image import UInt8, band_edges, mel_filterbank
 from ser_edge.mel.spec import MelImageSpec
 from ser_edge.mel.torch import MelImage
@@ -133,7 +132,7 @@ def tour(
         ``float32 (samples,)`` at the rate of the recipe's image; what training would not look at
         in one go (:class:`TrainingSounds`) is cut off.
     others : sequence of ndarray
-        Other voices: for babble, mixup, copypaste. Without any these are left out.
+        Other voices: for babble. Without any it is left out.
     recipe : Recipe
         Its image is the one drawn, its values are named.
     seed : int
@@ -149,7 +148,7 @@ def tour(
     if not np.any(clip):
         raise ValueError("it is silent, nothing in it can be changed")
     studio = _Studio(clip, others, recipe, seed)
-    missing = () if others else ("babble", "mixup", "copypaste")
+    missing = () if others else ("babble",)
     sounds, images = [], []
     for row in entries.SOUNDS:
         if row.name not in missing:
@@ -158,10 +157,6 @@ def tour(
     for row in entries.IMAGES:
         progress(row.title)
         images.append(studio.of_image(row))
-    if others:
-        for make in (studio.of_copypaste, studio.of_mixup):
-            progress(make.__name__.removeprefix("of_"))
-            images.append(make())
     progress("all of it together")
     return Tour(
         original=studio.original(),
@@ -279,83 +274,6 @@ class _Studio:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             return augment(images)
-
-    def _partners(self) -> torch.Tensor:
-        """Mel images of other voices, as many as there are copies."""
-        lengths = (self._bank != 0).long().mul(torch.arange(1, self._bank.shape[1] + 1)).amax(1)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed)
-            windows = SoundAugment(SoundStrengths(), self._spec, torch.empty(0, 0))(
-                self._bank, lengths.clamp(min=1)
-            )
-        images: torch.Tensor = self._to_image(windows)
-        return images[torch.arange(COPIES) % len(images)]
-
-    def of_copypaste(self) -> Augmentation:
-        partners = self._partners()
-        images = torch.cat([self._clip_image.expand(COPIES, -1, -1, -1), partners])
-        # The clip and its partners count as of one emotion; the partners are pasted to no one.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed)
-            emotions = torch.zeros(len(images), dtype=torch.long)
-            pasted = copypaste(images, emotions, 1.0, self._spec.frames, self._spec.range_db)
-        own = pasted.voices[:COPIES, :COPIES].sum(dim=1)
-        # Few partners may fit, and a pair is shown once: those that differ by what they look like.
-        looks = pasted.images[:COPIES].double().mul(torch.arange(1, self._spec.frames + 1))
-        seen = {look: at for at, look in enumerate(looks.sum(dim=(1, 2, 3)).tolist())}
-        foreign = torch.tensor([at for at in seen.values() if own[at] < 1], dtype=torch.long)
-        draws: tuple[Draw, ...] = ()
-        if len(foreign):
-            order = foreign[own[foreign].argsort(descending=True)]
-            places = np.linspace(0, len(order) - 1, min(3, len(order))).round().astype(int)
-            draws = tuple(
-                self._from_image(
-                    f"pair {number}",
-                    f"{own[at]:.0%} of the sound is this clip's",
-                    pasted.images[at, 0],
-                )
-                for number, at in enumerate(order[places].tolist(), 1)
-            )
-        return Augmentation(
-            "Copy and paste",
-            "copypaste",
-            "A clip is lengthened by another of its emotion, or by a neutral one, and keeps its "
-            "label: an emotion heard in a part of a sound is that of the whole."
-            + ("" if draws else " No other clip fits behind this one in one mel image."),
-            _in_words(self._recipe.copypaste, share=True),
-            False,
-            draws,
-        )
-
-    def of_mixup(self) -> Augmentation:
-        images = torch.stack([self._clip_image.expand(COPIES, -1, -1, -1), self._partners()], dim=1)
-        targets = torch.eye(2).repeat(COPIES, 1)
-        results = []
-        values = (0.1, 0.3, 1.0)
-        for alpha in values:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self._seed)
-                mixed, shares = mixup(images.flatten(0, 1), targets, alpha)
-            other = shares[::2, 1]
-            texts = [f"{1 - share:.0%} this clip, {share:.0%} another" for share in other.tolist()]
-            results.append((mixed[::2], torch.minimum(other, 1 - other), texts))
-        # Beta distributions of other shapes do not scale: each value shows its own typical draw.
-        draws = tuple(
-            self._from_image(
-                f"mixup: {value:g}", texts[at], mixed[at, 0], own=value == self._recipe.mixup
-            )
-            for value, (mixed, amounts, texts) in zip(values, results, strict=True)
-            for at in [_at(amounts, _TYPICAL)]
-        )
-        return Augmentation(
-            "Mixup",
-            "mixup",
-            "Two images of a batch are laid over each other, and so are their labels. The "
-            "greater the value, the more evenly.",
-            _in_words(self._recipe.mixup, share=False),
-            True,
-            draws,
-        )
 
     # --------------------------------------------------------------------------------- the whole
 

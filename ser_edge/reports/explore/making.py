@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ser_edge.config.recipe import Recipe
 
 MOST_OTHERS: Final = 8
-"""Other voices that babble, mixup and copypaste are made of; from all over the folder."""
+"""Other voices that babble is made of; from all over the folder."""
 
 
 @dataclass(frozen=True)
