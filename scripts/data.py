@@ -7,7 +7,7 @@ clipped, there twice or unreadable.
 
 examples:
   scripts/data.py list
-  scripts/data.py list --into docs/how-to/corpora.md
+  scripts/data.py list --into docs/corpora.md
   scripts/data.py check data/ravdess
   scripts/data.py check data/crema-d --corpus crema-d --json > crema-d.json
 

@@ -15,7 +15,7 @@ examples:
   scripts/evaluate.py --compare models/compact runs/wide/fold-1
   scripts/evaluate.py --corpus images/nemo images/tess -m compact
   scripts/evaluate.py --corpus images/nemo -m runs/wide --out runs/wide-on-nemo
-  scripts/evaluate.py --corpus images/nemo images/tess -m compact --into docs/results/corpora.md
+  scripts/evaluate.py --corpus images/nemo images/tess -m compact --into docs/corpora.md
   scripts/evaluate.py --unlabelled recordings/ -m compact --precision INT8 --out runs/heard
 
 exit status: 0 all well, 1 some run, clip or file failed, 2 wrong usage

@@ -8,11 +8,11 @@ it at any moment: the same command goes on. With nothing left to run it writes t
 examples:
   scripts/experiments.py configs/experiments.yaml data runs/experiments --folds 1 4
   scripts/experiments.py configs/experiments.yaml data runs/experiments --jobs 2 \\
-      --table docs/results/experiments.md
+      --table docs/experiments.md
   scripts/experiments.py configs/experiments.yaml data runs/experiments --only plain crop
   scripts/experiments.py configs/compact-stages.yaml data runs/compact --folds 1
   scripts/experiments.py configs/heads.yaml data runs/experiments --columns heads \\
-      --table docs/results/heads.md
+      --table docs/heads.md
 
 exit status: 0 all well, 1 some run or recording failed, 2 wrong usage
 """

@@ -4,7 +4,7 @@
 MFCC, mel bands, chroma, spectral centroid, zero crossings and RMS of short frames, and of each the
 mean, standard deviation, minimum and maximum over time. A run that was killed goes on where it
 was; clips that cannot be read are named and left out. What the columns are, and how well a small
-network does with them: docs/results/mlp-baseline.md.
+network does with them: docs/features.md.
 
 examples:
   scripts/features.py data/ravdess ravdess.csv
