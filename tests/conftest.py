@@ -103,15 +103,20 @@ class Done:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Run a script's ``main`` in this process, where torch is imported already."""
+    """Run a script, or a verb of ``ser-edge``, in this process, where torch is imported already."""
+    from ser_edge.cli.main import main
 
     def run(name: str, *words: object) -> Done:
         path = ROOT / "scripts" / name
         monkeypatch.setattr(sys, "argv", [str(path), *map(str, words)])
+        monkeypatch.syspath_prepend(path.parent)  # as Python does for a script
         capfd.readouterr()
         status: object = 0
         try:
-            runpy.run_path(str(path), run_name="__main__")
+            if path.suffix:
+                runpy.run_path(str(path), run_name="__main__")
+            else:
+                status = main([name, *map(str, words)])
         except SystemExit as ended:
             status = ended.code
         out, err = capfd.readouterr()

@@ -1,6 +1,6 @@
 """The queue of the experiments' runs: pictures first, then some trainings at a time.
 
-Each run is a process of ``scripts/train.py`` that writes into a log beside its folder. A finished
+Each run is a process of ``ser-edge train`` that writes into a log beside its folder. A finished
 run is not run again and an unfinished one goes on, so the queue may be killed at any moment. The
 process holds a lock on its log: what a killed queue left running is waited for, not run twice.
 """
@@ -46,15 +46,15 @@ class Places:
     images : Path
         Renderings: ``<corpus>``, taken where it is of the right specification, else
         ``<corpus>-<digest>``.
-    train : Path
-        ``scripts/train.py``.
+    train : tuple of str
+        Python's arguments that run a training.
     options : tuple of str
         That it gets in every run, such as what is to follow it.
     """
 
     data: Path
     images: Path
-    train: Path
+    train: tuple[str, ...]
     options: tuple[str, ...] = ()
 
 
@@ -176,7 +176,7 @@ def command(job: Job, pictures: Mapping[Rendering, Path], places: Places) -> lis
     experiment = job.experiment
     images, *also = (pictures[corpus, experiment.recipe.image] for corpus in experiment.corpora)
     words: list[str | Path] = [
-        sys.executable, places.train, images, job.folder, "--config", job.config,
+        sys.executable, *places.train, images, job.folder, "--config", job.config,
         "--fold", job.fold, "--seed", str(job.seed), "--resume", "--quiet",
     ]  # fmt: skip
     if also:

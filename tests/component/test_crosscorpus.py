@@ -249,12 +249,6 @@ def test_a_table_that_cannot_be_written(here, tmp_path, prepare, message):
     assert message in done.stderr
 
 
-def test_the_table_goes_with_corpora_alone(here, tmp_path):
-    done = here("evaluate.py", "--unlabelled", tmp_path, "--into", tmp_path / "doc.md")
-    assert done.returncode == 2
-    assert "--into goes with --corpus" in done.stderr
-
-
 def test_the_document_that_is_published_names_the_shipped_model():
     text = (ROOT / "docs" / "results" / "corpora.md").read_text()
     table = text.partition("<!-- crosscorpus:begin -->")[2].partition("<!-- crosscorpus:end -->")[0]

@@ -339,28 +339,6 @@ def test_explore_corpus(here, make_ravdess, tmp_path):
     assert len(page.of("audio")) == 3
 
 
-@pytest.mark.parametrize(
-    ("words", "status", "message"),
-    [
-        (["clip", "nowhere.wav"], 1, "nowhere.wav: there is no such file"),
-        (["augment", "nowhere.wav", "--quiet"], 1, "nowhere.wav: there is no such file"),
-        (["augment", SAMPLES[0], "--config", "nowhere.yaml"], 2, "nowhere.yaml"),
-        (["augment", SAMPLES[0], "--others", "nowhere", "--quiet"], 2, "nowhere: there is no such"),
-        (["corpus", "nowhere"], 2, "nowhere: there is no such folder"),
-        (["corpus", ROOT / "samples"], 2, "no ravdess recording in it"),
-        (["corpus", "nowhere", "--workers", "0"], 2, "--workers is 0, allowed: 1 or more"),
-        ([], 2, "augment | clip | corpus"),
-    ],
-)
-def test_wrong_usage_is_one_sentence(here, words, status, message, tmp_path):
-    out = ["--out", tmp_path / "x.html"] if words else []
-    done = here("explore.py", *words, *out)
-    assert done.returncode == status
-    assert message in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "x.html").exists()
-
-
 def test_a_silent_sound_is_named(here, tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
     for verb in ("clip", "augment"):

@@ -179,20 +179,6 @@ def clips_of(workplace: Path):
     return load_clips(workplace / "images", rows, spec)
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--images", "nowhere"], "there is no spec.json"),
-        (["--models", "nowhere"], "config.yaml: No such file"),
-    ],
-)
-def test_wrong_usage(workplace, tmp_path, words, message):
-    done = run(workplace, "--ir", tmp_path, *words)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_folds_of_another_recipe_are_refused(workplace, tmp_path):
     config = (workplace / "fold1" / "config.yaml").read_text()
     other = tmp_path / "fold"

@@ -263,15 +263,6 @@ def test_bad_files_are_named_and_left_out(make_ravdess, tmp_path):
     )  # fmt: skip
 
 
-def test_nothing_that_can_be_read(tmp_path):
-    (tmp_path / "03-01-02-01-01-01-07.wav").write_text("no sound")
-    done = run(tmp_path, tmp_path / "t.csv")
-    assert done.returncode == 1
-    assert "none of the 1 clips can be read" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert [p.name for p in tmp_path.iterdir()] == ["03-01-02-01-01-01-07.wav"]
-
-
 @pytest.mark.unit
 def test_features_that_are_not_finite_are_a_bad_file(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", speechlike(0.5, RATE), RATE)
@@ -279,30 +270,6 @@ def test_features_that_are_not_finite_are_a_bad_file(tmp_path, monkeypatch):
     monkeypatch.setattr(featuretable, "features", lambda *_: nothing)
     with pytest.raises(AudioError, match="not finite"):
         featuretable.compute(tmp_path / "a.wav", SMALL)
-
-
-@pytest.mark.unit
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["nowhere", "t.csv"], "there is no such folder"),
-        (["{empty}", "t.csv"], "no ravdess recording"),
-        (["{corpus}", "t.txt"], "t.txt: its suffix should be .csv or .parquet"),
-        (["{corpus}", "t.csv", "--n-mels", "5"], "n_mfcc is 40, allowed: up to n_mels, 5"),
-        (["{corpus}", "t.csv", "--workers", "0"], "--workers is 0"),
-        (["{corpus}", "{notes}"], "no table of features as scripts/features.py writes it"),
-    ],
-)
-def test_wrong_usage(here, make_ravdess, tmp_path, words, message):
-    (tmp_path / "empty").mkdir()
-    notes = tmp_path / "notes.csv"
-    notes.write_text("my,notes\n1,2\n")
-    names = {"empty": tmp_path / "empty", "corpus": make_ravdess((1,), (1,)), "notes": notes}
-    done = here("features.py", *(word.format(**names) for word in words))
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert notes.read_text() == "my,notes\n1,2\n"
 
 
 @pytest.mark.unit

@@ -293,27 +293,6 @@ def test_other_corpora_are_divided_by_speaker(here, tmp_path):
     assert "fold 1: no speaker to" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["none.csv"], "none.csv: No such file"),
-        (["{table}", "--labels", "9"], "labels are '9', allowed: 7, 6, 4"),
-        (["{table}", "--folds", "7"], "fold is '7', allowed"),
-        (["{table}", "--folds", "all"], "fold all has nobody"),
-        (["{table}", "--solvers", "x"], "solver is 'x'"),
-        (["{table}", "--seeds", "0"], "--seeds is 0"),
-        (["{table}", "--workers", "0"], "--workers is 0"),
-        (["{table}", "--columns", "x*"], "no column is called 'x*'"),
-        (["{table}", "--into", "{table}"], "it should have one <!-- mlp-baseline:begin -->"),
-    ],
-)
-def test_wrong_usage(here, written, words, message):
-    done = here("mlp_baseline.py", *(word.format(table=written) for word in words))
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 @pytest.mark.unit
 def test_scikit_learn_that_is_missing_is_named(here, written, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)

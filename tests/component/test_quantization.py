@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from conftest import ROOT, SMALL
+from conftest import SMALL
 from edge_app.inference.model_store import read_manifest
 from ser_edge.config.recipe import Recipe
 from ser_edge.corpora import CORPORA
@@ -269,21 +267,15 @@ def test_options_that_are_not_allowed(place, clips, tmp_path, options, message):
         (["--int8", "plain", "--max-drop", "0.02"], {"int8": "plain", "max_drop": 0.02}),
     ],
 )
-def test_the_script_passes_its_options_on(monkeypatch, words, options):
+def test_the_command_passes_its_options_on(here, monkeypatch, words, options):
     passed = []
     monkeypatch.setattr(convert, "export", lambda *_, **found: passed.append(found))
-    monkeypatch.setattr(sys, "argv", ["export_ir.py", "tiny", *words])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(ROOT / "scripts" / "export_ir.py"), run_name="__main__")
-    assert ended.value.code == 0
+    assert here("export", "tiny", *words).returncode == 0
     assert passed == [options]
 
 
-def test_the_script_knows_every_way_to_int8(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["export_ir.py", "tiny", "--int8", "half"])
-    with pytest.raises(SystemExit):
-        runpy.run_path(str(ROOT / "scripts" / "export_ir.py"), run_name="__main__")
-    message = capsys.readouterr().err
+def test_the_command_knows_every_way_to_int8(here):
+    message = here("export", "tiny", "--int8", "half").stderr
     assert all(mode in message for mode in quantize.INT8_MODES)
 
 

@@ -144,33 +144,6 @@ def test_unreadable_files_are_listed_at_the_end_and_set_the_exit_code(make_ravde
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["nowhere", "out"], "there is no such folder"),
-        ([".", "out", "--n-mels", "0"], "n_mels is 0, allowed"),
-        ([".", "out", "--corpus", "x"], "invalid choice"),
-        ([".", "out", "--workers", "0"], "--workers is 0"),
-        (["{empty}", "out"], "no ravdess recording"),
-        (["{empty}", "out", "--config", "none.yaml"], "none.yaml: No such file"),
-    ],
-)
-def test_wrong_usage(tmp_path, words, message):
-    (tmp_path / "empty").mkdir()
-    done = run(*(str(word).replace("{empty}", str(tmp_path / "empty")) for word in words))
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_folder_that_cannot_be_written(make_ravdess, tmp_path):
-    (tmp_path / "file").touch()
-    done = run(make_ravdess(), tmp_path / "file" / "out", "--quiet")
-    assert done.returncode == 1
-    assert "Not a directory" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("index.csv", None, r"there is no index\.csv"),

@@ -438,11 +438,3 @@ def test_damaged_names_of_runs(text, images, tmp_path):
     (tmp_path / "run" / "tracking.json").write_text(text)
     with pytest.raises(ValueError, match=r"tracking\.json: "):
         train(images, tmp_path / "run")
-
-
-@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "experiments.py"])
-def test_every_script_that_trains_takes_it(script, here, tmp_path, config):
-    words = {"train.py": ("i", "o", "--fold", 1), "evaluate.py": ("i", "o")}
-    done = here(script, *words.get(script, (config, "d", "o")), "--track", "comet")
-    assert done.returncode == 2
-    assert "track has 'comet', allowed: tensorboard, mlflow, wandb" in done.stderr

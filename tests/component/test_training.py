@@ -717,30 +717,6 @@ def test_it_learns(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--fold", "6"], "invalid choice: '6'"),
-        (["--fold", "2", "--n-mels", "40"], "the recipe wants"),
-        (["--fold", "1", "--lr", "7"], "lr is 7.0, allowed: above 0 to 1"),
-        (["--fold", "1", "--net", "huge"], "net is 'huge', allowed: compact"),
-        (["--fold", "5"], "no speaker to"),
-        (["--fold", "1", "--accelerator", "gpu"], "accelerator 'gpu', devices 'auto': "),
-        (["--fold", "1", "--channels", "song"], "no clip of song"),
-        (["--fold", "1", "--devices", "none"], "devices is 'none', allowed: auto, or 1"),
-        (["--fold", "1", "--workers", "-1"], "workers is -1, allowed: 0 and more"),
-        ([], "--fold"),
-    ],
-)
-def test_wrong_usage(images, tmp_path, here, words, message):
-    config = tmp_path / "tiny.yaml"
-    config.write_text(RECIPE.to_yaml())
-    done = here("train.py", images, tmp_path / "run", "--config", config, *words)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("epochs: many", "epochs is 'many', it should be of type int"),

@@ -137,24 +137,6 @@ def test_the_script_checks(here, crema):
     assert "7/7" in done.stderr  # a bar
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["check", "nowhere"], "there is no such folder"),
-        (["check", "{empty}"], "no ravdess recording in it"),
-        (["check", "{empty}", "--corpus", "x"], "invalid choice"),
-        (["check", "{empty}", "--workers", "0"], "--workers is 0, allowed: 1 or more"),
-        ([], "required"),
-        (["look"], "invalid choice"),
-    ],
-)
-def test_wrong_usage(here, tmp_path, words, message):
-    (tmp_path / "empty").mkdir()
-    done = here("data.py", *(w.replace("{empty}", str(tmp_path / "empty")) for w in words))
-    assert done.returncode == 2
-    assert message in done.stderr
-
-
 def test_the_list(here):
     text = here("data.py", "list").stdout
     for name, corpus in CORPORA.items():
