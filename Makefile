@@ -19,7 +19,7 @@ PYTEST := $(DEV)/bin/python -m pytest
 SPREAD := --numprocesses auto --dist worksteal
 
 .PHONY: help demo test test-all test-system test-legacy test-newest test-pythons coverage lock lint
-.PHONY: format bad-days speed benchmark notebook samples wheel data images train export clean
+.PHONY: format docs bad-days speed benchmark notebook samples wheel data images train export clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ lint: $(DEV)/.done  ## ruff, mypy and the import contracts
 format: $(DEV)/.done  ## let ruff format the code
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
+
+docs: $(DEV)/.all  ## build the site of docs/ into build/site; no network
+	$(DEV)/bin/mkdocs build --strict
 
 bad-days: $(DEV)/.done  ## 2,000 broken sounds through edge-app, the table into docs/results/malformed.md
 	$(DEV)/bin/python benchmarks/malformed.py --into docs/results/malformed.md
