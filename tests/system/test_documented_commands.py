@@ -46,8 +46,8 @@ SUBSTITUTIONS: Final[tuple[tuple[str, str], ...]] = (
     (r"^(ser-edge train .*)", rf"\1 {SHORT}"),
     (r"^(ser-edge evaluate .*)", rf"\1 {SHORT} --folds 1"),
     (r"^(ser-edge finetune .*)", r"\1 --epochs 1"),
-    (r"--width 1\.5", "--width 0.3"),
-    (r"^(ser-edge (?:train|evaluate) (?!.*--(?:net|width)).*)", r"\1 --width 0.25"),
+    (r"--width 1\.5", "--width 0.6"),
+    (r"^(ser-edge (?:train|evaluate) (?!.*--(?:net|width)).*)", r"\1 --width 0.5"),
     # What is small loses accuracy in INT8.
     (r"^(ser-edge export .*)", r"\1 --int8 plain --max-drop 1"),
     (r"^(ser-edge robustness runs.*)", r"\1 --only gain+6 not-speech --per-kind 1"),
@@ -149,6 +149,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mine.txt").write_text(
         "upset: sad angry fearful disgust\nfine: neutral, calm, happy\nother: surprised\n"
     )
+    page = ROOT / "docs" / "how-to" / "experiments.md"
+    short = next(b.text for b in blocks(page) if b.text.startswith("# configs/short.yaml"))
+    (folder / "configs" / "short.yaml").write_text(short.replace("epochs: 20", "epochs: 1"))
     programs = folder / "bin"
     programs.mkdir()
     for program, module in (("edge-app", "edge_app"), ("ser-edge", "ser_edge")):
