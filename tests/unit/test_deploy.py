@@ -1,4 +1,4 @@
-"""What lies in deploy/: units, image and udev rule fit the program and each other."""
+"""What lies in deploy/: units, images and udev rule agree with the program and each other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def settings(path: Path) -> dict[str, str]:
 
 @pytest.mark.system
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
-def test_systemd_understands_a_unit(unit, tmp_path):
+def test_systemd_accepts_a_unit(unit, tmp_path):
     tool = shutil.which("systemd-analyze")
     if tool is None:
         pytest.skip("there is no systemd-analyze (apt-get install systemd)")
@@ -42,8 +42,8 @@ def test_systemd_understands_a_unit(unit, tmp_path):
     assert done.returncode == 0, done.stdout.splitlines()[-1]
 
 
-def given() -> dict[str, str]:
-    """Where it stands -> what edge-app is given there."""
+def command_lines() -> dict[str, str]:
+    """File -> arguments of edge-app in it."""
     lines = {}
     for unit in UNITS:
         command, variable = re.fullmatch(
@@ -60,8 +60,8 @@ def given() -> dict[str, str]:
     return lines
 
 
-@pytest.mark.parametrize(("where", "line"), given().items(), ids=list(given()))
-def test_edge_app_has_the_options_that_it_is_given(where, line):
+@pytest.mark.parametrize(("where", "line"), command_lines().items(), ids=list(command_lines()))
+def test_edge_app_has_the_options_of_each_file(where, line):
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers()
     for module in COMMANDS:
@@ -75,7 +75,7 @@ def test_edge_app_has_the_options_that_it_is_given(where, line):
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.train"])
-def test_an_image_is_built_of_files_that_are_there_and_that_it_may_see(name):
+def test_an_image_is_built_from_files_that_exist_and_are_not_ignored(name):
     docker = (DEPLOY / name).read_text()
     seen = (DEPLOY / f"{name}.dockerignore").read_text().splitlines()
     for line in re.findall(r"^COPY (?!--from)(.*)$", docker, re.MULTILINE):
@@ -84,7 +84,7 @@ def test_an_image_is_built_of_files_that_are_there_and_that_it_may_see(name):
             assert f"!{source}" in seen
 
 
-def test_the_training_image_installs_extras_that_there_are():
+def test_the_training_image_installs_extras_that_exist():
     docker = (DEPLOY / "Dockerfile.train").read_text()
     project = (ROOT / "pyproject.toml").read_text()
     named = re.findall(r"EXTRAS=([\w,]+)", docker)
