@@ -86,7 +86,7 @@ def add(commands: Commands) -> None:
         action="append",
         metavar="SINK",
         help="where to: table, jsonl, csv, jsonl:PATH, csv:PATH, audacity:PATH, "
-        "mqtt[s]://[user@]host[:port]/prefix (docs/how-to/outputs.md: where the password goes); repeatable "
+        "mqtt[s]://[user@]host[:port]/prefix (docs/sinks.md: where the password goes); repeatable "
         "(default: the live view in a terminal, else table)",
     )
     command.add_argument("--no-view", action="store_true", help="no live view in a terminal either")

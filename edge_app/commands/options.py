@@ -113,7 +113,7 @@ def add_words_options(command: argparse.ArgumentParser) -> None:
         "--transcribe",
         type=Path,
         metavar="DIR",
-        help="also write down what is said, with the Whisper model in this folder (docs/how-to/transcription.md; "
+        help="also write down what is said, with the Whisper model in this folder (docs/words.md; "
         "needs the extra transcribe)",
     )
     command.add_argument(
@@ -163,7 +163,7 @@ def make_classifier(options: argparse.Namespace) -> Classifier:
     """The classifier that the options ask for; what is wrong with them ends the program with 2.
 
     Where the command has no hint of its own, it has many windows in a row, and the pictures of the
-    next are drawn while the network works. Measured on the CPU (docs/results/speed.md): one window after
+    next are drawn while the network works. Measured on the CPU (docs/speed.md): one window after
     the other by all threads is faster than several side by side, whose ends all wait for Python's
     lock; and of more than two cores drawing needs one.
     """

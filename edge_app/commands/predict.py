@@ -48,7 +48,7 @@ examples:
   edge-app predict --format audacity talk.flac > talk.txt   # Audacity: File > Import > Labels
   edge-app predict -d GPU --fallback CPU calls/      # edge-app devices lists what there is
   edge-app predict --profile anna clip.wav           # Anna speaks; edge-app enroll made her profile
-  edge-app predict --transcribe whisper-base-ov clip.wav        # and what is said (docs/how-to/transcription.md)
+  edge-app predict --transcribe whisper-base-ov clip.wav        # and what is said (docs/words.md)
   edge-app predict --transcribe whisper-base-ov --interpret --format jsonl calls/
 
 exit status: 0 all well, 1 some sound failed, 2 wrong usage (no such model, device or option);

@@ -45,7 +45,7 @@ examples:
   curl -F file=@clip.wav http://127.0.0.1:8000/v1/predict
   curl --data-binary @clip.wav -H 'Content-Type: audio/wav' http://127.0.0.1:8000/v1/predict
 
-Everything else: docs/how-to/server.md.
+Everything else: docs/server.md.
 
 exit status: 0 it was told to stop, 1 the port cannot be had, 2 wrong usage
 """
