@@ -23,6 +23,7 @@ from edge_app.results import Embedding, Prediction, WindowEmbedding, WindowPredi
 from edge_app.segmentation.segments import segments_of
 from edge_app.segmentation.vad import Span, SpeechGate, joined
 from edge_app.threads import Stopped, cores, in_order, read_ahead
+from ser_edge.arguments import did_you_mean
 from ser_edge.audio import decode
 from ser_edge.audio.decode import AudioError
 from ser_edge.decision import Decision, decide, pool, speech_weights
@@ -435,7 +436,10 @@ class Classifier:
         if self.profile is not None:
             raise ValueError("what is explained is what the model says to everybody: no profile")
         if emotion is not None and emotion not in labels:
-            raise ValueError(f"emotion is {emotion!r}, allowed: {', '.join(labels)}")
+            raise ValueError(
+                f"emotion is {emotion!r}, allowed: {', '.join(labels)}"
+                f"{did_you_mean(emotion, labels)}"
+            )
         heard = self._hear(self._network, sound, rate, _Hearing(keep_images=True))
         answer = self._answer(heard)
         chosen = int(heard.weights.argmax())

@@ -1,34 +1,41 @@
-"""``edge-app``: the command line. It parses and calls."""
+"""``edge-app``: the command line. It parses, and calls the command.
+
+What is imported here is little, and the rest only when it is needed: ``--version`` and the help
+answer at once, and Ctrl-C is quiet from the beginning.
+"""
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
 
-from edge_app.commands import COMMANDS
-from edge_app.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
-from ser_edge import __version__
+from edge_app.commands import COMMANDS, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from edge_app.commands.interrupts import leaving_on_interrupt
+
+if TYPE_CHECKING:
+    from ser_edge.arguments import ArgumentParser
+
+PROGRAM = "edge-app"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the program's name; those of this process by default.
+
     Returns
     -------
     int
-        0 all well, 1 some item failed, 2 wrong usage.
+        0 success, 1 some item failed, 130 interrupted. Wrong usage raises SystemExit with 2.
     """
-    parser = argparse.ArgumentParser(
-        prog="edge-app", description="Hear emotion in voices with an OpenVINO model."
-    )
-    parser.add_argument("--version", action="version", version=f"ser-edge {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in COMMANDS:
-        module.add(commands)
-    options = parser.parse_args(arguments)
+    with leaving_on_interrupt():
+        options = _parsed(sys.argv[1:] if arguments is None else list(arguments))
     if sys.stdout is None:  # closed by the caller
         return EXIT_FAILED
     _survive_odd_names(sys.stdout)
@@ -36,16 +43,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except OSError as error:  # of the sink: those of sounds are AudioErrors
+    except OSError as error:  # of standard output: those of sounds are AudioErrors
         # What is still in the buffer must not be tried again when Python closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # the reader (head, less) has enough
             return EXIT_OK
-        print(f"{parser.prog}: the answers cannot be written: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: error: the answers cannot be written: {error}", file=sys.stderr)
         return EXIT_FAILED
 
 
+def make_parser(complete: Collection[str] = tuple(COMMANDS)) -> ArgumentParser:
+    """The parser of the command line.
+
+    Parameters
+    ----------
+    complete : collection of str
+        Commands whose modules are imported for their options; the others have only their names.
+    """
+    from importlib import import_module
+
+    from ser_edge import __version__
+    from ser_edge.arguments import ArgumentParser
+
+    parser = ArgumentParser(
+        prog=PROGRAM,
+        description="Recognise emotion in speech with an OpenVINO model.",
+        epilog=f"`{PROGRAM} COMMAND --help` shows options and examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"ser-edge {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        if name in complete:
+            module = import_module(f"edge_app.commands.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run, command=command)
+    return parser
+
+
+def _parsed(arguments: Sequence[str]) -> Any:
+    chosen = next((each for each in arguments if not each.startswith("-")), "")
+    parser = make_parser([chosen])
+    if not arguments:
+        parser.print_help()
+        parser.exit()
+    options = parser.parse_args(arguments)
+    if hasattr(options, "verbosity"):
+        from edge_app.commands.terminal import start_log
+
+        start_log(options)
+    return options
+
+
 def _survive_odd_names(stream: object) -> None:
-    """Names of files may hold bytes that are no UTF-8; printing them must not fail."""
+    """Names of files may hold bytes that are not UTF-8; printing them must not fail."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")

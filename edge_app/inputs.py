@@ -1,4 +1,4 @@
-"""What a user names on the command line -> single sounds."""
+"""Names on the command line -> single sounds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import BinaryIO, Final
 from ser_edge.audio.decode import AudioError, files_below, sound_suffixes
 
 STANDARD_INPUT: Final = "-"
-PICTURE_SUFFIXES: Final = frozenset({".png"})
+IMAGE_SUFFIXES: Final = frozenset({".png"})
 
 
 def expand(names: Iterable[str]) -> Iterator[str]:
     """Files, folders (searched through), globs and ``-`` -> one name a sound.
 
     Folders give their sounds and mel images, sorted. A glob is tried only where no file has that
-    very name. What matches nothing is passed on as it is: reading it says what is wrong.
+    very name. A name that matches nothing is yielded as it is, so that reading it raises.
     """
     for name in names:
         if name == STANDARD_INPUT:
@@ -35,8 +35,8 @@ def expand(names: Iterable[str]) -> Iterator[str]:
 
 def _file_or_folder(name: str) -> Iterator[str]:
     found = False
-    if os.path.isdir(name):  # the suffixes look for PyAV, which is too long for each of many files
-        for path in files_below(Path(name), sound_suffixes() | PICTURE_SUFFIXES):
+    if os.path.isdir(name):  # sound_suffixes() looks for PyAV: too slow for each of many files
+        for path in files_below(Path(name), sound_suffixes() | IMAGE_SUFFIXES):
             found = True
             yield str(path)
     if not found:
@@ -44,7 +44,7 @@ def _file_or_folder(name: str) -> Iterator[str]:
 
 
 def source_of(name: str) -> str | BinaryIO:
-    """A name from :func:`edge_app.inputs.expand` -> what the classifier takes.
+    """A name from :func:`expand` -> the path or file object that the classifier takes.
 
     Raises
     ------

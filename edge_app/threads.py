@@ -1,4 +1,4 @@
-"""Work done ahead by threads: items in order, and what an iterator gives next."""
+"""Threads that work ahead of their reader: on items, in order, and on an iterator."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _WITHOUT_THREAD: Final = 3
 
 
 class Stopped(Exception):  # noqa: N818  # no error
-    """What work may raise when it sees that nobody waits for it any more."""
+    """Raised by work that sees that its result is not wanted any more."""
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """Number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -31,17 +31,17 @@ def cores() -> int:
 def in_order(
     work: Callable[[Item, threading.Event], Result], items: Iterable[Item], workers: int
 ) -> Generator[Result, None, None]:
-    """``work(item, stop)`` of every item, in the items' order, by threads ahead of the reader.
+    """Results of ``work(item, stop)`` for all items, in their order, computed ahead by threads.
 
-    Results of at most ``2 * workers`` items are under way or kept. Where the reader stops early,
+    At most ``2 * workers`` items are worked on or wait for the reader. If the reader stops early,
     ``stop`` is set, and work should end with :class:`Stopped`.
 
     Parameters
     ----------
     work : callable
-        What it raises is raised here, in its turn, and ends the whole.
+        Its exceptions are raised here, in the order of the items, and end the iteration.
     items : iterable
-        Taken one by one, in the reader's thread.
+        Iterated in the reader's thread.
     workers : int
         Threads, 1 or more.
 
@@ -65,7 +65,7 @@ def in_order(
     try:
         for item in items:
             if len(threads) < workers:  # no more threads than items
-                # Daemons: one that hangs in a device or a pipe must not keep the program.
+                # Daemons: one that hangs in a device or a pipe must not keep the program alive.
                 threads.append(threading.Thread(target=serve, name="ahead", daemon=True))
                 threads[-1].start()
             promise: Future[Result] = Future()
@@ -84,9 +84,9 @@ def in_order(
 
 
 def read_ahead(source: Iterator[Item], depth: int) -> Iterator[Item]:
-    """An iterator's items, the next ``depth`` of them made by a thread while one is looked at.
+    """The items of an iterator; a thread computes up to ``depth`` of them ahead of the reader.
 
-    The first few are made here, so that a short sound needs no thread.
+    The first few are computed by the reader, so that a short sound needs no thread.
     """
     for _ in range(_WITHOUT_THREAD):
         try:
@@ -134,7 +134,7 @@ def read_ahead(source: Iterator[Item], depth: int) -> Iterator[Item]:
 
 
 def in_background(work: Callable[[], Result], name: str) -> Future[Result]:
-    """``work()`` in a daemon thread of its own: one that hangs keeps no pool and no program.
+    """Run ``work()`` in a daemon thread: one that hangs keeps neither a pool nor the program.
 
     Parameters
     ----------

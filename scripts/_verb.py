@@ -10,7 +10,7 @@ from typing import NoReturn
 def run(verb: str, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a verb with the script's arguments, or with others, and exit with its status."""
     try:
-        from ser_edge.cli.main import main
+        from ser_edge import __main__ as program
     except ModuleNotFoundError as error:
         if error.name != "ser_edge":
             raise
@@ -20,4 +20,4 @@ def run(verb: str, arguments: Sequence[str] | None = None) -> NoReturn:
             file=sys.stderr,
         )
         sys.exit(2)
-    sys.exit(main([verb, *(sys.argv[1:] if arguments is None else arguments)]))
+    sys.exit(program.run([verb, *(sys.argv[1:] if arguments is None else arguments)]))

@@ -42,14 +42,18 @@ class ArgumentParser(argparse.ArgumentParser):
         given = sys.argv[1:] if args is None else list(args)
         for word, owner in self._owners(given):
             name = word.partition("=")[0]
+            if not name.startswith("--") or " " in name:  # for argparse no option either
+                continue
             known = owner._option_string_actions
-            if name.startswith("--") and not any(option.startswith(name) for option in known):
+            if not any(option.startswith(name) for option in known):
                 owner.error(f"unknown option {name}{did_you_mean(name, known)}")
         found, unknown = self.parse_known_args(given, namespace)
         if unknown:
-            what = "unknown option" if unknown[0].startswith("-") else "unexpected argument"
-            of = (owner for word, owner in self._owners(given) if word == unknown[0])
-            next(of, self).error(f"{what} {unknown[0]}")
+            first = unknown[0]
+            owners = (owner for word, owner in self._owners(given) if word == first)
+            is_option = first.startswith("-")
+            message = f"unknown option {first}" if is_option else f"unexpected argument {first!r}"
+            next(owners, self).error(message)
         return found
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all: to a temporary name, which is then renamed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Final
 
 UNFINISHED: Final = ".unfinished"
-"""Suffix of temporary names; what a killed run left under it may be deleted."""
+"""Suffix of temporary names. A killed run may leave such files; they can be deleted."""
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder; rename it to ``path`` if the block succeeds."""
+    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # No number of a process: two containers on one disk may have the same.
+    # A random name: two containers on one disk may have the same process number.
     temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}{UNFINISHED}")
     try:
         yield temporary

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from ser_edge.arguments import did_you_mean
 from ser_edge.decision import Decision
 from ser_edge.emotions import EMOTIONS, UNKNOWN
 
@@ -226,7 +227,7 @@ def find_grouping(labels: str | os.PathLike[str]) -> Grouping:
     except (FileNotFoundError, ValueError):  # the latter: a NUL in the name
         raise ValueError(
             f"labels are {name!r}, allowed: {', '.join(GROUPINGS)}, or a file of lines such as "
-            f"{_EXAMPLE!r}"
+            f"{_EXAMPLE!r}{did_you_mean(name, GROUPINGS)}"
         ) from None
     except OSError as error:
         raise ValueError(f"labels {name}: {error.strerror or error}") from None

@@ -1,4 +1,4 @@
-"""Processes that work side by side: on the clips of a corpus, on many small trainings."""
+"""A pool of processes for work on many clips."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def process_pool(workers: int | None) -> Iterator[Executor]:
     Parameters
     ----------
     workers : int or None
-        Processes; None for one a core, 0 for none: the jobs are done in this one, in turn.
+        Processes; None for one a core, 0 for none: the jobs run in this one, one by one.
 
     Yields
     ------
     Executor
-        Its processes are started anew, not forked, and use one BLAS thread each. If the block is
-        left by an error or a signal, none of the jobs that still wait is started; if the program is
-        killed, its processes end by themselves.
+        Its processes are spawned, not forked, and use one BLAS thread each. If the block is left by
+        an error or a signal, waiting jobs are cancelled; if the program is killed, its processes
+        end by themselves.
     """
     with _one_blas_thread(), _pool(workers) as pool:
         try:
@@ -41,12 +41,12 @@ def _pool(workers: int | None) -> Executor:
     return ProcessPoolExecutor(
         workers or os.cpu_count(),
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_hang_on_parent,
+        initializer=_end_with_parent,
     )
 
 
-def _hang_on_parent() -> None:
-    """Let Ctrl+C be the parent's affair, and end when it has ended, however it did.
+def _end_with_parent() -> None:
+    """Leave Ctrl-C to the parent process, and end when it has ended in any way.
 
     A process that waits for a job would outlive a killed parent: it holds both ends of the queue.
     """

@@ -1,8 +1,8 @@
-"""Clips that kill the process that hears them: found by marks that a dead worker leaves.
+"""Clips that kill the process that reads them, found by marks that a dead worker leaves.
 
-Whoever begins a shard leaves a mark and takes it away at the end. Where two workers have died in a
-shard, the next one goes carefully: it leaves a mark for each clip. A clip under which two more
-died is not tried again. Nothing is written for single clips as long as nobody dies.
+A worker that begins a shard leaves a mark and takes it away at the end. Where two workers have died
+in a shard, the next one leaves a mark for each clip. A clip at which two more died is not tried
+again. As long as no worker dies, nothing is written for single clips.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ MARKS: Final = "_tries"
 """Folder of the marks."""
 
 PATIENCE: Final = 2
-"""Workers that may die in a shard before each clip is marked, and then under one clip."""
+"""Workers that may die in a shard before each clip is marked, and then at one clip."""
 
 
-class Tries:
-    """What was tried in one shard.
+class Attempts:
+    """Attempts at one shard.
 
     Attributes
     ----------
-    killers : frozenset of int
+    fatal : frozenset of int
         Numbers of the clips that are not to be tried again.
     """
 
@@ -35,26 +35,26 @@ class Tries:
         self._folder = folder
         self._shard = f"{shard:06d}"
         found = [name.split(".") for name in self._names()]
-        deaths = Counter(words[1] for words in found if len(words) == 3)
-        self._careful = sum(1 for words in found if len(words) == 2) >= PATIENCE
-        self.killers = frozenset(int(clip) for clip, n in deaths.items() if n >= PATIENCE)
+        deaths = Counter(parts[1] for parts in found if len(parts) == 3)
+        self._mark_clips = sum(1 for parts in found if len(parts) == 2) >= PATIENCE
+        self.fatal = frozenset(int(clip) for clip, n in deaths.items() if n >= PATIENCE)
         self._mark(f"{self._shard}.{uuid.uuid4().hex}")
 
     @contextmanager
-    def under_way(self, clip: int) -> Iterator[None]:
-        """While a clip is heard."""
-        if not self._careful:
+    def at(self, clip: int) -> Iterator[None]:
+        """Mark a clip, where clips are marked, while it is classified in the block."""
+        if not self._mark_clips:
             yield
             return
         mark = f"{self._shard}.{clip}.{uuid.uuid4().hex}"
         self._mark(mark)
         try:
             yield
-        finally:  # a process that is killed does not come here
+        finally:  # not reached by a process that is killed
             self._folder.delete(f"{MARKS}/{mark}")
 
     def done(self) -> None:
-        """The shard's answers are written: take all marks away."""
+        """Take all marks away: the shard's answers are written."""
         for name in self._names():
             self._folder.delete(f"{MARKS}/{name}")
 

@@ -1,4 +1,4 @@
-"""What is to be scored: inputs -> numbered clips in shards, written down once and never changed.
+"""What is to be scored: inputs -> numbered clips in shards, written once and never changed.
 
 A shard is so many clips whose answers become one Parquet file; the plan has a row group for each.
 """
@@ -18,21 +18,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_app.archive.storage import Folder, absolute, files_at, is_uri, one_line, open_file
-from edge_app.inputs import PICTURE_SUFFIXES, STANDARD_INPUT, expand
+from edge_app.inputs import IMAGE_SUFFIXES, STANDARD_INPUT, expand
 from ser_edge.audio.decode import files_below, sound_suffixes
 
 PLAN: Final = "_plan.parquet"
 ORDER: Final = "_archive.json"
-"""Written last: where it is, the plan is whole. Readers of Parquet pass over ``_`` files."""
+"""Written last: where it is, the plan is whole. Readers of Parquet skip ``_`` files."""
 
 DEFAULT_SHARD_SIZE: Final = 500
-"""Clips: some ten seconds' work of a core, what a killed worker loses at the most."""
+"""Clips: some ten seconds' work of a core, which a killed worker loses at most."""
 
 MAX_SHARD_SIZE: Final = 100_000
 
 _VERSION: Final = 1
 _PARQUET: Final = frozenset({".parquet"})
-_GLOB_PROBLEM: Final = "there are no globs in a URI: give the folder, or a list"
+_GLOB_PROBLEM: Final = "a URI may not be a glob: give the folder, or a list"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Columns:
     sound : str, optional
         The bytes of sound files. One of both.
     name : str, optional
-        With ``sound``: what the clips are called in the result; else ``<file>#<row>``.
+        With ``sound``: names of the clips in the result; else ``<file>#<row>``.
 
     Raises
     ------
@@ -60,9 +60,9 @@ class Columns:
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.sound is None):
-            raise ValueError("of Parquet files, name the column of paths or the one of sounds")
+            raise ValueError("for Parquet files, name the column of paths or the one of sounds")
         if self.name is not None and self.sound is None:
-            raise ValueError("a column of names goes with one of sounds; a path is a name itself")
+            raise ValueError("a column of names needs one of sounds; a path is a name itself")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Clip:
     Parameters
     ----------
     number : int
-        From 0, in the plan's order: what tells it from all others.
+        From 0, in the plan's order; unique.
     path : bytes
         Of the sound or of the Parquet file, as the file system has it: it need not be UTF-8.
     row, group : int, optional
@@ -87,29 +87,29 @@ class Clip:
 
 @dataclass(frozen=True)
 class Order:
-    """What was ordered: all that the scores hang on. It lies beside the results.
+    """All that the scores depend on; it is stored beside the results.
 
     Parameters
     ----------
     inputs : tuple of str
         As they were given, made absolute.
     model : str
-        What the IR is called, and its precision.
+        Name of the IR, and its precision.
     model_sha256 : str
-        Of all that it says of itself, its own hashes included.
+        Of its manifest, which has hashes of the weights.
     columns : Columns, optional
         Where the inputs are Parquet files.
     listed : str
         File with further inputs, a line each; ``-`` for standard input, empty where there is none.
     shard_size : int
-        Clips in a shard, at the most.
+        Clips in a shard, at most.
     labels, profile : str
-        What the answers are grouped into, and of whom the profile is; empty where there is none.
+        Names and hashes of the label grouping and the profile; empty where there is none.
 
     Raises
     ------
     ValueError
-        A size of shards that makes no sense.
+        A shard size out of range.
     """
 
     inputs: tuple[str, ...]
@@ -124,16 +124,13 @@ class Order:
     def __post_init__(self) -> None:
         if not 1 <= self.shard_size <= MAX_SHARD_SIZE:
             raise ValueError(
-                f"the size of a shard is {self.shard_size}, allowed: 1 to {MAX_SHARD_SIZE} clips"
+                f"the shard size is {self.shard_size}, allowed: 1 to {MAX_SHARD_SIZE} clips"
             )
 
 
 @dataclass(frozen=True)
 class Planned:
-    """An order whose plan is there.
-
-    ``clips`` are in ``shards``; ``twice`` were named again and are in it once all the same.
-    """
+    """An order with its plan: ``clips`` in ``shards``, of which ``twice`` were named again."""
 
     order: Order
     sha256: str
@@ -158,20 +155,20 @@ class Plan:
 
 
 def plan(folder: Folder, order: Order) -> Planned:
-    """The plan of an order: the one that lies in the folder, or a new one.
+    """The plan of an order: the one in the folder, or a new one.
 
     Parameters
     ----------
     folder : Folder
         For the results.
     order : Order
-        Its inputs are looked at only where there is no plan yet.
+        Its inputs are read only where there is no plan yet.
 
     Raises
     ------
     ValueError
-        The folder holds something else or the results of another order; there is no clip; a
-        Parquet file is none, or has no such column. Nothing has been written then.
+        The folder holds something else or the results of another order; there is no clip; an
+        input is not a Parquet file, or has no such column. Nothing has been written then.
     OSError
         Something cannot be read or written.
     """
@@ -180,7 +177,7 @@ def plan(folder: Folder, order: Order) -> Planned:
         _check_same(order, found.order, folder.where)
         return found
     if any(not name.startswith((".", "_")) for name in folder.names()):
-        raise ValueError(f"{folder.where}: other files are in it, take a new folder")
+        raise ValueError(f"{folder.where}: it has other files in it, give a new folder")
     listed = _names_in(order.listed) if order.listed else ()
     names = itertools.chain(order.inputs, map(absolute, listed))
     seen = _Seen()
@@ -199,7 +196,7 @@ def plan(folder: Folder, order: Order) -> Planned:
 
 
 def read_order(folder: Folder) -> Planned | None:
-    """What was ordered in a folder; None where nothing was.
+    """The order and plan in a folder; None where there is none.
 
     Raises
     ------
@@ -235,14 +232,14 @@ def read_order(folder: Folder) -> Planned | None:
 
 
 class _Seen:
-    """Names that have come by."""
+    """Names so far."""
 
     def __init__(self) -> None:
         self._names: set[bytes] = set()
         self.twice = 0
 
     def add(self, name: bytes) -> int | None:
-        """Its number, or None if it has come by before."""
+        """Its number, or None if it was there before."""
         number = len(self._names)
         self._names.add(name)
         if len(self._names) > number:
@@ -252,7 +249,7 @@ class _Seen:
 
 
 def _names_in(listed: str) -> Iterator[str]:
-    """Lines of a list; empty ones are passed over."""
+    """Lines of a list; empty ones are skipped."""
     if listed == STANDARD_INPUT:
         yield from _lines(sys.stdin.buffer)
     else:
@@ -273,7 +270,7 @@ def _sounds(names: Iterable[str]) -> Iterator[str]:
         elif glob.has_magic(name.partition("?")[0]):
             raise ValueError(f"{name}: {_GLOB_PROBLEM}")
         else:
-            yield from files_at(name, sound_suffixes() | PICTURE_SUFFIXES)
+            yield from files_at(name, sound_suffixes() | IMAGE_SUFFIXES)
 
 
 def _tables(names: Iterable[str]) -> Iterator[str]:
@@ -325,7 +322,7 @@ def _opened_table(name: str, columns: Columns) -> Any:
     except FileNotFoundError:
         raise ValueError(f"{name}: there is no such file") from None
     except (OSError, pyarrow.ArrowInvalid) as error:
-        raise ValueError(f"{name}: it is no Parquet file: {one_line(error)}") from None
+        raise ValueError(f"{name}: it is not a Parquet file: {one_line(error)}") from None
     texts = (types.is_string, types.is_large_string)
     binaries = (types.is_binary, types.is_large_binary)
     numbers = (types.is_integer,)
@@ -432,7 +429,7 @@ def _check_same(asked: Order, there: Order, where: str) -> None:
         if new != old:
             raise ValueError(
                 f"{where}: it holds the results of another order ({field.name}: "
-                f"{_shown(old)}; now {_shown(new)}); take a new folder"
+                f"{_shown(old)}; now {_shown(new)}); give a new folder"
             )
 
 

@@ -1,16 +1,17 @@
 """Ray Data scores the shards that have no file yet, on this machine or on a cluster.
 
 A shard is a row of the dataset and a task of an actor. An actor or a machine that dies loses the
-shard that it was at; Ray gives it to another. Nothing else is kept in Ray: whether a shard is done
-is said by its file, so that a driver that was killed goes on too, and no shard is in the result
-twice. (Ray's own checkpoints keep a list of finished ids beside the data, and filter by it.)
+shard that it was at; Ray gives it to another. Nothing else is kept in Ray: a shard is done when its
+file is there, so that a driver that was killed is resumed too, and no shard is in the result twice.
+(Ray's own checkpoints keep a list of finished ids beside the data, and filter by it.)
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,31 +19,31 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from edge_app.archive.plan import Plan, Planned
-from edge_app.archive.scoring import Ear, Scorer, Tally, part_name, tally_of
+from edge_app.archive.scoring import ClassifierSpec, Scorer, Tally, part_name, tally_of
 from edge_app.archive.storage import Folder, one_line
 from edge_app.inference.devices import DeviceError
 from edge_app.threads import cores
 from ser_edge.files import UNFINISHED
 
 OBJECT_STORE_BYTES: Final = 128 * 2**20
-"""Of a Ray that is started here. Nothing but numbers of shards is ever in it."""
+"""Of a Ray that is started here. It holds numbers of shards and no more."""
 
 EXIT_EARLY: Final = 3
-"""Of a run that ended early, so that whatever started it can tell it from clips with an error."""
+"""Exit status of a run that ended early, in place of that for clips with an error."""
 
 _INIT_DEATHS: Final = 3  # workers killed while they compile the network, before one gets through
-_READERS: Final = 16  # threads that look at the files of earlier runs
+_READERS: Final = 16  # threads that read the files of earlier runs
 _LOCK: Final = ".lock"
 
 _PROBLEMS: Final = (DeviceError, OSError, ValueError)
 _COLUMNS: Final = ("shard", "clips", "failed", "problem")
 
-_Task: TypeAlias = tuple[str, Planned, Ear]
+_Task: TypeAlias = tuple[str, Planned, ClassifierSpec]
 """What a :class:`Scorer` takes."""
 
 
 class ArchiveError(RuntimeError):
-    """The run has ended early; the same command goes on."""
+    """The run has ended early; the same command resumes it."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Outcome:
 def score(
     folder: Folder,
     planned: Planned,
-    ear: Ear,
+    spec: ClassifierSpec,
     cluster: Cluster,
     *,
     again: bool = False,
@@ -96,12 +97,12 @@ def score(
     folder : Folder
         It holds the plan, and gets the result.
     planned : Planned
-    ear : Ear
+    spec : ClassifierSpec
     cluster : Cluster
     again : bool
         Also score shards with an error once more.
     progress : bool
-        Show a bar.
+        Show a bar in a terminal.
 
     Returns
     -------
@@ -128,14 +129,19 @@ def score(
     failed = sum(tally.failed for tally in done.values())
     left = [shard for shard in range(len(sizes)) if shard not in done]
     with tqdm(
-        total=planned.clips, initial=found, unit="clip", desc="archive", disable=not progress
+        total=planned.clips,
+        initial=found,
+        unit="clip",
+        disable=None if progress else True,  # None: in a terminal alone
     ) as bar:
         bar.set_postfix(errors=failed)
-        for tally in _scored(left, (folder.where, planned, ear), cluster) if left else ():
+        task = (folder.where, planned, spec)
+        for tally in _scored(left, task, cluster, bar.set_description) if left else ():
+            bar.set_description("scoring", refresh=False)
             failed += tally.failed
             bar.set_postfix(errors=failed, refresh=False)
             bar.update(tally.clips)
-    done = _tallies(folder, sizes, planned.sha256)  # the files, not what was said of them
+    done = _tallies(folder, sizes, planned.sha256)  # from the files
     if len(done) < len(sizes):
         raise ArchiveError(f"{len(sizes) - len(done)} of {len(sizes)} shards have no file")
     return Outcome(planned.clips, sum(tally.failed for tally in done.values()), found)
@@ -148,26 +154,36 @@ def only_one(folder: Folder) -> Iterator[None]:
     Raises
     ------
     ValueError
-        One is at work there.
+        One is running there.
     """
     if folder.path is None:
         yield
         return
-    import fcntl
-
     Path(folder.path).mkdir(parents=True, exist_ok=True)
     with open(Path(folder.path, _LOCK), "ab") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            _lock(lock.fileno())
+        except (BlockingIOError, PermissionError):
             raise ValueError(f"{folder.where}: another run is writing there") from None
         yield
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file until it is closed; BlockingIOError or PermissionError where another holds it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class RayScorer:
     """A :class:`Scorer` as Ray Data calls it: a batch of numbers of shards -> their tallies.
 
-    What goes wrong is a value as well, ``problem``: Ray's own errors are pages long.
+    An error is a value as well, ``problem``: Ray's own errors are pages long.
     """
 
     def __init__(self, *task: Any) -> None:
@@ -178,7 +194,7 @@ class RayScorer:
             self._problem = one_line(error)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        told: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        batched: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
         for shard in map(int, batch["shard"]):
             tally, problem = Tally(shard, 0, 0), self._problem
             if not problem:
@@ -187,13 +203,16 @@ class RayScorer:
                 except _PROBLEMS as error:
                     problem = one_line(error)
             for name, value in (*asdict(tally).items(), ("problem", problem)):
-                told[name].append(value)
-        return told
+                batched[name].append(value)
+        return batched
 
 
-def _scored(left: Sequence[int], task: _Task, cluster: Cluster) -> Iterator[Tally]:
-    """Tallies of shards, as they are done."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+def _scored(
+    left: Sequence[int], task: _Task, cluster: Cluster, describe: Callable[[str], None]
+) -> Iterator[Tally]:
+    """Tallies of shards, as they are done; ``describe`` takes what is done meanwhile."""
+    describe("starting Ray")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it reports to nobody
     import ray
     import ray.data
 
@@ -212,12 +231,13 @@ def _scored(left: Sequence[int], task: _Task, cluster: Cluster) -> Iterator[Tall
         )
     except Exception as error:  # it raises Exception itself, where a machine is slow
         where = f"at {cluster.address}" if cluster.address else "on this machine"
-        raise ArchiveError(f"Ray {where} cannot be had: {one_line(error)}") from None
+        raise ArchiveError(f"Ray {where} is not available: {one_line(error)}") from None
+    describe("starting workers")
     try:
         yield from _through_ray(ray, left, task, cluster.actors, threads)
     except ray.exceptions.RayError as error:
-        said = str(error).strip() or type(error).__name__
-        raise ArchiveError(f"Ray gave up: {said.splitlines()[-1]}") from None
+        cause = str(error).strip() or type(error).__name__
+        raise ArchiveError(f"Ray gave up: {cause.splitlines()[-1]}") from None
     finally:
         ray.shutdown()
 
@@ -238,7 +258,7 @@ def _through_ray(
         fn_constructor_args=task,
         batch_size=1,
         num_cpus=threads,
-        # One is enough to go on with, and more come as processors do: machines may join later.
+        # One is enough to begin with, and more come as processors do: machines may join later.
         compute=ray.data.ActorPoolStrategy(
             min_size=1, max_size=min(actors or len(left), len(left))
         ),

@@ -1,7 +1,7 @@
-"""A shard of the plan -> one Parquet file of answers, the same whoever makes it, however often.
+"""A shard of the plan -> one Parquet file of answers, the same whichever worker makes it.
 
-A row is what ``edge-app predict --format jsonl`` says of the clip, with ``clip`` before it (its
-number in the plan) and ``error`` after it (why there is no answer).
+A row is the answer of ``edge-app predict --format jsonl``, with ``clip`` before it (its number in
+the plan) and ``error`` after it (why there is no answer).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO, Final
 
-from edge_app.archive.attempts import Tries
+from edge_app.archive.attempts import Attempts
 from edge_app.archive.plan import Clip, Columns, Order, Plan, Planned, values_of
 from edge_app.archive.storage import Folder, NamedBytes, is_uri, open_file, sound_at
 from edge_app.classifier import Classifier
@@ -38,8 +38,8 @@ _STREAMED: Final = 2**20  # bytes of a Parquet file that are read ahead
 
 
 @dataclass(frozen=True)
-class Ear:
-    """How the classifier of each worker is made: what :class:`edge_app.Classifier` takes."""
+class ClassifierSpec:
+    """How each worker makes its classifier: the parameters of :class:`edge_app.Classifier`."""
 
     model: str
     device: str = "CPU"
@@ -55,12 +55,12 @@ class Ear:
             raise ValueError(f"threads are {self.threads}, allowed: 1 or more")
 
     def order(self, **inputs: Any) -> Order:
-        """An order for scores of this ear; ``inputs`` are the other fields of :class:`Order`.
+        """An order for this classifier's scores; ``inputs`` are the other fields of :class:`Order`.
 
         Raises
         ------
         ValueError
-            There is no such model, or it is damaged; a field that makes no sense.
+            There is no such model, it is damaged, or a field is out of range.
         """
         manifest = find_model(self.model, self.precision).manifest
         return Order(
@@ -72,14 +72,14 @@ class Ear:
         )
 
     def classifier(self, order: Order) -> Classifier:
-        """The classifier, if it is the one that was ordered.
+        """The classifier, if its model is the one of the order.
 
         Raises
         ------
         ValueError
-            The model is not there, is damaged, or is another one.
+            The model is missing, damaged, or another one.
         DeviceError
-            The device is not there or refuses the model.
+            The device is missing or cannot run the model.
         """
         made = Classifier(
             self.model,
@@ -93,7 +93,7 @@ class Ear:
         )
         if _digest_of(made.manifest) != order.model_sha256:
             raise ValueError(
-                f"the model {self.model} of {platform.node()} is another one than was ordered: "
+                f"the model {self.model} of {platform.node()} differs from the order's: "
                 "install the same release of ser-edge, or the same .xml, on all machines"
             )
         return made
@@ -101,7 +101,7 @@ class Ear:
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of a shard: its clips, and how many of them have an error."""
+    """Result of a shard: its clips, and how many of them have an error."""
 
     shard: int
     clips: int
@@ -116,22 +116,22 @@ class Scorer:
     out : str
         Path or URI of the folder that holds the plan.
     planned : Planned
-    ear : Ear
+    spec : ClassifierSpec
 
     Raises
     ------
     ValueError, DeviceError
-        As :meth:`Ear.classifier`.
+        As :meth:`ClassifierSpec.classifier`.
     OSError
-        The plan is not to be had.
+        The plan cannot be read.
     """
 
-    def __init__(self, out: str, planned: Planned, ear: Ear) -> None:
-        self._ear = ear
+    def __init__(self, out: str, planned: Planned, spec: ClassifierSpec) -> None:
+        self._spec = spec
         self._planned = planned
         self._folder = Folder(out)
         self._plan = Plan(self._folder)
-        self._classifier = ear.classifier(planned.order)
+        self._classifier = spec.classifier(planned.order)
         self._device_failures = 0
 
     def score(self, shard: int) -> Tally:
@@ -148,20 +148,20 @@ class Scorer:
         done = tally_of(self._folder, shard, self._planned.sha256, self._plan.sizes[shard])
         if done is not None:
             return done
-        tries = Tries(self._folder, shard)
+        attempts = Attempts(self._folder, shard)
         rows = []
         for clip, name, sound in _sounds(self._plan.clips(shard), self._planned.order.columns):
-            if clip.number in tries.killers:
-                error = f"{name}: the process that heard it died, several times"
+            if clip.number in attempts.fatal:
+                error = f"{name}: the process that read it died, several times"
                 rows.append(_failed(clip, name, error))
                 continue
-            with tries.under_way(clip.number):
+            with attempts.at(clip.number):
                 rows.append(self._row(clip, name, sound))
         failed = sum(1 for row in rows if row["error"] is not None)
         tally = Tally(shard, len(rows), failed)
         content = _part(rows, self._classifier.labels, self._planned.sha256, tally)
         self._folder.write(part_name(shard), content)
-        tries.done()
+        attempts.done()
         return tally
 
     def _row(self, clip: Clip, name: str, sound: Callable[[], str | BinaryIO]) -> dict[str, Any]:
@@ -180,8 +180,8 @@ class Scorer:
     def _answer(self, sound: Callable[[], str | BinaryIO]) -> dict[str, Any]:
         try:
             return self._classifier.predict(sound()).to_dict()
-        except DeviceError:  # a driver that fell over may stand up again
-            self._classifier = self._ear.classifier(self._planned.order)
+        except DeviceError:  # a driver that failed may work again
+            self._classifier = self._spec.classifier(self._planned.order)
             return self._classifier.predict(sound()).to_dict()
 
 
@@ -190,7 +190,7 @@ def _digest_of(manifest: Manifest) -> str:
 
 
 def _fingerprint(chosen: Grouping | Profile | None) -> str:
-    """A name, and what tells it from another of that name without giving away what is in it."""
+    """A name and a hash, which tells apart two of one name and does not reveal their content."""
     if chosen is None:
         return ""
     return f"{chosen.name} {hashlib.sha256(repr(chosen).encode()).hexdigest()[:16]}"
@@ -202,7 +202,7 @@ _Sound = tuple[Clip, str, Callable[[], "str | BinaryIO"]]
 
 
 def _sounds(clips: Sequence[Clip], columns: Columns | None) -> Iterator[_Sound]:
-    """Clips -> their names, and how the sound of each is had, which may raise AudioError."""
+    """Clips -> their names, and a function that gives the sound or raises AudioError."""
     if clips[0].row is not None:
         assert columns is not None
         assert columns.sound is not None
@@ -224,8 +224,8 @@ def _sounds_in_rows(clips: Sequence[Clip], column: str, names: str | None) -> It
         try:
             content, *name = next(rows)
         except StopIteration:
-            why = f"the rest of row group {group} of the Parquet file is not to be had"
-            yield clip, shown, partial(_refused, shown, why)
+            why = f"the rest of row group {group} of the Parquet file cannot be read"
+            yield clip, shown, partial(_unreadable, shown, why)
             continue
         if name and name[0] is not None:
             shown = str(name[0])
@@ -251,7 +251,7 @@ def _rows(
         yield from itertools.islice(rows, start, start + count)
 
 
-def _refused(name: str, why: str) -> BinaryIO:
+def _unreadable(name: str, why: str) -> BinaryIO:
     raise AudioError(name, why)
 
 
@@ -270,12 +270,12 @@ def part_name(shard: int) -> str:
 
 
 def tally_of(folder: Folder, shard: int, plan_sha256: str, clips: int) -> Tally | None:
-    """What a shard's file says of itself; None where it is not there, not whole, or of other plans.
+    """The tally in a shard's file; None where it is missing, not whole, or of another plan.
 
     Raises
     ------
     OSError
-        It is there and not to be had.
+        It is there and cannot be read.
     """
     import pyarrow
     from pyarrow import parquet
@@ -283,14 +283,14 @@ def tally_of(folder: Folder, shard: int, plan_sha256: str, clips: int) -> Tally 
     try:
         with folder.open(part_name(shard)) as file:
             footer = parquet.read_metadata(file)
-        said = json.loads(footer.metadata[_META])
+        found = json.loads(footer.metadata[_META])
     except FileNotFoundError:
         return None
     except (pyarrow.ArrowInvalid, KeyError, TypeError, ValueError):
         return None
-    if (said["plan"], said["shard"], footer.num_rows) != (plan_sha256, shard, clips):
+    if (found["plan"], found["shard"], footer.num_rows) != (plan_sha256, shard, clips):
         return None
-    return Tally(shard, clips, said["failed"])
+    return Tally(shard, clips, found["failed"])
 
 
 def _failed(clip: Clip, name: str, error: str) -> dict[str, Any]:
@@ -298,7 +298,7 @@ def _failed(clip: Clip, name: str, error: str) -> dict[str, Any]:
 
 
 def _text(name: str) -> str:
-    """A name of a file that is not UTF-8, so that it is: Parquet knows nothing else."""
+    """A name of a file, made UTF-8 where it is not: Parquet has no other text."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
@@ -306,8 +306,8 @@ def _part(rows: Sequence[dict[str, Any]], labels: Sequence[str], plan: str, tall
     import pyarrow
     from pyarrow import parquet
 
-    said = json.dumps({"plan": plan, "shard": tally.shard, "failed": tally.failed})
-    schema = _schema(labels).with_metadata({_META: said.encode()})
+    meta = json.dumps({"plan": plan, "shard": tally.shard, "failed": tally.failed})
+    schema = _schema(labels).with_metadata({_META: meta.encode()})
     out = pyarrow.BufferOutputStream()
     parquet.write_table(
         pyarrow.Table.from_pylist(list(rows), schema=schema), out, compression="zstd"
@@ -320,13 +320,13 @@ def _schema(labels: Sequence[str]) -> Any:
     import pyarrow as pa
 
     scores = pa.struct([(label, pa.float64()) for label in labels])
-    heard = [("emotion", pa.string()), ("confidence", pa.float64()), ("scores", scores)]
-    span = pa.struct([("start", pa.float64()), ("end", pa.float64()), *heard])
+    answer = [("emotion", pa.string()), ("confidence", pa.float64()), ("scores", scores)]
+    span = pa.struct([("start", pa.float64()), ("end", pa.float64()), *answer])
     return pa.schema(
         [
             ("clip", pa.int64()),
             ("file", pa.string()),
-            *heard,
+            *answer,
             ("duration", pa.float64()),
             ("device", pa.string()),
             ("model", pa.string()),

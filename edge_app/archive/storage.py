@@ -22,7 +22,7 @@ _WHOLE_ON_CLOSE: Final = frozenset({"s3", "gcs", "abfs"})
 
 
 class NamedBytes(io.BytesIO):
-    """Bytes of a sound that messages can call by a name."""
+    """Bytes of a sound, with a name for messages."""
 
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
@@ -35,7 +35,7 @@ class Folder:
     Parameters
     ----------
     where : str
-        A path, or a URI that pyarrow knows. It need not be there yet.
+        A path, or a URI that pyarrow knows. It need not exist yet.
 
     Raises
     ------
@@ -53,12 +53,12 @@ class Folder:
         return self._root if self._fs.type_name == "local" else None
 
     def open(self, name: str) -> Any:
-        """A file of it, open for reading at random, as pyarrow reads.
+        """A file of it, open for random access, as pyarrow reads.
 
         Raises
         ------
         OSError
-            It is not there, or not to be had.
+            It is missing or cannot be read.
         """
         return self._fs.open_input_file(self._at(name))
 
@@ -76,7 +76,7 @@ class Folder:
             with self._fs.open_output_stream(path) as stream:
                 stream.write(content)
             return
-        # Containers have the same process numbers, so the name is one that nobody else can have.
+        # Containers have the same process numbers, so the name is random.
         temporary = f"{parent}/.{base}.{uuid.uuid4().hex}{UNFINISHED}"
         try:
             with self._fs.open_output_stream(temporary) as stream:
@@ -116,7 +116,7 @@ def absolute(name: str) -> str:
 
 
 def open_file(name: str) -> Any:
-    """A file by path or URI, as pyarrow reads; OSError where it is not to be had."""
+    """A file by path or URI, as pyarrow reads; OSError where it cannot be read."""
     system, path = _located(name)
     return system.open_input_file(path)
 
@@ -157,7 +157,7 @@ def sound_at(uri: str) -> BinaryIO:
     Raises
     ------
     AudioError
-        It is not there, or not to be had.
+        It is missing or cannot be read.
     """
     try:
         with open_file(uri) as file:
@@ -169,7 +169,7 @@ def sound_at(uri: str) -> BinaryIO:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """An error's message, in one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

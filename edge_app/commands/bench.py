@@ -5,23 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 import time
 from typing import Final
 
+from edge_app.commands import EXIT_FAILED, EXIT_OK
 from edge_app.commands.options import (
-    EXIT_FAILED,
-    EXIT_OK,
-    Commands,
     add_model_options,
     make_classifier,
+    progress_stream,
     wrong_usage,
 )
+from edge_app.commands.progress import working
+from edge_app.commands.terminal import complain
 from edge_app.inference.devices import DeviceError
 from ser_edge.audio.decode import AudioError
 
 _DESCRIPTION: Final = """\
-Measure how fast a model is on a device: the network by itself, in the words of OpenVINO's
+Measure how fast a model is on a device: the network by itself, in the terms of OpenVINO's
 benchmark_app, and from a sound file to an emotion, stage by stage.
 
 examples:
@@ -30,32 +30,26 @@ examples:
   edge-app bench --threads 2 --seconds 60 clip.wav
   edge-app bench --json > bench.json
 
-Close other programs first: what they take is missing here.
+Close other programs first: they take time from this one.
 
-exit status: 0 all well, 1 the sound or the device failed, 2 wrong usage
+exit status: 0 success, 1 the sound or the device failed, 2 wrong usage
 """
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the program's."""
-    command = commands.add_parser(
-        "bench",
-        help="how fast a model is on a device",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Describe the command to its parser."""
+    command.description = _DESCRIPTION
     command.add_argument(
-        "path", nargs="?", metavar="SOUND", help="(default: five seconds at 48 kHz, made here)"
+        "path", nargs="?", metavar="SOUND", help="(default: five synthetic seconds at 48 kHz)"
     )
     add_model_options(command, hint="throughput")
     command.add_argument(
         "--seconds", type=float, default=10.0, help="of each of the two parts (default: 10)"
     )
     command.add_argument("--json", action="store_true", help="as JSON, times in milliseconds")
-    command.set_defaults(run=_run, command=command)
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     from edge_app.benchmark import Report, measure
 
     if not (0 < options.seconds < math.inf):
@@ -64,9 +58,10 @@ def _run(options: argparse.Namespace) -> int:
     classifier = make_classifier(options)
     load = 1000 * (time.perf_counter() - begun)
     try:
-        report: Report = measure(classifier, options.path, options.seconds, options.hint, load)
+        with working(progress_stream(options), f"measuring for {2 * options.seconds:g} s"):
+            report: Report = measure(classifier, options.path, options.seconds, options.hint, load)
     except (AudioError, DeviceError) as error:
-        print(f"{options.command.prog}: error: {error}", file=sys.stderr)
+        complain(options, str(error))
         return EXIT_FAILED
     if options.json:
         print(json.dumps(report.to_dict(), indent=2, allow_nan=False))

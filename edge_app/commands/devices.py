@@ -7,36 +7,30 @@ import json
 import textwrap
 from typing import Final
 
-from edge_app.commands.options import EXIT_OK, Commands
+from edge_app.commands import EXIT_OK
 from edge_app.inference import devices
 from edge_app.inference.runtime import cache_folder
 
 _DESCRIPTION: Final = """\
-List the devices that OpenVINO sees, with what they compute in, and say what to install for those
-that it does not see.
+List the devices that OpenVINO finds and their precisions, and what to install for those that it
+does not find.
 
 examples:
   edge-app devices
   edge-app devices --json
 
-Beside their names, -d takes AUTO (OpenVINO chooses), AUTO:NPU,CPU (of these), HETERO:GPU,CPU (what
-the first cannot, the second does) and MULTI:GPU,CPU (all at once).
+Beside their names, -d takes AUTO (OpenVINO chooses), AUTO:NPU,CPU (among these), HETERO:GPU,CPU
+(layers that the first does not support run on the second) and MULTI:GPU,CPU (all at once).
 """
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the program's."""
-    command = commands.add_parser(
-        "devices",
-        help="what a model can run on here, and what is missing for the rest",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Describe the command to its parser."""
+    command.description = _DESCRIPTION
     command.add_argument("--json", action="store_true", help="as JSON")
-    command.set_defaults(run=_run, command=command)
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     core, _ = devices.new_core()
     found, cache = devices.list_devices(core), cache_folder()
     if options.json:

@@ -1,4 +1,4 @@
-"""``edge-app listen``: a microphone or piped sound -> emotions, as they are heard."""
+"""``edge-app listen``: a microphone or piped sound -> emotions, live."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_app.classifier import Classifier
+from edge_app.commands import EXIT_FAILED, EXIT_OK
+from edge_app.commands.interrupts import leaving_on_interrupt
 from edge_app.commands.options import (
-    EXIT_FAILED,
-    EXIT_OK,
-    Commands,
     add_answer_options,
     add_model_options,
     make_classifier,
     wrong_usage,
 )
+from edge_app.commands.terminal import complain
 from edge_app.inference.runtime import DeviceError
 from edge_app.inputs import STANDARD_INPUT
 from ser_edge.audio.decode import AudioError
@@ -30,36 +30,33 @@ _EVERY: Final = ("window", "segment", "change")
 _CLOSE_SECONDS: Final = 1.5  # for what the sinks still hold
 
 _DESCRIPTION: Final = """\
-Listen to a microphone, or to sound on standard input, and say which emotion is heard: from when to
-when, as soon as it is over. In a terminal it shows scores, level and segments as they come; into a
-pipe or a file it writes a line a segment. Ctrl-C or SIGTERM ends it.
+Recognise the emotion in speech from a microphone or standard input, live: segments with start and
+end, each as soon as it is over. In a terminal it shows scores, level and segments; into a pipe or a
+file it writes a line a segment. Ctrl-C or SIGTERM ends it.
 
 examples:
   edge-app listen                                    # the default microphone
   edge-app listen --list-mics
-  edge-app listen "USB Audio" --sink jsonl:heard.jsonl
+  edge-app listen "USB Audio" --sink jsonl:events.jsonl
   edge-app listen 3 --every change --sink mqtt://broker.local/ser-edge
   edge-app listen --health 8001                      # and: curl http://127.0.0.1:8001/healthz
   arecord -f S16_LE -r 16000 -t raw | edge-app listen - --rate 16000
   edge-app listen - < interview.wav                  # a WAV says its rate itself
   ffmpeg -loglevel error -rtsp_transport tcp -i rtsp://camera/stream -vn -ac 1 -ar 16000 \\
-    -f wav - | edge-app listen - --sink jsonl        # a camera; ffmpeg reads what there is
+    -f wav - | edge-app listen - --sink jsonl        # a camera, read by ffmpeg
 
-A microphone that vanishes is looked for by its name until it is back. Raw sound is 16-bit, little
-endian. Nothing of the sound is kept.
+A microphone that is unplugged is searched for by its name until it is back. Raw sound is 16-bit,
+little endian. No sound is stored. For the same file predict gives somewhat different segments and
+scores: it has the whole file at once, while listen decides every half second without knowing what
+follows.
 
-exit status: 0 ended or told to end, 1 the sound or the device failed, 2 wrong usage
+exit status: 0 ended or interrupted, 1 the sound or the device failed, 2 wrong usage
 """
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the program's."""
-    command = commands.add_parser(
-        "listen",
-        help="a microphone or standard input -> emotions as they are heard",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Describe the command to its parser."""
+    command.description = _DESCRIPTION
     command.add_argument(
         "source",
         nargs="?",
@@ -69,12 +66,12 @@ def add(commands: Commands) -> None:
     )
     command.add_argument("--list-mics", action="store_true", help="list microphones and end")
     command.add_argument(
-        "--rate", type=int, metavar="HZ", help="of raw sound; of a microphone: ask for this one"
+        "--rate", type=int, metavar="HZ", help="of raw sound; of a microphone: the rate to ask for"
     )
     command.add_argument(
         "--channels", type=int, default=1, help="of raw sound on standard input (default: 1)"
     )
-    command.add_argument("--name", help="what the source is called in what is written")
+    command.add_argument("--name", help="of the source in the output (default: the microphone's)")
     command.add_argument(
         "--every",
         choices=_EVERY,
@@ -85,7 +82,7 @@ def add(commands: Commands) -> None:
         "--sink",
         action="append",
         metavar="SINK",
-        help="where to: table, jsonl, csv, jsonl:PATH, csv:PATH, audacity:PATH, "
+        help="output: table, jsonl, csv, jsonl:PATH, csv:PATH, audacity:PATH, "
         "mqtt[s]://[user@]host[:port]/prefix (docs/sinks.md: where the password goes); repeatable "
         "(default: the live view in a terminal, else table)",
     )
@@ -93,18 +90,18 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--health",
         metavar="[HOST:]PORT",
-        help="answer GET /healthz there: 200 while it hears, 503 while it does not "
+        help="answer GET /healthz there: 200 while sound arrives, 503 while it does not "
         "(HOST: 127.0.0.1; PORT 0: a free one)",
     )
     add_model_options(command)
     add_answer_options(command)
-    command.set_defaults(run=_run, command=command)
 
 
-def _run(options: argparse.Namespace) -> int:
-    from edge_app.live.health import HealthAddress
-    from edge_app.live.microphone import MicrophoneError
-    from edge_app.output.delivery import open_sinks
+def run(options: argparse.Namespace) -> int:
+    with leaving_on_interrupt():
+        from edge_app.live.health import HealthAddress
+        from edge_app.live.microphone import MicrophoneError
+        from edge_app.output.delivery import open_sinks
 
     if options.list_mics:
         return _list_mics(options)
@@ -126,7 +123,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         return _listen(options, classifier, delivery, view, address)
     except MicrophoneError as error:
-        print(f"{options.command.prog}: error: {error}", file=sys.stderr)
+        complain(options, str(error))
         return EXIT_FAILED
     finally:
         delivery.close(timeout=_CLOSE_SECONDS)  # it says itself what was not written
@@ -139,9 +136,10 @@ def _listen(
     wanted: bool,
     address: HealthAddress | None,
 ) -> int:
-    from edge_app.live.health import HealthServer
-    from edge_app.live.loop import listen, stopped_by_signals
-    from edge_app.live.view import LiveView
+    with leaving_on_interrupt():
+        from edge_app.live.health import HealthServer
+        from edge_app.live.loop import listen, stopped_by_signals
+        from edge_app.live.view import LiveView
 
     stop = threading.Event()
     view: LiveView | None = None
@@ -199,7 +197,7 @@ def _list_mics(options: argparse.Namespace) -> int:
     try:
         found = microphones()
     except MicrophoneError as error:
-        print(f"{options.command.prog}: error: {error}", file=sys.stderr)
+        complain(options, str(error))
         return EXIT_FAILED
     for one in found:
         channels = "1 channel" if one.channels == 1 else f"{one.channels} channels"

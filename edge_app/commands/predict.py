@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import islice
@@ -12,30 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from edge_app.classifier import Classifier
+from edge_app.commands import EXIT_FAILED, EXIT_OK
 from edge_app.commands.options import (
-    EXIT_FAILED,
-    EXIT_OK,
-    Commands,
     add_answer_options,
     add_model_options,
-    add_words_options,
+    add_transcription_options,
     make_classifier,
     make_interpreter,
     make_transcriber,
+    progress_stream,
     wrong_usage,
 )
-from edge_app.commands.progress import Bar
-from edge_app.inputs import PICTURE_SUFFIXES, STANDARD_INPUT, expand, source_of
+from edge_app.commands.progress import Bar, working
+from edge_app.commands.terminal import complain, is_terminal
+from edge_app.inputs import IMAGE_SUFFIXES, STANDARD_INPUT, expand, source_of
 from edge_app.output.answer_formats import ONE_SOUND, SINKS, Sink
 from edge_app.results import Prediction
 from ser_edge.audio import decode
 
 if TYPE_CHECKING:
-    from edge_app.language.annotations import Wording, Words
+    from edge_app.language.annotations import Wording
 
 _DESCRIPTION: Final = """\
-Say which emotion is heard in sounds. One answer a sound; a sound that fails gives an error line
-and the rest goes on.
+Recognise the emotion in sounds: one answer a sound. A sound that fails gives an error, in the
+output and on stderr, and the others are processed.
 
 examples:
   edge-app predict clip.wav
@@ -48,22 +48,20 @@ examples:
   edge-app predict --format audacity talk.flac > talk.txt   # Audacity: File > Import > Labels
   edge-app predict -d GPU --fallback CPU calls/      # edge-app devices lists what there is
   edge-app predict --profile anna clip.wav           # Anna speaks; edge-app enroll made her profile
-  edge-app predict --transcribe whisper-base-ov clip.wav        # and what is said (docs/words.md)
+  edge-app predict --transcribe whisper-base-ov clip.wav        # transcribes too (docs/words.md)
   edge-app predict --transcribe whisper-base-ov --interpret --format jsonl calls/
 
-exit status: 0 all well, 1 some sound failed, 2 wrong usage (no such model, device or option);
-words that are missing fail no sound, there is a reason in their place
+For the same file listen gives somewhat different segments and scores: it decides every half second
+without knowing what follows, while predict has the whole file at once.
+
+exit status: 0 success, 1 some sound failed, 2 wrong usage (no such model, device or option); a
+missing transcription is no failure, the answer has a reason in its place
 """
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the program's."""
-    command = commands.add_parser(
-        "predict",
-        help="files, folders, globs, standard input -> emotions",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Describe the command to its parser."""
+    command.description = _DESCRIPTION
     command.add_argument(
         "paths",
         nargs="+",
@@ -73,28 +71,27 @@ def add(commands: Commands) -> None:
     # For long sounds and many sounds.
     add_model_options(command, hint=None)
     add_answer_options(command)
-    add_words_options(command)
+    add_transcription_options(command)
     command.add_argument(
         "--interpret",
         action="store_true",
-        help="also say what it might mean: by the language model of --interpret-seconds, else in "
-        "a plain sentence made from the scores",
+        help="also explain the answer in a sentence: by the language model of "
+        "--interpret-seconds, else made from the scores",
     )
     command.add_argument("--format", choices=tuple(SINKS), default="table", help="(default: table)")
-    command.set_defaults(run=_run, command=command)
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     if options.format in ONE_SOUND and len(list(islice(expand(options.paths), 2))) > 1:
         wrong_usage(options, f"--format {options.format} is for one sound: it names no files")
     if options.format in ONE_SOUND and (options.transcribe or options.interpret):
-        wrong_usage(options, f"--format {options.format} has no place for words")
+        wrong_usage(options, f"--format {options.format} has no place for transcriptions")
     classifier = make_classifier(options)
     wording = _wording(options)
-    sink = SINKS[options.format](
-        sys.stdout, classifier.labels, () if wording is None else wording.fields
-    )
-    return _predict_all(classifier, options.paths, sink, wording)
+    fields = () if wording is None else wording.fields
+    sink = SINKS[options.format](sys.stdout, classifier.labels, fields)
+    names, bar = _names(options)
+    return _Prediction(options, sink, wording, bar).run(classifier, names)
 
 
 def _wording(options: argparse.Namespace) -> Wording | None:
@@ -107,49 +104,67 @@ def _wording(options: argparse.Namespace) -> Wording | None:
     return Wording(transcriber, interpreter)
 
 
-def _predict_all(
-    classifier: Classifier, paths: Sequence[str], sink: Sink, wording: Wording | None
-) -> int:
-    status = EXIT_OK
-    twice: dict[str, BinaryIO] = {}  # standard input, where it is needed once more for the words
-    names: Iterable[str] = expand(paths)
-    bar = Bar(sys.stderr, total=0)
-    if bar.wanted:  # who watches wants to know how many there are
-        names = list(names)
-        bar = Bar(sys.stderr, total=len(names))
+def _names(options: argparse.Namespace) -> tuple[Iterable[str], Bar]:
+    """Names of the sounds, and the bar; it needs their number, so that they are listed first."""
+    names, out = expand(options.paths), progress_stream(options)
+    if not is_terminal(out):
+        return names, Bar(None, 0)
+    found: list[str] = []
+    with working(out, lambda: f"searching folders: {len(found)} sounds"):
+        found.extend(names)
+    return found, Bar(out, len(found))
 
-    def opened(name: str) -> str | BinaryIO:
-        found = source_of(name)
-        if isinstance(found, str):
-            return bar.open(found)
-        if wording is not None:
-            found = held.enter_context(decode.opened(found, decode.source_name(found)))
-            twice[name] = found
-        return found
 
-    def told(name: str, answer: Prediction) -> Words | None:
-        if wording is None:
-            return None
-        is_picture = Path(name).suffix.lower() in PICTURE_SUFFIXES
-        return wording.of(answer, twice.get(name, name), is_picture)
+class _Prediction:
+    """Writes the answer of each sound, with its annotations where they are asked for."""
 
-    # A thread that waits for standard input could not be told to stop.
-    workers = 0 if STANDARD_INPUT in paths else None
-    # Closed whatever happens here, so that no thread outlives it.
-    with (
-        ExitStack() as held,
-        closing(bar),
-        closing(
-            classifier.predict_all(names, opened, workers=workers, progress=bar.heard)
-        ) as answers,
-    ):
-        for name, answer in answers:
-            bar.done(name)
-            if isinstance(answer, Prediction):
-                if name in twice:  # it was heard from a copy
-                    answer = replace(answer, file=decode.source_name(sys.stdin.buffer))
-                sink.answer(answer, told(name, answer))
-            else:
-                sink.error(name, str(answer))
+    def __init__(
+        self, options: argparse.Namespace, sink: Sink, wording: Wording | None, bar: Bar
+    ) -> None:
+        self._options = options
+        self._sink = sink
+        self._wording = wording
+        self._bar = bar
+        self._held = ExitStack()
+        self._copies: dict[str, BinaryIO] = {}  # of standard input, to transcribe it as well
+        # Errors are in the output; who redirects that sees them on stderr as well.
+        self._complains = options.format not in ONE_SOUND and not sys.stdout.isatty()
+
+    def run(self, classifier: Classifier, names: Iterable[str]) -> int:
+        """Predict all sounds; gives the exit status."""
+        status = EXIT_OK
+        # A thread that waits for standard input could not be stopped.
+        workers = 0 if STANDARD_INPUT in self._options.paths else None
+        answers = classifier.predict_all(
+            names, self._opened, workers=workers, progress=self._bar.update
+        )
+        # Closed whatever happens here, so that no thread outlives it.
+        with self._held, closing(self._bar), closing(answers):
+            for name, answer in answers:
+                self._bar.done(name)
+                if isinstance(answer, Prediction):
+                    self._write(name, answer)
+                    continue
                 status = EXIT_FAILED
-    return status
+                self._sink.error(name, str(answer))
+                if self._complains:
+                    complain(self._options, str(answer))
+        return status
+
+    def _opened(self, name: str) -> str | BinaryIO:
+        source = source_of(name)
+        if isinstance(source, str):
+            return self._bar.open(source)
+        if self._wording is not None:
+            source = self._held.enter_context(decode.opened(source, decode.source_name(source)))
+            self._copies[name] = source
+        return source
+
+    def _write(self, name: str, answer: Prediction) -> None:
+        if name in self._copies:
+            answer = replace(answer, file=decode.source_name(sys.stdin.buffer))
+        annotations = None
+        if self._wording is not None:
+            is_image = Path(name).suffix.lower() in IMAGE_SUFFIXES
+            annotations = self._wording.of(answer, self._copies.get(name, name), is_image)
+        self._sink.answer(answer, annotations)

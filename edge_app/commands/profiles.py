@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Final
 
-from edge_app.commands.options import (
-    EXIT_FAILED,
-    EXIT_OK,
-    Commands,
-    add_profiles_option,
-    wrong_usage,
-)
+from edge_app.commands import EXIT_FAILED, EXIT_OK
+from edge_app.commands.options import add_profiles_option, wrong_usage
+from edge_app.commands.terminal import complain
 from edge_app.inference.profile_store import (
     ProfileError,
     profile_files,
@@ -21,29 +16,23 @@ from edge_app.inference.profile_store import (
 )
 
 _DESCRIPTION: Final = """\
-List the profiles of persons that edge-app enroll has made.
+List the profiles that edge-app enroll has made.
 
 examples:
   edge-app profiles
   edge-app profiles --profiles ./people
 
-exit status: 0 all well, 1 some file there is no profile, 2 wrong usage
+exit status: 0 success, 1 some file there is not a profile, 2 wrong usage
 """
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the program's."""
-    command = commands.add_parser(
-        "profiles",
-        help="list the profiles that there are",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Describe the command to its parser."""
+    command.description = _DESCRIPTION
     add_profiles_option(command)
-    command.set_defaults(run=_run, command=command)
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     status = EXIT_OK
     try:
         folder = options.profiles or profiles_folder()
@@ -56,7 +45,7 @@ def _run(options: argparse.Namespace) -> int:
         try:
             profile = read_profile(path)
         except ProfileError as error:
-            print(f"{options.command.prog}: error: {error}", file=sys.stderr)
+            complain(options, str(error))
             status = EXIT_FAILED
         else:
             print(f"{path.stem}: {profile.clips} clips, model {profile.model}, {path}")

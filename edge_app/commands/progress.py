@@ -1,4 +1,4 @@
-"""A bar on a terminal for work that takes long; nothing elsewhere."""
+"""One line of progress in a terminal, from the first second of long work; nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -6,22 +6,57 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, Final, TextIO
 
-_PATIENCE: Final = 2.0  # seconds that need no bar
+from edge_app.commands.terminal import WIPE, is_terminal
+
+_PATIENCE: Final = 0.5  # seconds that need no progress
 _EVERY: Final = 0.2
 _WIDTH: Final = 24
-_WIPE: Final = "\r\x1b[K"
 
 
-class Bar:
-    """How far sounds have been heard, in one line that is drawn again and again.
+@contextmanager
+def working(out: TextIO | None, text: str | Callable[[], str]) -> Iterator[None]:
+    """Show in a terminal what is being done in the block, and for how long.
 
     Parameters
     ----------
     out : text stream or None
-        Standard error. Where it is no terminal, nothing is ever written.
+        Standard error; None for no progress.
+    text : str or callable
+        What is done, such as "loading compact on GPU". A callable is called for each drawing.
+    """
+    if out is None or not is_terminal(out):
+        yield
+        return
+    line, begun, done = _Line(out), time.monotonic(), threading.Event()
+
+    def draw() -> None:
+        wait = _PATIENCE
+        while not done.wait(wait):
+            wait = _EVERY
+            shown = text if isinstance(text, str) else text()
+            line.draw(f"{shown} ... {time.monotonic() - begun:.0f} s")
+
+    drawer = threading.Thread(target=draw, name="progress", daemon=True)
+    drawer.start()
+    try:
+        yield
+    finally:
+        done.set()
+        drawer.join()
+        line.wipe()
+
+
+class Bar:
+    """How much of some sounds is processed, in one line.
+
+    Parameters
+    ----------
+    out : text stream or None
+        Standard error; None for no progress.
     total : int
         Sounds.
     clock : callable
@@ -31,21 +66,15 @@ class Bar:
     def __init__(
         self, out: TextIO | None, total: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._out = out if out is not None and out.isatty() else None
+        self._line = _Line(out) if out is not None and is_terminal(out) else None
         self._total = total
         self._clock = clock
         self._lock = threading.Lock()
         self._begun = self._drawn = clock()
-        self._shown = False
         self._done = 0
         self._seconds = 0.0  # of sounds that are done
         self._running: dict[str, float] = {}
         self._files: dict[str, tuple[BinaryIO, int]] = {}
-
-    @property
-    def wanted(self) -> bool:
-        """Whether there is a terminal to draw on."""
-        return self._out is not None
 
     def open(self, name: str) -> str | BinaryIO:
         """A path, or the file opened, so that the bar can see how much of it was read.
@@ -53,7 +82,7 @@ class Bar:
         What cannot be opened is left to who reads it, who says why.
         """
         # The same sound twice at once: the second goes without.
-        if self._out is None or name in self._files or not os.path.isfile(name):
+        if self._line is None or name in self._files or not os.path.isfile(name):
             return name
         try:
             file = open(name, "rb")  # noqa: SIM115  # done() closes it
@@ -63,20 +92,20 @@ class Bar:
             self._files[name] = (file, max(1, os.fstat(file.fileno()).st_size))
         return file
 
-    def heard(self, name: str, seconds: float) -> None:
-        """So many seconds of a sound were heard. Any thread may say so."""
-        if self._out is None:
+    def update(self, name: str, seconds: float) -> None:
+        """Note how many seconds of a sound are processed. Any thread may call it."""
+        if self._line is None:
             return
         with self._lock:
             self._running[name] = seconds
             now = self._clock()
             if now - self._begun >= _PATIENCE and now - self._drawn >= _EVERY:
                 self._drawn = now
-                self._draw(self._out, now)
+                self._line.draw(self._text(now))
 
     def done(self, name: str) -> None:
-        """A sound is done; the line is wiped for what is written about it."""
-        if self._out is None:
+        """Note that a sound is done, and wipe the line for what is written about it."""
+        if self._line is None:
             return
         with self._lock:
             self._seconds += self._running.pop(name, 0.0)
@@ -84,35 +113,32 @@ class Bar:
             file, _ = self._files.pop(name, (None, 0))
             if file is not None:
                 file.close()
-            self._wipe(self._out)
+            self._line.wipe()
 
     def close(self) -> None:
         """Wipe the line and close what is open."""
-        if self._out is None:
+        if self._line is None:
             return
         with self._lock:
             for file, _ in self._files.values():
                 file.close()
             self._files.clear()
-            self._wipe(self._out)
+            self._line.wipe()
 
-    def _draw(self, out: TextIO, now: float) -> None:
+    def _text(self, now: float) -> str:
         share = (self._done + sum(map(self._read, self._running))) / max(1, self._total)
         filled = round(min(1.0, share) * _WIDTH)
         seconds = self._seconds + sum(self._running.values())
         parts = [
             f"{min(1.0, share):4.0%} {'#' * filled}{'.' * (_WIDTH - filled)}",
-            f"{_clock_time(seconds)} heard, {seconds / (now - self._begun):.0f}x real time",
+            f"{_clock_time(seconds)} processed, {seconds / (now - self._begun):.0f}x real time",
         ]
         if self._total > 1:
             parts.append(f"{self._done} of {self._total} sounds")
-        width = shutil.get_terminal_size().columns - 1
-        out.write(_WIPE + "  ".join(parts)[:width])
-        out.flush()
-        self._shown = True
+        return "  ".join(parts)
 
     def _read(self, name: str) -> float:
-        """Share of a sound that was read: of its bytes, since headers lie about lengths."""
+        """Share of a sound that was read: of its bytes, since headers may be wrong."""
         file, size = self._files.get(name, (None, 1))
         if file is None:
             return 0.0
@@ -121,11 +147,24 @@ class Bar:
         except (OSError, ValueError):
             return 0.0
 
-    def _wipe(self, out: TextIO) -> None:
+
+class _Line:
+    """A line of a terminal that is drawn again and again."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._shown = False
+
+    def draw(self, text: str) -> None:
+        self._out.write(WIPE + text[: shutil.get_terminal_size().columns - 1])
+        self._out.flush()
+        self._shown = True
+
+    def wipe(self) -> None:
         if self._shown:
             self._shown = False
-            out.write(_WIPE)
-            out.flush()
+            self._out.write(WIPE)
+            self._out.flush()
 
 
 def _clock_time(seconds: float) -> str:

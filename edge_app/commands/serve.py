@@ -3,62 +3,56 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import secrets
 import signal
 import socket
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_app.commands import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from edge_app.commands.interrupts import leaving_on_interrupt
 from edge_app.commands.options import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    Commands,
     add_answer_options,
     add_model_options,
-    add_words_options,
+    add_transcription_options,
     make_classifier,
     make_interpreter,
     make_transcriber,
     wrong_usage,
 )
+from edge_app.commands.terminal import complain
 from edge_app.threads import cores
 
 if TYPE_CHECKING:
+    from edge_app.classifier import Classifier
+    from edge_app.language.interpretation import Interpreter
     from edge_app.server.settings import ServerSettings
 
 TOKEN_VARIABLE: Final = "SER_EDGE_TOKEN"
 
 _DESCRIPTION: Final = f"""\
 Serve a page in the browser, an HTTP interface and a WebSocket: files, recordings and live sound
--> emotions. Nothing that is sent is kept, and nothing is fetched from elsewhere.
+-> emotions. Nothing that is sent is stored, and nothing is fetched from elsewhere.
 
 examples:
-  edge-app serve --open                               # this machine alone: http://127.0.0.1:8000/
-  edge-app serve --host 0.0.0.0 --port 8080           # whoever has the token, which is printed
+  edge-app serve --open                               # this machine only: http://127.0.0.1:8000/
+  edge-app serve --host 0.0.0.0 --port 8080           # with a token, which is printed
   {TOKEN_VARIABLE}=... edge-app serve --host 0.0.0.0 --allow-host box.example.org
-  edge-app serve --host 0.0.0.0 --certificate box.pem --key box.key   # https: microphones of others
-  edge-app serve --transcribe whisper-base-ov         # POST /process_audio: also what is said
+  edge-app serve --host 0.0.0.0 --certificate box.pem --key box.key   # https, for microphones
+  edge-app serve --transcribe whisper-base-ov         # POST /process_audio: transcribes too
   curl -F file=@clip.wav http://127.0.0.1:8000/v1/predict
   curl --data-binary @clip.wav -H 'Content-Type: audio/wav' http://127.0.0.1:8000/v1/predict
 
 Everything else: docs/server.md.
 
-exit status: 0 it was told to stop, 1 the port cannot be had, 2 wrong usage
+exit status: 0 stopped by a signal, 1 the port is not available, 2 wrong usage
 """
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the program's."""
-    command = commands.add_parser(
-        "serve",
-        help="a page, HTTP and WebSocket: files and live sound -> emotions",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Describe the command to its parser."""
+    command.description = _DESCRIPTION
     command.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
     )
@@ -68,109 +62,105 @@ def add(commands: Commands) -> None:
     command.add_argument("--open", action="store_true", help="open the page in the browser")
     add_model_options(command)
     add_answer_options(command)
-    add_words_options(command)
-    who = command.add_argument_group("who may come in")
-    who.add_argument(
+    add_transcription_options(command)
+    access = command.add_argument_group("access control")
+    access.add_argument(
         "--token-file",
         type=Path,
         metavar="FILE",
-        help=f"holds the token that clients must say (default: ${TOKEN_VARIABLE}; where --host "
-        "leaves this machine and there is none, one is made and printed)",
+        help=f"holds the token that clients must send (default: ${TOKEN_VARIABLE}; where --host "
+        "is not this machine and there is none, one is generated and printed)",
     )
-    who.add_argument(
+    access.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="a further name that clients call this machine by; may be repeated",
+        help="a further host name of this machine; may be repeated",
     )
-    who.add_argument(
+    access.add_argument(
         "--allow-origin",
         action="append",
         default=[],
         metavar="URL",
-        help="a further page that may send sounds, such as https://panel.local; may be repeated",
+        help="a further page that may send requests, such as https://panel.local; may be repeated",
     )
-    who.add_argument("--certificate", type=Path, metavar="PEM", help="serve https")
-    who.add_argument("--key", type=Path, metavar="PEM", help="of the certificate")
-    much = command.add_argument_group("how much is taken on")
+    access.add_argument("--certificate", type=Path, metavar="PEM", help="serve https")
+    access.add_argument("--key", type=Path, metavar="PEM", help="of the certificate")
+    limits = command.add_argument_group("limits")
     for name, kind, default, text in (
         ("--max-upload", float, 32.0, "MB of one file"),
         ("--max-seconds", float, 600.0, "length of one sound"),
-        ("--transcribe-seconds", float, 30.0, "to write down one sound, the waiting included"),
-        ("--at-once", int, 16, "files at the same time; the rest gets 503"),
-        ("--per-client", int, 12, "as many of those from one address; the rest gets 429"),
+        ("--transcribe-seconds", float, 30.0, "to transcribe one sound, waiting included"),
+        ("--at-once", int, 16, "files at the same time; others get 503"),
+        ("--per-client", int, 12, "of those from one address; others get 429"),
         ("--streams", int, 4, "WebSockets at the same time"),
         ("--workers", int, 2, "threads that decode and classify"),
     ):
-        much.add_argument(name, type=kind, default=default, help=f"{text} (default: {default:g})")
-    command.set_defaults(run=_run, command=command)
+        limits.add_argument(name, type=kind, default=default, help=f"{text} (default: {default:g})")
+    command.set_defaults(service=True)
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     try:
-        from edge_app.server.app import create_app
-        from edge_app.server.lifecycle import bind, run
-        from edge_app.server.settings import is_loopback
+        with leaving_on_interrupt():
+            from edge_app.server.app import create_app
+            from edge_app.server.lifecycle import bind
+            from edge_app.server.lifecycle import run as run_server
+            from edge_app.server.settings import is_loopback
     except ModuleNotFoundError as error:
         wrong_usage(options, f"this needs the extra serve: pip install 'ser-edge[serve]' ({error})")
+    _check_addresses(options)
+    token = _token(options)
+    generated = token is None and not is_loopback(options.host)
+    settings = _settings(options, secrets.token_urlsafe(18) if generated else token)
+    interpreter = make_interpreter(options)
+    try:
+        listening = bind(options.host, options.port)
+    except OSError as error:
+        cause = error.strerror or error
+        complain(options, f"cannot listen on {options.host} port {options.port}: {cause}")
+        return EXIT_FAILED
+    with listening:
+        classifier = make_classifier(options)
+        # Half of the cores at most: predictions must not wait for transcriptions.
+        transcriber = make_transcriber(options, options.threads or max(1, cores() // 2))
+        url = _url(options, listening.getsockname()[1])
+        secret = f"#token={settings.token}" if settings.token else ""
+        # The user's own token is not for the log.
+        lines = _started(f"{url}{secret if generated else ''}", classifier, interpreter)
+
+        def started() -> None:
+            print(*lines, sep="\n", flush=True)
+            if options.open:
+                import webbrowser
+
+                webbrowser.open(url + secret)
+
+        app = create_app(classifier, settings, transcriber=transcriber, interpreter=interpreter)
+        ended = run_server(app, listening, options.certificate, options.key, started)
+    return EXIT_INTERRUPTED if ended == signal.SIGINT else EXIT_OK
+
+
+def _started(url: str, classifier: Classifier, interpreter: Interpreter) -> list[str]:
+    """What is printed once the server answers."""
+    model = f"model {classifier.manifest.name} on {classifier.device}"
+    lines = [f"{url}  ({model}; Ctrl-C stops)"]
+    if (endpoint := interpreter.endpoint) is not None:
+        lines.append(
+            "scores, segments and transcriptions of POST /process_audio go to "
+            f"{endpoint.model!r} at {endpoint.place}, sounds do not"
+        )
+    return lines
+
+
+def _check_addresses(options: argparse.Namespace) -> None:
     if not 0 <= options.port <= 65535:
         wrong_usage(options, f"--port is {options.port}, allowed: 0 to 65535")
     if (options.certificate is None) != (options.key is None):
         wrong_usage(options, "--certificate and --key go together")
     if options.certificate is not None:
         _check_certificate(options)
-    token = _token(options)
-    made = token is None and not is_loopback(options.host)
-    settings = _settings(options, secrets.token_urlsafe(18) if made else token)
-    interpreter = make_interpreter(options)
-    try:
-        listening = bind(options.host, options.port)
-    except OSError as error:
-        print(
-            f"{options.command.prog}: error: cannot listen on {options.host} port {options.port}: "
-            f"{error.strerror or error}",
-            file=sys.stderr,
-        )
-        return EXIT_FAILED
-    with listening:
-        classifier = make_classifier(options)
-        # Half of the cores at most: who asks for emotions alone must not wait for words.
-        transcriber = make_transcriber(options, options.threads or max(1, cores() // 2))
-        logging.basicConfig(
-            level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-        )
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)
-        url = _url(options, listening.getsockname()[1])
-        secret = f"#token={settings.token}" if settings.token else ""
-
-        def started() -> None:
-            shown = secret if made else ""  # one's own token is not for the log
-            print(
-                f"{url}{shown}  (model {classifier.manifest.name} on {classifier.device}; "
-                "Ctrl-C stops)",
-                flush=True,
-            )
-            if interpreter.endpoint is not None:
-                asked = interpreter.endpoint
-                print(
-                    f"scores, timeline and words of POST /process_audio go to {asked.model!r} at "
-                    f"{asked.place}, sounds do not",
-                    flush=True,
-                )
-            if options.open:
-                import webbrowser
-
-                webbrowser.open(url + secret)
-
-        ended = run(
-            create_app(classifier, settings, transcriber=transcriber, interpreter=interpreter),
-            listening,
-            options.certificate,
-            options.key,
-            started,
-        )
-    return EXIT_INTERRUPTED if ended == signal.SIGINT else EXIT_OK
 
 
 def _check_certificate(options: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ser_edge.arguments import did_you_mean
 from ser_edge.telemetry import without_telemetry
 
 PHYSICAL: Final = ("CPU", "GPU", "NPU", "MYRIAD")
@@ -155,7 +156,7 @@ def check_device(device: str, here: Sequence[str]) -> str:
     if not good:
         raise DeviceError(
             f"device {device!r} is none that can be asked for, allowed: {EXAMPLES} and the like; "
-            f"devices here: {', '.join(here) or 'none'}"
+            f"devices here: {', '.join(here) or 'none'}{did_you_mean(name, {*known, *CHOOSING})}"
         )
     return name
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ser_edge.arguments import did_you_mean
 from ser_edge.manifest import PRECISIONS, RT_INFO_KEY, Manifest, seal_of
 
 DEFAULT_MODEL: Final = "compact"
@@ -159,7 +160,8 @@ def _by_name(name: str, precision: str) -> Path:
         xml = root / name / precision / f"{name}.xml"
         if os.path.isfile(xml):
             return xml
-    there = ", ".join(model_names()) or "none"
+    names = model_names()
     raise ModelError(
-        f"there is no model {name!r} in {precision}; models here: {there} (or give an .xml)"
+        f"there is no model {name!r} in {precision}; models here: {', '.join(names) or 'none'} "
+        f"(or give an .xml){did_you_mean(name, names)}"
     )

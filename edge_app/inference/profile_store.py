@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from ser_edge.arguments import did_you_mean
 from ser_edge.files import UNFINISHED, write_whole
 from ser_edge.profiles import Profile, check_name
 
@@ -69,10 +70,11 @@ def find_profile(profile: str | os.PathLike[str], folder: Path | None = None) ->
         return read_profile(Path(given))
     path = profile_path(given, folder)
     if not os.path.isfile(path):
-        there = ", ".join(found.stem for found in profile_files(path.parent)) or "none"
+        names = [found.stem for found in profile_files(path.parent)]
         raise ProfileError(
-            f"there is no profile {given!r} in {path.parent}; profiles there: {there} "
-            "(edge-app enroll makes one; or give a .json)"
+            f"there is no profile {given!r} in {path.parent}; profiles there: "
+            f"{', '.join(names) or 'none'} (edge-app enroll makes one; or give a .json)"
+            f"{did_you_mean(given, names)}"
         )
     return read_profile(path)
 

@@ -123,7 +123,7 @@ class LineFile:
         text = line
         if about.st_size == 0 if regular else not self._begun:
             text = header + line
-        elif regular and os.pread(descriptor, 1, about.st_size - 1) != b"\n":
+        elif regular and _read_at(descriptor, 1, about.st_size - 1) != b"\n":
             text = "\n" + line
         data, done = _encode(text), 0
         try:
@@ -145,7 +145,9 @@ class LineFile:
             self.close()
         if self._descriptor is None:
             # To be read as well: whether the last line is whole.
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+            for name in ("O_CLOEXEC", "O_BINARY"):  # the latter: on Windows alone
+                flags |= getattr(os, name, 0)
             self._descriptor = os.open(self._path, flags, _MODE)
             self._begun = False
         return self._descriptor
@@ -161,7 +163,13 @@ class LineFile:
         descriptor = self._open()
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return b""
-        return os.pread(descriptor, length, 0)
+        return _read_at(descriptor, length, 0)
+
+
+def _read_at(descriptor: int, length: int, offset: int) -> bytes:
+    """Bytes of a file that is appended to, whose writes go to the end wherever reading was."""
+    os.lseek(descriptor, offset, os.SEEK_SET)  # Windows has no pread
+    return os.read(descriptor, length)
 
 
 def _encode(text: str) -> bytes:

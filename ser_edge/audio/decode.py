@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import logging
 import os
 import stat
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -33,10 +34,13 @@ from ser_edge.audio.containers import (
     container_of_bytes,
     views,
 )
+from ser_edge.audio.truncation import truncation
 from ser_edge.audio.wav import PcmWav, pcm_wav
 
 Float32 = npt.NDArray[np.float32]
 Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
+
+_LOG: Final = logging.getLogger(__name__)
 
 MIN_RATE: Final = 8_000
 MAX_RATE: Final = 192_000
@@ -155,6 +159,8 @@ def read_blocks(source: Source, rate: int) -> Iterator[Float32]:
     ndarray
         ``float32 (n,)``, mono (mean of the channels), finite, n > 0. Full scale is 1.0.
 
+    For a file that ends before its sound does, the log (``ser_edge``) has a warning.
+
     Raises
     ------
     AudioError
@@ -173,6 +179,10 @@ def read_blocks(source: Source, rate: int) -> Iterator[Float32]:
                     yield block
         if not samples:
             raise AudioError(name, "it has no samples")
+        with suppress(OSError, ValueError):  # all that could be read was read
+            if found := truncation(file):
+                read = samples / rate
+                _LOG.warning("%s: it is truncated (%s), %.2f s were read", name, found, read)
 
 
 def load(source: Source, rate: int) -> Float32:
@@ -523,8 +533,11 @@ def _sndfile_blocks(sound: soundfile.SoundFile, view: View, name: str) -> Iterat
             try:
                 block = sound.read(wanted, dtype="float32", always_2d=True)
             except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-                at = f"after {done / sound.samplerate:.2f} s"
-                raise AudioError(name, f"it is damaged {at} ({_clause(error)})") from None
+                cause = f"it is damaged after {done / sound.samplerate:.2f} s"
+                if sound.format == "FLAC" and view.tell() == view.seek(0, io.SEEK_END):
+                    length = sound.frames / sound.samplerate
+                    cause = f"it is truncated, it ends before the {length:.2f} s of its header"
+                raise AudioError(name, f"{cause} ({_clause(error)})") from None
             if view.failure is not None:
                 raise AudioError(name, f"it cannot be read: {_reason(view.failure)}") from None
             if view.spent:

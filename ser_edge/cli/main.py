@@ -11,7 +11,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ser_edge import __version__
@@ -21,11 +21,14 @@ from ser_edge.cli.errors import CommandError
 EXIT_OK: Final = 0
 EXIT_INTERRUPTED: Final = 130
 
+SAME: Final = "the same command resumes"
+
 DATA: Final = "data"
 TRAINING: Final = "training"
 EVALUATION: Final = "evaluation"
 DEPLOYMENT: Final = "deployment"
 FEATURES: Final = "classic features"
+SHELL: Final = "shell"
 
 
 class Verb(NamedTuple):
@@ -35,30 +38,33 @@ class Verb(NamedTuple):
     help: str
     extra: str = "train"
     """What pip installs for it."""
-    resumes: bool = False
-    """Whether the same command resumes after an interruption."""
+    again: str = ""
+    """How an interrupted run is resumed."""
 
 
 VERBS: Final[Mapping[str, Verb]] = {
-    "download": Verb(DATA, "download a corpus and unpack it", resumes=True),
+    "download": Verb(DATA, "download a corpus and unpack it", again=SAME),
     "corpora": Verb(DATA, "list the known corpora, or check one on disk"),
-    "render": Verb(DATA, "corpus -> mel images", resumes=True),
+    "render": Verb(DATA, "corpus -> mel images", again=SAME),
     "explore": Verb(DATA, "pages about a clip, its augmentations or a corpus", "explore"),
-    "train": Verb(TRAINING, "mel images -> weights and figures of one run"),
-    "finetune": Verb(TRAINING, "adapt a model to your own recordings", resumes=True),
-    "finetune-ssl": Verb(TRAINING, "fine-tune a pretrained speech encoder", resumes=True),
+    "train": Verb(
+        TRAINING, "mel images -> weights and figures of one run", again="--resume resumes"
+    ),
+    "finetune": Verb(TRAINING, "adapt a model to your own recordings", again=SAME),
+    "finetune-ssl": Verb(TRAINING, "fine-tune a pretrained speech encoder", again=SAME),
     "teach": Verb(TRAINING, "soft targets of a teacher, for distillation"),
-    "experiments": Verb(TRAINING, "run a file of experiments", resumes=True),
-    "evaluate": Verb(EVALUATION, "train and score a recipe by cross-validation", resumes=True),
+    "experiments": Verb(TRAINING, "run a file of experiments", again=SAME),
+    "evaluate": Verb(EVALUATION, "train and score a recipe by cross-validation", again=SAME),
     "compare": Verb(EVALUATION, "two evaluations, runs or models on the same clips"),
     "crosscorpus": Verb(EVALUATION, "score a run or model on other corpora"),
-    "robustness": Verb(EVALUATION, "score degraded clips and nonspeech", resumes=True),
+    "robustness": Verb(EVALUATION, "score degraded clips and nonspeech", again=SAME),
     "listen": Verb(EVALUATION, "classify recordings without labels"),
     "profiles": Verb(EVALUATION, "measure what speaker profiles change"),
     "package": Verb(DEPLOYMENT, "final run and fold runs -> models/NAME"),
     "export": Verb(DEPLOYMENT, "models/NAME -> OpenVINO IR"),
-    "features": Verb(FEATURES, "corpus -> table of features", "features", resumes=True),
+    "features": Verb(FEATURES, "corpus -> table of features", "features", again=SAME),
     "baseline": Verb(FEATURES, "a small network on such a table", "features"),
+    "completion": Verb(SHELL, "a script that completes verbs and options"),
 }
 """In the order of ``ser-edge --help``."""
 
@@ -98,16 +104,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise
 
 
-def program(
-    filled: Iterable[str] = VERBS,
-) -> tuple[ArgumentParser, Mapping[str, ArgumentParser]]:
-    """The parser of ``ser-edge``, and those of its verbs by name.
+def make_parser(complete: Collection[str] = tuple(VERBS)) -> ArgumentParser:
+    """The parser of the command line.
 
     Parameters
     ----------
-    filled : iterable of str
-        Verbs whose modules are imported and whose options are added. The others are known by name
-        alone.
+    complete : collection of str
+        Verbs whose modules are imported for their options; the others have only their names.
     """
     parser = ArgumentParser(
         prog="ser-edge",
@@ -115,20 +118,20 @@ def program(
         description=_description(),
     )
     parser.add_argument("--version", action="version", version=f"ser-edge {__version__}")
-    commands = parser.add_subparsers(
+    verbs = parser.add_subparsers(
         prog="ser-edge", required=True, metavar="VERB", help=argparse.SUPPRESS
     )
-    verbs = {name: commands.add_parser(name) for name in VERBS}
-    for name in filled:
-        from ser_edge.cli.options import add_output_options
+    for name, about in VERBS.items():
+        verb = verbs.add_parser(name, help=about.help)
+        if name in complete:
+            from ser_edge.cli.options import add_output_options
 
-        module = importlib.import_module(f"ser_edge.cli.{name.replace('-', '_')}")
-        verb = verbs[name]
-        verb.description = module.DESCRIPTION
-        verb.set_defaults(run=module.run)
-        module.add_arguments(verb)
-        add_output_options(verb)
-    return parser, verbs
+            module = importlib.import_module(f"ser_edge.cli.{name.replace('-', '_')}")
+            verb.description = module.DESCRIPTION
+            verb.set_defaults(run=module.run, command=verb)
+            module.add_arguments(verb)
+            add_output_options(verb)
+    return parser
 
 
 def _description() -> str:
@@ -149,13 +152,10 @@ def _named(given: Sequence[str]) -> str:
 
 
 def _dispatch(name: str, given: Sequence[str]) -> int:
-    parser, _ = program(())
+    parser = make_parser([name])
     if not given:
         parser.print_help()
         return EXIT_OK
-    if not name:
-        parser.parse_args(given)  # prints help or version, or reports an error: ends the program
-    parser, verbs = program([name])
     options = parser.parse_args(given)
     try:
         return _run(options)
@@ -165,7 +165,8 @@ def _dispatch(name: str, given: Sequence[str]) -> int:
         return error.status
     except (ValueError, OSError) as error:
         _print_traceback(options)
-        verbs[name].error(str(error))
+        command: ArgumentParser = options.command
+        command.error(str(error))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -193,6 +194,6 @@ def _print_traceback(options: argparse.Namespace) -> None:
 
 def _interrupted(name: str) -> int:
     if name:
-        resumes = "; the same command resumes" if VERBS[name].resumes else ""
-        print(f"ser-edge {name}: interrupted{resumes}", file=sys.stderr)
+        again = VERBS[name].again
+        print(f"ser-edge {name}: interrupted{again and '; '}{again}", file=sys.stderr)
     return EXIT_INTERRUPTED

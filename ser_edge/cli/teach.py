@@ -65,10 +65,10 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb; gives the exit status."""
     record = _finetuned(options) if Path(options.bundle).is_dir() else _frozen(options)
     found = record["figures"]
-    held_out = "trained on by" if record["teacher"]["parts"] == 1 else "held out from"
+    whom = "that it was trained on" if record["teacher"]["parts"] == 1 else "held out from it"
     print(
         f"targets of {record['clips']} clips: UAR {found['uar']:.3f}, accuracy "
-        f"{found['accuracy']:.3f} on training speakers {held_out} the teacher"
+        f"{found['accuracy']:.3f} of the teacher on training speakers {whom}"
     )
     print(f"all of it: {options.out}")
     return 0

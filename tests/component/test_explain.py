@@ -357,49 +357,6 @@ def test_from_a_pipe_to_a_picture(small_model, clip, tmp_path):
     opened((tmp_path / "why.png").read_bytes())
 
 
-@pytest.mark.parametrize(
-    ("words", "status", "message"),
-    [
-        (["{clip}", "--out", "why.jpg"], 2, "the picture is a PNG: its name should end so"),
-        (["{clip}", "--out", "none/why.png"], 2, "there is no folder 'none'"),
-        (["{clip}", "--emotion", "bored"], 2, "emotion is 'bored', allowed: neutral"),
-        (["{clip}", "--at", "12"], 2, "at is 12 s, allowed: 0 to 2.000 s"),
-        (["{clip}", "--at", "noon"], 2, "invalid float value"),
-        (["{clip}", "-m", "none"], 2, "no model 'none'"),
-        (["why.png", "--out", "./why.png"], 2, "which is what should be explained"),
-        (["none.wav"], 1, "none.wav: there is no such file"),
-        (["."], 1, "there is no sound in this folder"),
-        (["silent.wav"], 1, "silent.wav: it is silent there"),
-        (["{clip}", "--out", "folder.png"], 1, "folder.png: Is a directory"),
-    ],
-)  # fmt: skip
-def test_wrong_usage_exits_2_and_a_sound_that_fails_1(
-    coarse, small_model, clip, tmp_path, monkeypatch, capsys, words, status, message
-):
-    monkeypatch.chdir(tmp_path)
-    Path("why.png").write_bytes(b"mine")
-    Path("folder.png").mkdir()
-    soundfile.write("silent.wav", np.zeros(16_000), 16_000)
-    named = [word.format(clip=clip) for word in words]
-    try:
-        code = main(["explain", "-m", str(small_model), *named])
-    except SystemExit as ended:
-        code = ended.code
-    captured = capsys.readouterr()
-    assert code == status
-    assert message in captured.err
-    assert captured.out == ""
-    assert Path("why.png").read_bytes() == b"mine"
-
-
-@pytest.mark.unit
-def test_help_teaches_by_example(capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(["explain", "--help"])
-    assert caught.value.code == 0
-    assert "edge-app explain clip.wav --emotion happy" in capsys.readouterr().out
-
-
 @pytest.mark.skipif(os.name == "nt", reason="no /dev/full")
 def test_a_disk_that_is_full(coarse, small_model, clip, tmp_path, monkeypatch, capsys):
     (tmp_path / "full.png").symlink_to("/dev/full")

@@ -122,14 +122,14 @@ def test_drift_exits_1_says_where_and_leaves_the_old_ir(workplace, tmp_path, mon
 
 
 @pytest.mark.system
-def test_the_script_reports_drift(workplace, tmp_path):
-    """The script itself, with a network whose answers are made to differ by a hair's breadth."""
+def test_the_command_reports_drift(workplace, tmp_path):
+    """The command itself, with a network whose answers are made to differ by a hair's breadth."""
     code = (
-        "import sys, runpy\n"
+        "import sys\n"
+        "from ser_edge.cli.main import main\n"
         "from ser_edge.export import convert\n"
         "convert.SAME_LABEL_SHARE = 1.01\n"
-        "sys.argv = ['export_ir.py', *sys.argv[1:]]\n"
-        f"runpy.run_path({str(ROOT / 'scripts' / 'export_ir.py')!r}, run_name='__main__')"
+        "sys.exit(main(['export', *sys.argv[1:]]))\n"
     )
     words = ["tiny", "--models", workplace / "models", "--images", workplace / "images"]
     done = subprocess.run(

@@ -787,12 +787,6 @@ def test_sigterm_does_not_wait_for_a_thread_that_never_ends():
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (("--port", "70000"), 2, "--port is 70000, allowed: 0 to 65535"),
-        (("--max-upload", "0"), 2, "upload_bytes is 0"),
-        (("--max-seconds", "nan"), 2, "sound_seconds is nan"),
-        (("--certificate", "x.pem"), 2, "go together"),
-        (("--certificate", "x.pem", "--key", "x.key"), 2, "x.pem"),
-        (("--token-file", "/no/such/file"), 2, "/no/such/file"),
         (("--host", "203.0.113.1", "--port", "0"), 1, "cannot listen on 203.0.113.1"),
         (("--model", "nothing", "--port", "0"), 2, "there is no model 'nothing'"),
     ],

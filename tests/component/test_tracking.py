@@ -223,7 +223,7 @@ def test_an_mlflow_that_is_not_there_is_one_sentence(broken, images, config, tmp
     )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("train.py: MLflow: ")
+    assert last.startswith("ser-edge train: error: MLflow: ")
     assert ("127.0.0.1" if broken == "server" else "0123") in last
     assert "Traceback" not in done.stderr
 
@@ -278,7 +278,7 @@ def test_wandb_without_a_key_is_one_sentence(images, config, tmp_path):
     )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("train.py: W&B: ")
+    assert last.startswith("ser-edge train: error: W&B: ")
     assert "WANDB_MODE=offline" in last
     assert "Traceback" not in done.stderr
 
@@ -354,7 +354,7 @@ def test_a_tracker_that_is_gone_at_the_end_costs_no_result(images, config, tmp_p
     )  # fmt: skip
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         1,
-        "train.py: fake: the line is dead",
+        "ser-edge train: error: fake: the line is dead",
     )
     assert {p.name for p in (tmp_path / "run").iterdir()} >= FILES
 

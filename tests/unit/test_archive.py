@@ -17,7 +17,7 @@ from conftest import ROOT, SAMPLES, speechlike
 from edge_app import Classifier
 from edge_app.archive import attempts, runner, scoring
 from edge_app.archive.plan import ORDER, PLAN, Clip, Columns, Order, Plan, plan
-from edge_app.archive.scoring import Ear, Scorer, part_name
+from edge_app.archive.scoring import ClassifierSpec, Scorer, part_name
 from edge_app.archive.storage import Folder, absolute, files_at, is_uri, sound_at
 from edge_app.inference.devices import DeviceError
 from edge_app.results import Prediction
@@ -30,13 +30,13 @@ parquet = pytest.importorskip("pyarrow.parquet", reason="there is no pyarrow (th
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="there is no Ray (the extra archive)"
 )
-EAR = Ear("compact")
+SPEC = ClassifierSpec("compact")
 STARTS = 8
 SHORT = [path for path in SAMPLES if path.name != "man-long.ogg"]
 
 
 def order(*inputs: object, **other: object) -> Order:
-    return EAR.order(inputs=tuple(absolute(str(name)) for name in inputs), **other)
+    return SPEC.order(inputs=tuple(absolute(str(name)) for name in inputs), **other)
 
 
 def planned_clips(folder: Folder) -> list[list[Clip]]:
@@ -68,7 +68,7 @@ def sounds(tmp_path: Path) -> Path:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards are scored one after the other, here, in place of by Ray."""
 
-    def scored(left, task, cluster):
+    def scored(left, task, cluster, describe):
         scorer = Scorer(*task)
         for shard in left:
             yield scorer.score(shard)
@@ -78,7 +78,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def scored(out: Path, made: Order, **other: object) -> runner.Outcome:
     folder = Folder(str(out))
-    return runner.score(folder, plan(folder, made), EAR, runner.Cluster(), progress=False, **other)
+    return runner.score(folder, plan(folder, made), SPEC, runner.Cluster(), progress=False, **other)
 
 
 # ------------------------------------------------------------------------------------ the plan
@@ -145,7 +145,7 @@ def test_an_order_that_cannot_be_read_is_refused(sounds, out, text, message):
 
 
 def test_a_folder_with_other_files_is_refused(sounds):
-    with pytest.raises(ValueError, match="other files are in it"):
+    with pytest.raises(ValueError, match="it has other files in it"):
         plan(Folder(str(sounds)), order(sounds))
 
 
@@ -188,7 +188,7 @@ def test_a_table_without_such_columns_is_refused(tmp_path, out, columns, message
 @pytest.mark.parametrize("name", ["missing.parquet", "text.parquet"])
 def test_what_is_no_table_is_refused(tmp_path, out, name):
     (tmp_path / "text.parquet").write_text("no table")
-    with pytest.raises(ValueError, match=f"{name}: (there is no such file|it is no Parquet file)"):
+    with pytest.raises(ValueError, match=f"{name}: (there is no such|it is not a Parquet) file"):
         plan(Folder(str(out)), order(tmp_path / name, columns=Columns(path="path")))
 
 
@@ -272,11 +272,11 @@ def test_rows_are_what_predict_says(sounds, out, in_process):
 
 
 def test_coarser_labels_are_columns_of_the_scores(out):
-    ear = Ear("compact", labels=find_grouping("valence"))
+    spec = ClassifierSpec("compact", labels=find_grouping("valence"))
     folder = Folder(str(out))
-    made = plan(folder, ear.order(inputs=(str(SHORT[0]),)))
+    made = plan(folder, spec.order(inputs=(str(SHORT[0]),)))
     assert made.order.labels.startswith("valence ")
-    Scorer(folder.where, made, ear).score(0)
+    Scorer(folder.where, made, spec).score(0)
     [row] = rows_in(out)
     assert list(row["scores"]) == ["negative", "neutral", "positive"]
 
@@ -295,7 +295,7 @@ def test_whoever_makes_a_shard_makes_the_same_bytes(sounds, out):
     made = plan(folder, order(sounds))
     contents = []
     for _ in range(2):
-        Scorer(folder.where, made, EAR).score(0)
+        Scorer(folder.where, made, SPEC).score(0)
         contents.append((out / part_name(0)).read_bytes())
         (out / part_name(0)).unlink()
     assert contents[0] == contents[1]
@@ -303,7 +303,7 @@ def test_whoever_makes_a_shard_makes_the_same_bytes(sounds, out):
 
 def test_a_shard_that_is_there_is_not_scored_again(sounds, out, monkeypatch):
     folder = Folder(str(out))
-    scorer = Scorer(folder.where, plan(folder, order(sounds)), EAR)
+    scorer = Scorer(folder.where, plan(folder, order(sounds)), SPEC)
     tally = scorer.score(0)
     monkeypatch.setattr(Classifier, "predict", lambda *_: pytest.fail("it was heard again"))
     assert scorer.score(0) == tally == scoring.Tally(0, len(list(sounds.iterdir())), 1)
@@ -313,8 +313,8 @@ def test_a_shard_that_is_there_is_not_scored_again(sounds, out, monkeypatch):
 def test_a_worker_with_another_model_stops(sounds, out, small_model):
     folder = Folder(str(out))
     made = plan(folder, order(sounds))
-    with pytest.raises(ValueError, match="another one than was ordered"):
-        Scorer(folder.where, made, Ear(str(small_model)))
+    with pytest.raises(ValueError, match="differs from the order's"):
+        Scorer(folder.where, made, ClassifierSpec(str(small_model)))
 
 
 # ------------------------------------------------------------------------- devices that fall over
@@ -365,7 +365,7 @@ def test_what_was_broken_off_goes_on(sounds, out, monkeypatch):
     heard: list[str] = []
     real = Scorer.score
 
-    def some(left, task, cluster):
+    def some(left, task, cluster, describe):
         scorer = Scorer(*task)
         for shard in left[: 2 if not heard else None]:
             heard.append(shard)
@@ -431,7 +431,7 @@ KILLER = """
 import os, sys
 from edge_app import Classifier
 from edge_app.archive.plan import read_order
-from edge_app.archive.scoring import Ear, Scorer
+from edge_app.archive.scoring import ClassifierSpec, Scorer
 from edge_app.archive.storage import Folder
 
 real = Classifier.predict
@@ -443,7 +443,7 @@ def predict(self, sound, rate=None):
 
 Classifier.predict = predict
 folder = Folder(sys.argv[1])
-Scorer(folder.where, read_order(folder), Ear("compact")).score(0)
+Scorer(folder.where, read_order(folder), ClassifierSpec("compact")).score(0)
 """
 
 
@@ -466,8 +466,8 @@ def test_a_clip_that_kills_its_worker_is_told_from_the_others(sounds, out):
 
 def test_no_clip_is_marked_as_long_as_nobody_dies(tmp_path):
     folder = Folder(str(tmp_path))
-    tried = attempts.Tries(folder, 7)
-    with tried.under_way(3):
+    tried = attempts.Attempts(folder, 7)
+    with tried.at(3):
         assert len(folder.names(attempts.MARKS)) == 1
     tried.done()
     assert folder.names(attempts.MARKS) == []
@@ -476,13 +476,13 @@ def test_no_clip_is_marked_as_long_as_nobody_dies(tmp_path):
 def test_an_error_is_no_death(tmp_path):
     folder = Folder(str(tmp_path))
     for _ in range(attempts.PATIENCE):
-        attempts.Tries(folder, 7)
+        attempts.Attempts(folder, 7)
     for _ in range(2 * attempts.PATIENCE):
-        tried = attempts.Tries(folder, 7)
-        with pytest.raises(DeviceError), tried.under_way(3):
+        tried = attempts.Attempts(folder, 7)
+        with pytest.raises(DeviceError), tried.at(3):
             raise DeviceError("the device failed")
-    assert attempts.Tries(folder, 7).killers == frozenset()
-    assert attempts.Tries(folder, 70).killers == frozenset()
+    assert attempts.Attempts(folder, 7).fatal == frozenset()
+    assert attempts.Attempts(folder, 70).fatal == frozenset()
 
 
 # ------------------------------------------------------------------------------------ the storage
@@ -532,7 +532,7 @@ def test_sounds_at_a_uri_are_those_on_disk(sounds, out, in_process):
 
 
 def test_globs_in_a_uri_are_refused(sounds, out):
-    with pytest.raises(ValueError, match="no globs in a URI"):
+    with pytest.raises(ValueError, match="a URI may not be a glob"):
         plan(Folder(str(out)), order(f"file://{sounds}/*.wav"))
 
 

@@ -25,7 +25,7 @@ def parser() -> ArgumentParser:
         ([], "app", "the following arguments are required: COMMAND"),
         (["--verison", "predict", "a"], "app", "unknown option --verison; did you mean --version?"),
         (["predict"], "app predict", "the following arguments are required: sound"),
-        (["predict", "a", "b"], "app predict", "unexpected argument b"),
+        (["predict", "a", "b"], "app predict", "unexpected argument 'b'"),
         (["predict", "a", "b", "--zzz=3"], "app predict", "unknown option --zzz"),
         (
             ["predict", "--fromat=json", "a"],
@@ -59,6 +59,8 @@ def test_an_error_is_one_sentence_with_a_suggestion(arguments, prog, message, ca
 
 def test_valid_arguments_are_parsed_as_ever(monkeypatch):
     assert parser().parse_args(["predict", "a", "--form", "csv"]).format == "csv"
+    assert parser().parse_args(["predict", "--", "--a"]).sound == "--a"
+    assert parser().parse_args(["predict", "-- a"]).sound == "-- a"
     monkeypatch.setattr("sys.argv", ["app", "predict", "a"])
     assert parser().parse_args().sound == "a"
 

@@ -87,8 +87,8 @@ def test_a_script_is_its_verb(script, verb, here):
 def test_every_other_script_is_a_developers_tool():
     others = {path.name for path in (ROOT / "scripts").glob("[a-z]*.py")} - {*SCRIPTS}
     assert others == {
-        "draw_answer.py", "environment.py", "legacy_env.py", "lock.py", "make_samples.py",
-        "score_archive.py", "test_newest.py", "test_pythons.py",
+        "completions.py", "draw_answer.py", "environment.py", "legacy_env.py", "lock.py",
+        "make_samples.py", "score_archive.py", "test_newest.py", "test_pythons.py",
     }  # fmt: skip
 
 
@@ -183,7 +183,7 @@ def test_verbose_shows_where_an_error_comes_from(here, monkeypatch, error):
 
 
 def test_quiet_and_verbose_work_on_both_levels_of_a_verb():
-    parser, _ = main.program(["corpora"])
+    parser = main.make_parser(["corpora"])
     for line in ("corpora -q check a", "corpora check a -q", "corpora check -q a"):
         assert parser.parse_args(line.split()).quiet
     assert not parser.parse_args(["corpora", "list"]).quiet

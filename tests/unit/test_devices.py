@@ -193,14 +193,6 @@ def test_options_that_make_no_sense(faulty, device, how, message):
         network(device, **how)
 
 
-def test_wrong_options_exit_2(capsys):
-    for words in (["--fallback", "TOASTER"], ["--threads", "0"], ["-d", "AUTO:TOASTER"]):
-        with pytest.raises(SystemExit) as ended:
-            main(["predict", *words, str(SAMPLES[0])])
-        assert ended.value.code == 2
-        assert "allowed: " in capsys.readouterr().err
-
-
 def test_an_answer_names_what_really_ran(faulty, long_sound):
     faulty(AUTO=Fault(runs_on=("(CPU)", "(CPU)", "(CPU)", "GPU")))
     classifier = Classifier(device="AUTO")

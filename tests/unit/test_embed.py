@@ -112,17 +112,6 @@ def test_an_array_and_its_rows(capsys, tmp_path):
     np.testing.assert_allclose(array[1], Classifier().embed(LONG).vector, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("out", "message"), [("a.txt", "should end in .npy"), ("no/a.npy", "there is no folder 'no'")]
-)
-def test_wrong_names_of_arrays(capsys, tmp_path, monkeypatch, out, message):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended:
-        main(["embed", str(LONG), "--out", out])
-    assert ended.value.code == 2
-    assert message in capsys.readouterr().err
-
-
 def test_no_vector_no_array(capsys, tmp_path):
     out = tmp_path / "a.npy"
     assert main(["embed", str(tmp_path / "none.wav"), "--out", str(out)]) == 1

@@ -246,7 +246,7 @@ def test_enrol_list_and_predict(small_model, clips, capsys, tmp_path):
     assert main(["enroll", "--name", "anna", *model, *clips, clips[0]]) == 0
     said = capsys.readouterr().out
     path = tmp_path / "config" / "ser-edge" / "profiles" / "anna.json"
-    assert said.startswith(f"kept: {path}\nanna: {MIN_CLIPS} clips, heard by small as: ")
+    assert said.startswith(f"kept: {path}\nanna: {MIN_CLIPS} clips, classified by small as: ")
     assert "all kinds of emotion" in said
     profile = read_profile(path)
     heard = [Classifier(small_model).logits(clip) for clip in clips]
@@ -293,10 +293,10 @@ def test_clips_that_fail_and_silent_ones(small_model, clips, capsys, tmp_path):
     words = ["enroll", "--name", "bo", "-m", str(small_model)]
     odd = [str(tmp_path / "bad.wav"), str(tmp_path / "still.wav")]
     assert main([*words, *clips, odd[1]]) == 0
-    assert f"not counted: {odd[1]}: it is silent" in capsys.readouterr().err
+    assert f"warning: {odd[1]}: it is silent and not counted" in capsys.readouterr().err
     assert main([*words, "--replace", *clips, *odd]) == 1
     captured = capsys.readouterr()
-    assert f"left out: {odd[0]}: " in captured.err
+    assert f"error: {odd[0]}: " in captured.err
     assert "bo: 8 clips" in captured.out
     before = find_profile("bo")
     assert main([*words, "--replace", *clips[1:], *odd]) == 1
@@ -304,38 +304,6 @@ def test_clips_that_fail_and_silent_ones(small_model, clips, capsys, tmp_path):
     assert "error: 7 clips could be heard, 8 are needed, one for each emotion" in captured.err
     assert captured.out == ""
     assert find_profile("bo") == before
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["enroll", "clip"], "--name"),
-        (["enroll", "--name", "anna"], "CLIP"),
-        (["enroll", "--name", "anna", "clip"], "clips are 1, 8 are needed, one for each emotion"),
-        (["enroll", "--name", "../anna", "clip"], "a profile's name is '../anna', allowed:"),
-        (["enroll", "--name", "anna", "-m", "none", *"abcdefgh"], "no model 'none'"),
-        (["predict", "--profile", "nobody", "clip"], "no profile 'nobody' in"),
-        (["predict", "--profile", "nobody.json", "clip"], "nobody.json: No such file"),
-        (["predict", "--profile", "a/b", "clip"], "a profile's name is 'a/b'"),
-        (["predict", "--profile", "small.json", "clip"], "means nothing to compact"),
-    ],
-)
-def test_wrong_usage_exits_2_with_a_sentence(words, message, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("small.json").write_text(PROFILE.to_json())
-    with pytest.raises(SystemExit) as caught:
-        main(words)
-    assert caught.value.code == 2
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.out == ""
-
-
-@pytest.mark.parametrize("command", ["enroll", "profiles", "predict"])
-def test_help_teaches_by_example(command, capsys):
-    with pytest.raises(SystemExit):
-        main([command, "--help"])
-    assert f"edge-app {command}" in capsys.readouterr().out.split("examples:")[1]
 
 
 @pytest.mark.parametrize("precision", ["FP16", "INT8"])

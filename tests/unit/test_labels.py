@@ -206,20 +206,6 @@ def test_formats_name_the_groups(small_model, clip, capsys):
 
 
 @pytest.mark.component
-@pytest.mark.parametrize("content", [None, "a: sad"])
-def test_wrong_labels_exit_2(small_model, clip, tmp_path, capsys, content):
-    path = tmp_path / "mine"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(SystemExit) as caught:
-        main(["predict", "-m", str(small_model), "--labels", str(path), str(clip)])
-    assert caught.value.code == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "error: labels " in captured.err
-
-
-@pytest.mark.component
 def test_a_model_of_other_labels_cannot_be_grouped(small_model, monkeypatch):
     read = Manifest.from_rt_info.__func__
 

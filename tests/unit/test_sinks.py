@@ -430,7 +430,3 @@ def test_predict_writes_labels_for_audacity(small_model, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert "there is no such file" in err
-    with pytest.raises(SystemExit) as ended:
-        main(["predict", "--format", "audacity", str(tmp_path / "a.wav"), missing])
-    assert ended.value.code == 2
-    assert "--format audacity is for one sound" in capsys.readouterr().err

@@ -753,7 +753,7 @@ def test_a_picture_has_no_words(whisper, classifier, tmp_path):
         (("--transcribe", "nowhere"), "--transcribe: "),
         (("--language", "en"), "--language goes with --transcribe"),
         (("--interpret", "--interpret-seconds", "0"), "allowed: 0.1 to 600"),
-        (("--interpret", "--format", "audacity"), "has no place for words"),
+        (("--interpret", "--format", "audacity"), "has no place for transcriptions"),
     ],
 )
 def test_wrong_usage(environment, capsys, options, words):
@@ -780,7 +780,7 @@ def test_a_wrong_endpoint_is_wrong_usage(environment, capsys, command):
 
 @pytest.mark.component
 def test_the_command_line_stays_light():
-    code = "import sys, edge_app.cli; print(*sys.modules)"
+    code = "import sys, edge_app.commands.predict; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout.split()

@@ -1,4 +1,4 @@
-"""``scripts/data.py``: what corpora there are, and what is the matter with one on disk."""
+"""``ser-edge corpora``: the known corpora, and what is wrong with one on disk."""
 
 from __future__ import annotations
 
@@ -113,11 +113,11 @@ def test_the_text_says_it_all(found):
     assert "left out: 2" in text
 
 
-def test_the_script_checks(here, crema):
-    done = here("data.py", "check", crema, "--corpus", "crema-d", "--quiet")
+def test_the_command_checks(here, crema):
+    done = here("corpora", "check", crema, "--corpus", "crema-d", "--quiet")
     assert (done.returncode, done.stderr) == (1, "")
     assert "unreadable: 1" in done.stdout
-    done = here("data.py", "check", crema, "--corpus", "crema-d", "--quiet", "--json")
+    done = here("corpora", "check", crema, "--corpus", "crema-d", "--quiet", "--json")
     assert done.returncode == 1
     plain = json.loads(done.stdout)
     assert plain["clips"] == 9
@@ -130,15 +130,15 @@ def test_the_script_checks(here, crema):
         }
     ]
     (crema / "1002_TSI_HAP_XX.wav").unlink()
-    assert here("data.py", "check", crema, "--corpus", "crema-d").returncode == 1  # contradictory
+    assert here("corpora", "check", crema, "--corpus", "crema-d").returncode == 1  # contradictory
     (crema / "1003_IWW_DIS_XX.wav").unlink()
-    done = here("data.py", "check", crema, "--corpus", "crema-d")
+    done = here("corpora", "check", crema, "--corpus", "crema-d")
     assert done.returncode == 0
     assert "7/7" in done.stderr  # a bar
 
 
 def test_the_list(here):
-    text = here("data.py", "list").stdout
+    text = here("corpora", "list").stdout
     for name, corpus in CORPORA.items():
         assert f"{name}\n" in text or f"{name};" in text
         assert corpus.licence in text
@@ -146,7 +146,7 @@ def test_the_list(here):
     assert "CC BY-NC-ND 4.0; no shipped weights" in text
     assert "left out  boredom" in text
     assert "left out  1076_MTI_SAD_XX: it is silent" in text
-    plain = json.loads(here("data.py", "list", "--json").stdout)
+    plain = json.loads(here("corpora", "list", "--json").stdout)
     assert plain.keys() == CORPORA.keys()
     assert plain["esd"]["languages"] == ["zh", "en"]
     assert plain["emodb"]["emotions_left_out"] == ["boredom"]

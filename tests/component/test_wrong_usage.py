@@ -80,7 +80,7 @@ WRONG: tuple[tuple[str, str], ...] = (
     ("evaluate images runs --out x", "unknown option --out"),
     ("evaluate images runs -m compact", "unknown option -m"),
     ("compare a", "the following arguments are required: B"),
-    ("compare a b c", "unexpected argument c"),
+    ("compare a b c", "unexpected argument 'c'"),
     ("compare a b", "a/predictions.csv: No such file"),
     ("crosscorpus images -d CPU", "unknown option -d"),
     ("crosscorpus images -m empty", "neither a run nor a model"),

@@ -1,0 +1,19 @@
+"""``edge-app completion``: a script for the user's shell."""
+
+from __future__ import annotations
+
+import argparse
+
+from edge_app.commands import EXIT_OK
+from ser_edge import completion
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Describe the command to its parser."""
+    command.description = completion.DESCRIPTION.format(program="edge-app")
+    completion.add_arguments(command)
+
+
+def run(options: argparse.Namespace) -> int:
+    print(completion.script("edge-app", options.shell), end="")
+    return EXIT_OK
