@@ -100,7 +100,7 @@ class Transcriber:
     Parameters
     ----------
     folder : str or Path
-        A Whisper model as optimum-intel exports it (``docs/words.md``).
+        A Whisper model as optimum-intel exports it (``docs/how-to/words.md``).
     device : str
         OpenVINO's name of a device.
     language : str, optional
@@ -318,7 +318,7 @@ def _options(folder: Path, language: str | None) -> dict[str, Any]:
     if missing:
         raise ValueError(
             f"{str(folder)!r} is no Whisper model for OpenVINO: it has no {', '.join(missing)}; "
-            "docs/words.md says how one is made"
+            "docs/how-to/words.md says how one is made"
         )
     try:
         said = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))

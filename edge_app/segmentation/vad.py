@@ -14,7 +14,7 @@ no second model. Two things must be seen, each known from the literature:
 
 Then hysteresis, a minimum of speech, a minimum of silence and padding, as in silero-vad. Music,
 clicks and other people's voices open it too: it is the first line, the model's "unknown" the
-second. Measured figures are in ``docs/live.md``.
+second. Measured figures are in ``docs/how-to/live.md``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Span:
 
 @dataclass(frozen=True)
 class GateSettings:
-    """What counts as speech. The defaults are those that ``docs/live.md`` measures.
+    """What counts as speech. The defaults are those that ``docs/how-to/live.md`` measures.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class Recipe(RecipeFile):
 
     name: str = _value("compact", "what the model will be called")
     net: str = _value(
-        "compact", "compact, one with a head (docs/heads.md), or a torchvision one by name"
+        "compact", "compact, one with a head (docs/results/heads.md), or a torchvision one by name"
     )
     width: float = _value(1.0, "multiplier of the channels of net compact")
     attention: bool = _value(False, "net compact: time is averaged with learnt weights")
