@@ -19,7 +19,7 @@ PYTEST := $(DEV)/bin/python -m pytest
 SPREAD := --numprocesses auto --dist worksteal
 
 .PHONY: help demo test test-all test-system test-legacy test-newest test-pythons coverage lock lint
-.PHONY: format bad-days speed benchmark notebook samples wheel data images train export clean
+.PHONY: format docs bad-days speed benchmark notebook samples wheel data images train export clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,12 +60,15 @@ format: $(DEV)/.done  ## let ruff format the code
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
 
-bad-days: $(DEV)/.done  ## 2,000 broken sounds through edge-app, the table into docs/baddays.md
-	$(DEV)/bin/python benchmarks/malformed.py --into docs/baddays.md
+docs: $(DEV)/.all  ## build the site of docs/ into build/site; no network
+	$(DEV)/bin/mkdocs build --strict
 
-speed: $(DEV)/.done  ## the edge app beside others on 1 and 2 cores, into docs/speed.md; quiet machine
-	$(DEV)/bin/python benchmarks/edge.py --threads 1 --into docs/speed.md
-	$(DEV)/bin/python benchmarks/edge.py --threads 2 --into docs/speed.md
+bad-days: $(DEV)/.done  ## 2,000 broken sounds through edge-app, the table into docs/results/malformed.md
+	$(DEV)/bin/python benchmarks/malformed.py --into docs/results/malformed.md
+
+speed: $(DEV)/.done  ## the edge app beside others on 1 and 2 cores, into docs/results/speed.md; quiet machine
+	$(DEV)/bin/python benchmarks/edge.py --threads 1 --into docs/results/speed.md
+	$(DEV)/bin/python benchmarks/edge.py --threads 2 --into docs/results/speed.md
 
 benchmark: $(DEV)/.done  ## mel image beside librosa's, samples a second in training; quiet machine
 	$(DEV)/bin/python benchmarks/melimage.py

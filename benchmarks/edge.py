@@ -14,7 +14,7 @@ into a document.
   own net, ONNX      ONNX Runtime, with librosa as before and with our front end
 
 examples:
-  python benchmarks/edge.py --threads 2 --into docs/speed.md
+  python benchmarks/edge.py --threads 2 --into docs/results/speed.md
   python benchmarks/edge.py --threads 1 --sounds recordings-at-48-kHz/
 """
 

@@ -3,7 +3,7 @@
 
 Each is made with fresh weights, which cost as much as trained ones, exported to FP16 and INT8 and
 run by the edge app. Run it on an idle machine; --seconds 0 times nothing.
-Writes benchmarks/heads.json, which the table of docs/heads.md is filled from.
+Writes benchmarks/heads.json, which the table of docs/results/heads.md is filled from.
 
 examples:
   python benchmarks/heads.py configs/heads.yaml

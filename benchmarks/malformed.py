@@ -10,7 +10,7 @@ Memory is read from /proc, so on Linux alone. Exit status 1 where something is n
 examples:
   python benchmarks/malformed.py
   python benchmarks/malformed.py --count 20000 --seed 7 --sounds recordings/
-  python benchmarks/malformed.py --keep broken/ --into docs/baddays.md
+  python benchmarks/malformed.py --keep broken/ --into docs/results/malformed.md
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 """Draw what the edge app sees and says: the mel images of clips beside their scores, as one PNG.
 
 example:
-  scripts/draw_answer.py docs/answers.png samples/man-loud-hard.flac samples/woman-soft-slow.flac
+  scripts/draw_answer.py docs/assets/answers.png samples/man-even.wav samples/woman-soft-slow.flac
 """
 
 from __future__ import annotations

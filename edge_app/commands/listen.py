@@ -83,8 +83,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="append",
         metavar="SINK",
         help="output: table, jsonl, csv, jsonl:PATH, csv:PATH, audacity:PATH, "
-        "mqtt[s]://[user@]host[:port]/prefix (docs/sinks.md: where the password goes); repeatable "
-        "(default: the live view in a terminal, else table)",
+        "mqtt[s]://[user@]host[:port]/prefix (docs/how-to/outputs.md: where the password goes); "
+        "repeatable (default: the live view in a terminal, else table)",
     )
     command.add_argument("--no-view", action="store_true", help="no live view in a terminal either")
     command.add_argument(

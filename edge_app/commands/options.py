@@ -144,8 +144,8 @@ def add_transcription_options(command: argparse.ArgumentParser) -> None:
         "--transcribe",
         type=Path,
         metavar="DIR",
-        help="also transcribe, with the Whisper model in this folder (docs/words.md; needs the "
-        "extra transcribe)",
+        help="also transcribe, with the Whisper model in this folder (docs/how-to/words.md; "
+        "needs the extra transcribe)",
     )
     command.add_argument(
         "--language", metavar="CODE", help="spoken, such as en (default: detected)"
@@ -194,9 +194,9 @@ def make_classifier(options: argparse.Namespace) -> Classifier:
     """The classifier that the options ask for; what is wrong with them ends the program with 2.
 
     Where the command has no hint of its own, it has many windows in a row, and the mel images of
-    the next are computed while the network works. Measured on the CPU (docs/speed.md): one window
-    after the other by all threads is faster than several side by side, whose ends all wait for
-    Python's lock; and of more than two cores the mel images need one.
+    the next are computed while the network works. Measured on the CPU (docs/results/speed.md): one
+    window after the other by all threads is faster than several side by side, whose ends all wait
+    for Python's lock; and of more than two cores the mel images need one.
 
     Compiling for a GPU or NPU can take a minute: it is shown, and Ctrl-C ends it.
     """

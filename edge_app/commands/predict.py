@@ -47,7 +47,7 @@ examples:
   edge-app predict --format audacity talk.flac > talk.txt   # Audacity: File > Import > Labels
   edge-app predict -d GPU --fallback CPU calls/      # edge-app devices lists what there is
   edge-app predict --profile anna clip.wav           # Anna speaks; edge-app enroll made her profile
-  edge-app predict --transcribe whisper-base-ov clip.wav        # transcribes too (docs/words.md)
+  edge-app predict --transcribe whisper-base-ov clip.wav   # transcribes too (docs/how-to/words.md)
   edge-app predict --transcribe whisper-base-ov --interpret --format jsonl calls/
 
 For the same file listen gives somewhat different segments and scores: it decides every half second

@@ -44,7 +44,7 @@ examples:
   curl -F file=@clip.wav http://127.0.0.1:8000/v1/predict
   curl --data-binary @clip.wav -H 'Content-Type: audio/wav' http://127.0.0.1:8000/v1/predict
 
-Everything else: docs/server.md.
+Everything else: docs/how-to/server.md.
 
 exit status: 0 stopped by a signal, 1 the port is not available, 2 wrong usage
 """

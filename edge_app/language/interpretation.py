@@ -26,7 +26,9 @@ from ser_edge.emotions import UNKNOWN
 FROM_MODEL: Final = "llm"
 FROM_SCORES: Final = "scores"
 
-NO_MODEL: Final = "no language model is set (docs/words.md): the sentence is made from the scores"
+NO_MODEL: Final = (
+    "no language model is set (docs/how-to/words.md): the sentence is made from the scores"
+)
 
 _LOG: Final = logging.getLogger("edge_app")
 

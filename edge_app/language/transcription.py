@@ -101,7 +101,7 @@ class Transcriber:
     Parameters
     ----------
     folder : str or Path
-        A Whisper model as optimum-intel exports it (``docs/words.md``).
+        A Whisper model as optimum-intel exports it (``docs/how-to/words.md``).
     device : str
         OpenVINO's name of a device.
     language : str, optional
@@ -318,7 +318,7 @@ def _options(folder: Path, language: str | None) -> dict[str, Any]:
     if missing:
         raise ValueError(
             f"{str(folder)!r} is not a Whisper model for OpenVINO: {', '.join(missing)} missing; "
-            "see docs/words.md"
+            "see docs/how-to/words.md"
         )
     try:
         config = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ model. Two conditions must hold, each known from the literature:
 
 Then hysteresis, a minimum of speech, a minimum of silence and padding, as in silero-vad. Music,
 clicks and other people's voices are taken for speech: the model's "unknown" is there for them.
-Measured figures are in ``docs/live.md``.
+Measured figures are in ``docs/how-to/live.md``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SpeechSpan:
 
 @dataclass(frozen=True)
 class VADSettings:
-    """What counts as speech. The defaults are those that ``docs/live.md`` measures.
+    """What counts as speech. The defaults are those that ``docs/how-to/live.md`` measures.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ silent, clipped, duplicates or unreadable.
 
 examples:
   ser-edge corpora list
-  ser-edge corpora list --into docs/corpora.md
+  ser-edge corpora list --into docs/how-to/corpora.md
   ser-edge corpora check data/ravdess
   ser-edge corpora check data/crema-d --corpus crema-d --json > crema-d.json
 

@@ -14,7 +14,7 @@ Score a run, an evaluation or a model on other corpora, over the labels that its
 examples:
   ser-edge crosscorpus images/nemo images/tess -m compact
   ser-edge crosscorpus images/nemo -m runs/wide --out runs/wide-on-nemo
-  ser-edge crosscorpus images/nemo images/tess -m compact --into docs/corpora.md
+  ser-edge crosscorpus images/nemo images/tess -m compact --into docs/results/corpora.md
 
 exit status: 0 success, 2 wrong usage
 """

@@ -26,13 +26,13 @@ under the same paths: put them into a shared folder.
 examples:
   ser-edge experiments configs/experiments.yaml data runs/experiments --folds 1 4
   ser-edge experiments configs/experiments.yaml data runs/experiments --jobs 2 \\
-      --table docs/experiments.md
+      --table docs/results/experiments.md
   ser-edge experiments configs/experiments.yaml data runs/experiments --only plain crop
   ser-edge experiments configs/compact-stages.yaml data runs/compact --folds 1
   ser-edge experiments configs/experiments.yaml data runs/experiments --address auto --cpus 4 \\
       --gpus 1
   ser-edge experiments configs/heads.yaml data runs/experiments --columns heads \\
-      --table docs/heads.md
+      --table docs/results/heads.md
 
 exit status: 0 success, 1 some run or recording failed, 2 wrong usage
 """

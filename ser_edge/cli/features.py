@@ -17,7 +17,7 @@ Compute the classic features of a corpus: a row of numbers a clip, as CSV or Par
 MFCC, mel bands, chroma, spectral centroid, zero crossings and RMS of short frames, and of each the
 mean, standard deviation, minimum and maximum over time. The same command resumes an interrupted
 run; unreadable clips are named and left out. What the columns are, and how well a small network
-does with them: docs/features.md.
+does with them: docs/results/mlp-baseline.md.
 
 examples:
   ser-edge features data/ravdess ravdess.csv

@@ -30,7 +30,7 @@ RENAMED: Final[Mapping[str, str]] = {
 """Names of options in earlier releases, which are taken as well."""
 
 REMOVED: Final[Mapping[str, str]] = {
-    "mixup": "recipes with it scored worse (docs/experiments.md)",
+    "mixup": "recipes with it scored worse (docs/results/experiments.md)",
     "copypaste": "no gain was ever measured",
     "adversarial": "no gain was ever measured",
 }

@@ -21,7 +21,7 @@ class Recipe(BaseRecipe):
     """How an image network is trained."""
 
     net: str = option(
-        "compact", "compact, one with a head (docs/heads.md), or a torchvision one by name"
+        "compact", "compact, one with a head (docs/results/heads.md), or a torchvision one by name"
     )
     width: float = option(1.0, "multiplier of the channels of net compact", Range(0.1, 8))
     attention: bool = option(False, "net compact: time is averaged with learnt weights")

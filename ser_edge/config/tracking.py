@@ -86,7 +86,7 @@ class Tracking:
 
 def add_tracking_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--tracking`` and ``--track``."""
-    group = parser.add_argument_group("tracking (docs/tracking.md)")
+    group = parser.add_argument_group("tracking (docs/how-to/tracking.md)")
     group.add_argument(
         "--tracking",
         type=Path,

@@ -295,7 +295,7 @@ def test_every_head_hears(xml):
 
 @pytest.mark.parametrize("xml", HEAD_IRS, ids=lambda xml: f"{xml.stem}-{xml.parent.name}")
 def test_every_head_hears_actors_of_the_first_fold(xml, ravdess):
-    """Whom it never heard; docs/heads.md has the figures of all their clips."""
+    """Whom it never heard; docs/results/heads.md has the figures of all their clips."""
     skip_where_told_less(xml.stem)
     tested = {f"{actor:02d}" for actor in EMOBOX_TEST_ACTORS[1]}
     clips = [

@@ -1,5 +1,5 @@
 """Corpora that could not be had here, made small in the layouts that are published, looked through
-by ``scripts/data.py check`` and rendered; and the tables of docs/corpora.md."""
+by ``scripts/data.py check`` and rendered; and the tables of docs/how-to/corpora.md."""
 
 from __future__ import annotations
 
@@ -108,10 +108,10 @@ def test_check_says_how_many_are_published(here, tmp_path):
 
 def test_the_table_of_the_document_is_that_of_the_adapters(here, tmp_path):
     document = tmp_path / "corpora.md"
-    document.write_text((ROOT / "docs" / "corpora.md").read_text())
+    document.write_text((ROOT / "docs" / "how-to" / "corpora.md").read_text())
     done = here("data.py", "list", "--into", document)
     assert done.returncode == 0
-    assert document.read_text() == (ROOT / "docs" / "corpora.md").read_text()
+    assert document.read_text() == (ROOT / "docs" / "how-to" / "corpora.md").read_text()
     rows = listing.markdown_table().splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == [n for n, c in CORPORA.items() if c.clips]
     emodb = next(row for row in rows if "`emodb`" in row)

@@ -144,11 +144,11 @@ def test_more_cores_than_there_are(edge):
 
 @pytest.mark.parametrize("table", ["speed-1", "speed-2"])
 def test_the_document_has_a_place_for_each_table(table):
-    check_document(ROOT / "docs" / "speed.md", table)
+    check_document(ROOT / "docs" / "results" / "speed.md", table)
 
 
 def test_so_has_the_one_on_bad_days():
-    check_document(ROOT / "docs" / "baddays.md", "malformed")
+    check_document(ROOT / "docs" / "results" / "malformed.md", "malformed")
 
 
 def test_whether_the_machine_is_quiet_is_asked_of_the_present(edge, monkeypatch):
