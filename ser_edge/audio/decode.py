@@ -107,10 +107,6 @@ def read_blocks(
             if found := truncation(file):
                 read = samples / rate
                 _LOG.warning("%s: it is truncated (%s), %.2f s were read", name, found, read)
-        with suppress(OSError, ValueError):  # all that could be read was read
-            if found := truncation(file):
-                read = samples / rate
-                _LOG.warning("%s: it is truncated (%s), %.2f s were read", name, found, read)
 
 
 def load(source: Source, rate: int) -> Float32:

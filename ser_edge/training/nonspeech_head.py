@@ -2,8 +2,8 @@
 
 A network that knows eight emotions finds one in a fan, too. Training on sounds that are no speech
 as well (outlier exposure, Hendrycks et al. 2019, arXiv 1812.04606) made it worse at emotions
-(docs/results/experiments.md). Its pooled features separate speech from the rest well enough for one linear
-layer, which is fitted when all else stays as it is: it can change no feature.
+(docs/results/experiments.md). Its pooled features separate speech from the rest well enough for one
+linear layer, which is fitted when all else stays as it is: it can change no feature.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ TABLE = [
     ("listen - --every minute", 2, "'minute', allowed: window, segment, change"),
     ("listen - --rate 100", 2, "rate is 100, allowed: 8000 to 192000 Hz"),
     ("listen - --rate 16000 --sink fax", 2, "there is no sink 'fax', allowed"),
-    ("listen - --health box", 2, "'box' is no address, allowed: PORT or HOST:PORT"),
+    ("listen - --health box", 2, "'box' is not an address, allowed: PORT or HOST:PORT"),
     ("listen - --health 70000", 2, "port is 70000, allowed: 0 to 65535"),
     ("listen - --sink jsonl", 1, "say so with --rate 16000"),
     ("serve --port 99999", 2, "--port is 99999, allowed: 0 to 65535"),
