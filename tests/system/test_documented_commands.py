@@ -45,7 +45,7 @@ SUBSTITUTIONS: Final[tuple[tuple[str, str], ...]] = (
     (r"--epochs 100", ""),
     (r"^(ser-edge train .*)", rf"\1 {SHORT}"),
     (r"^(ser-edge evaluate .*)", rf"\1 {SHORT} --folds 1"),
-    (r"^(ser-edge finetune .*)", r"\1 --epochs 1"),
+    (r"^(ser-edge finetune .*)", r"\1 --epochs 1 --gate 40"),
     (r"--width 1\.5", "--width 0.6"),
     (r"^(ser-edge (?:train|evaluate) (?!.*--(?:net|width)).*)", r"\1 --width 0.5"),
     # What is small loses accuracy in INT8.
