@@ -45,7 +45,7 @@ SUBSTITUTIONS: Final[tuple[tuple[str, str], ...]] = (
     (r"--epochs 100", ""),
     (r"^(ser-edge train .*)", rf"\1 {SHORT}"),
     (r"^(ser-edge evaluate .*)", rf"\1 {SHORT} --folds 1"),
-    (r"^(ser-edge finetune .*)", r"\1 --epochs 1"),
+    (r"^(ser-edge finetune .*)", r"\1 --epochs 1 --gate 40"),
     (r"--width 1\.5", "--width 0.6"),
     (r"^(ser-edge (?:train|evaluate) (?!.*--(?:net|width)).*)", r"\1 --width 0.5"),
     # What is small loses accuracy in INT8.
@@ -155,11 +155,14 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "configs" / "short.yaml").write_text(short.replace("epochs: 20", "epochs: 1"))
     programs = folder / "bin"
     programs.mkdir()
-    for program, module in (("edge-app", "edge_app"), ("ser-edge", "ser_edge")):
+    for program, module in (
+        ("edge-app", "-m edge_app"),
+        ("ser-edge", "-m ser_edge"),
+        ("python", ""),
+    ):
         path = programs / program
-        path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+        path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
         path.chmod(0o755)
-    (programs / "python").symlink_to(sys.executable)
     return folder
 
 
