@@ -92,7 +92,7 @@ def test_names_are_torchvisions():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"net": "vit_b_16"}, "does not take pictures of 80 x 395 at input_size 0"),
+        ({"net": "vit_b_16"}, "does not take images of 80 x 395 at input_size 0"),
         ({"net": "resnet18", "width": 2.0}, "resnet18 has one width"),
         ({"net": "compact", "pretrained": True}, "pretrained is True, net compact takes only"),
         ({"net": "compact", "input_size": 224}, "input_size is 224"),

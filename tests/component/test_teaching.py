@@ -297,7 +297,7 @@ def test_wrong_combinations(images, teacher, tmp_path):
     shutil.copytree(teacher, other)
     wide = replace(RECIPE, image=replace(SMALL, range_db=70.0))
     (other / "config.yaml").write_text(wide.to_yaml())
-    refused("wide: as a teacher it reads pictures of", teachers=[other])
+    refused("wide: as a teacher it reads mel images of", teachers=[other])
     (teacher / "metrics.json").write_text("{}")
     refused("as training writes it: corpora, speakers is missing", teachers=[teacher])
     assert fine_tuning_recipe(PUPIL, "mine").distill == 0

@@ -182,7 +182,7 @@ def test_killed_in_mid_epoch_and_resumed_is_as_never_killed(images, tmp_path):
 
     recipe = Recipe.read(config)
     for other, fold, resume, message in (
-        (recipe, "1", False, "an unfinished run lies there; --resume goes on with it"),
+        (recipe, "1", False, "an unfinished run lies there; --resume resumes it"),
         (replace(recipe, lr=0.001), "1", True, "its unfinished run has other lr"),
         (recipe, "all", True, "trained on other clips or another fold"),
     ):
@@ -524,7 +524,7 @@ def test_a_refit_is_trained_on_who_it_was_chosen_by(images, tmp_path, here):
 @pytest.mark.parametrize(
     ("fold", "changes", "message"),
     [
-        ("1", {"lr": 0.5}, "chosen: as what is refitted it has other lr"),
+        ("1", {"lr": 0.5}, "chosen: its recipe has other lr than the refit"),
         ("2", {}, "chosen: a run of fold 1 lies there, not of fold 2"),
         ("all", {}, "fold all holds nobody back"),
     ],
@@ -734,7 +734,7 @@ def test_the_network_takes_bytes_and_is_small():
     [
         {"attention": True},
         {"nonspeech_head": 5},
-        {"attention": True, "gate": 5},
+        {"attention": True, "nonspeech_head": 5},
     ],
 )
 def test_every_form_of_the_network_becomes_an_ir_that_the_old_runtime_reads(changes, tmp_path):
