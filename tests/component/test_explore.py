@@ -300,7 +300,7 @@ def test_explore_augment(here, tmp_path, few):
     assert done.returncode == 0, done.stderr
     assert "c.wav" in done.stderr
     text = check(out.read_text()).text
-    assert "a.wav, 19 ways" in text
+    assert "a.wav, 17 ways" in text
     assert "of 8 draws" in text
 
 

@@ -64,7 +64,7 @@ WRONG: tuple[tuple[str, str], ...] = (
     ("finetune-ssl images out --sounds empty --fold 1 --folds 2", "not allowed with argument"),
     ("teach images images corpus t.csv --fold 1 --l2 1", "--l2 is for a bundle's head"),
     ("experiments nowhere.yaml . out", "nowhere.yaml: No such file"),
-    ("experiments nowhere.yaml . out --jobs 0", "--jobs: it is 0, allowed: 1 or more"),
+    ("experiments nowhere.yaml . out --jobs 0", "jobs is 0, allowed: 1 or more"),
     ("experiments nowhere.yaml . out --track comet", "track has 'comet', allowed: tensorboard"),
     # ------------------------------------------------------------------------- evaluation
     ("evaluate", "the following arguments are required: IMAGES, RUNS"),
