@@ -366,7 +366,7 @@ def test_an_evaluation_from_the_command_line(images, sounds, run, tmp_path, here
     assert "mean UAR" in done.stdout
     page = (tmp_path / "runs" / "report.html").read_text()
     assert "RANDOM_WAV2VEC2" in page
-    assert "the network heard the waveform" in page
+    assert "the network was given the waveform" in page
     assert SSLRecipe.read(tmp_path / "runs" / "fold-1" / "config.yaml") == replace(RECIPE, epochs=2)
     weights = tmp_path / "runs" / "fold-1" / "weights.safetensors"
     before = weights.stat().st_mtime_ns
