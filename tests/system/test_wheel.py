@@ -66,8 +66,8 @@ def test_an_index_can_show_its_readme(metadata):
     text = metadata.get_payload()
     pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
     links = re.findall(r"(?<!!)\[[^\]]+\]\(([^)]+)\)", text)
-    assert len(pictures) >= 3
-    assert len(links) > 20
+    assert len(pictures) >= 2
+    assert len(links) > 10
     assert all(re.match(r"https://raw\.githubusercontent\.com/.*\.png$", p) for p in pictures)
     assert all(link.startswith(("https://", "#")) for link in links)
     folder = "/ser-edge/ser-edge/blob/main/"
