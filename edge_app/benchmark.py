@@ -145,7 +145,7 @@ def measure(
 
 
 def measure_network(classifier: Classifier, image: UInt8, seconds: float) -> NetworkSpeed:
-    """Ask the network for ``seconds``, as many pictures at once as the device takes."""
+    """Ask the network for ``seconds``, as many mel images at once as the device takes."""
     network = classifier.network
     network.logits(image)  # the first is slower
     times: list[list[float]] = [[] for _ in range(network.streams)]
@@ -204,7 +204,7 @@ def measure_sound(
         clock.lap("mel")
         logits = [output.logits for output in classifier.network.run(p.image for p in found)]
         clock.lap("network")
-        weights = speech_weights([picture.levels for picture in found])
+        weights = speech_weights([window.levels for window in found])
         for values, share in zip(logits, weights, strict=True):
             decide(pool([values], [share]), calibration, labels)
         decide(pool(logits, weights), calibration, labels)

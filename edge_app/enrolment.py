@@ -22,8 +22,8 @@ WHY_SO_MANY: Final = (
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A person's clips, heard without a profile.
+class ClipLogits:
+    """Logits of a person's clips, without a profile.
 
     Parameters
     ----------
@@ -45,11 +45,11 @@ class Heard:
         return {label: best.count(i) for i, label in enumerate(labels) if i in best}
 
 
-def hear(
+def clip_logits(
     classifier: Classifier,
     names: Iterable[str],
     opened: Callable[[str], str | BinaryIO] = str,
-) -> Heard:
+) -> ClipLogits:
     """Listen to a person's clips; one that fails does not stop the rest.
 
     Parameters
@@ -74,11 +74,11 @@ def hear(
             silent.append(name)
         else:
             logits.append(found)
-    return Heard(tuple(logits), tuple(silent), tuple(failed))
+    return ClipLogits(tuple(logits), tuple(silent), tuple(failed))
 
 
-def make_profile(name: str, heard: Heard, classifier: Classifier) -> Profile:
-    """The profile of a person whose clips were heard by ``classifier``.
+def make_profile(name: str, clips: ClipLogits, classifier: Classifier) -> Profile:
+    """The profile of a person whose clips were scored by ``classifier``.
 
     Raises
     ------
@@ -89,12 +89,12 @@ def make_profile(name: str, heard: Heard, classifier: Classifier) -> Profile:
         check_name(name)
     except ValueError as error:
         raise ProfileError(str(error)) from None
-    if len(heard.logits) < MIN_CLIPS:
-        raise ProfileError(f"{len(heard.logits)} clips could be heard, {WHY_SO_MANY}")
+    if len(clips.logits) < MIN_CLIPS:
+        raise ProfileError(f"{len(clips.logits)} clips with speech could be read, {WHY_SO_MANY}")
     manifest = classifier.manifest
     return Profile.of_clips(
         name,
-        heard.logits,
+        clips.logits,
         model=manifest.name,
         weights_sha256=manifest.weights_sha256,
         labels=manifest.labels,

@@ -16,7 +16,7 @@ from edge_app.commands.options import (
 )
 from edge_app.commands.progress import working
 from edge_app.commands.terminal import complain
-from edge_app.enrolment import WHY_SO_MANY, hear, make_profile
+from edge_app.enrolment import WHY_SO_MANY, clip_logits, make_profile
 from edge_app.inference.profile_store import ProfileError, check_free, profile_path, save_profile
 from edge_app.inputs import STANDARD_INPUT, expand, source_of
 from ser_edge.profiles import MIN_CLIPS
@@ -67,18 +67,18 @@ def run(options: argparse.Namespace) -> int:
         wrong_usage(options, f"clips are {len(names)}, {WHY_SO_MANY}")
     classifier = make_classifier(options)
     with working(progress_stream(options), f"classifying {len(names)} clips"):
-        heard = hear(classifier, names, source_of)
-    for problem in heard.failed:
+        clips = clip_logits(classifier, names, source_of)
+    for problem in clips.failed:
         complain(options, str(problem))
-    for name in heard.silent:
+    for name in clips.silent:
         complain(options, f"{name}: it is silent and not counted", "warning")
     try:
-        profile = make_profile(options.name, heard, classifier)
+        profile = make_profile(options.name, clips, classifier)
         save_profile(profile, options.profiles, options.replace)
     except ProfileError as error:
         complain(options, str(error))
         return EXIT_FAILED
-    counts = heard.counts(profile.labels)
+    counts = clips.counts(profile.labels)
     said = ", ".join(f"{label} {count}" for label, count in counts.items())
     changes = ", ".join(
         f"{label} {change:+.2f}"
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
         "if not, enroll again with clips that were, or leave out --profile.",
         sep="\n",
     )
-    return EXIT_FAILED if heard.failed else EXIT_OK
+    return EXIT_FAILED if clips.failed else EXIT_OK
 
 
 def _once(name: str) -> str:

@@ -368,7 +368,7 @@ class _Engine:
             raise DeviceError(
                 f"the network gave {logits.size} logits for {self._classes} labels: it is damaged"
             )
-        # Pictures are bytes: whatever is not finite arose on the device.
+        # Mel images are bytes: whatever is not finite came from the device.
         if not all(np.isfinite(each).all() for each in values):
             computed = _computing(self.compiled)
             raise DeviceError(

@@ -24,7 +24,7 @@ _FLOOR_DB: Final = -120.0
 class Watcher(Protocol):
     """Observes the blocks and events: the live view."""
 
-    def heard(self, live: Live, level: float) -> None:
+    def block(self, live: Live, level: float) -> None:
         """A block of sound came; ``level`` is its RMS in dB re full scale."""
 
     def event(self, event: Event) -> None:
@@ -82,7 +82,7 @@ def listen(
                 raise ValueError(f"the rate changed from {live.rate} to {item.rate} Hz")
             deliver_all(live.feed(item.samples))
             if watcher is not None:
-                watcher.heard(live, level_of(item.samples))
+                watcher.block(live, level_of(item.samples))
     finally:
         if live is not None:
             deliver_all(live.finish())

@@ -55,15 +55,15 @@ class LiveView:
         self._count = 0
         self._level = -_LEVEL_DB
         self._emotion: str | None = None
-        self._heard = 0.0
+        self._seconds = 0.0
         self._drawn = 0
         self._status = status
         out.write(_HIDE)
         self._draw()
 
-    def heard(self, live: Live, level: float) -> None:
+    def block(self, live: Live, level: float) -> None:
         """Update level, emotion and time after a block of audio."""
-        self._level, self._emotion, self._heard = level, live.emotion, live.seconds
+        self._level, self._emotion, self._seconds = level, live.emotion, live.seconds
 
     def event(self, event: Event) -> None:
         """Show an event; a window redraws the view."""
@@ -101,7 +101,7 @@ class LiveView:
         share = max(0.0, min(1.0, 1.0 + self._level / _LEVEL_DB))
         rows += [f"{'level':<{wide}}  {bar(share, bar_width)} {self._level:4.0f} dB"[:width], ""]
         now = "waiting for sound" if self._window is None else self._emotion or "listening"
-        rows.append(self._bold(f"{clock(self._heard)}  {now}"[:width]))
+        rows.append(self._bold(f"{clock(self._seconds)}  {now}"[:width]))
         if self._segments:
             rows += ["", self._dim(f"segments so far: {self._count}"[:width])]
             rows += [

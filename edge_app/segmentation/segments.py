@@ -209,14 +209,14 @@ class Timeline:
             return []
         start, self._at = self._at, end
         now = end if window is None else window.end
-        pieces = [
+        parts = [
             (max(span.start, start), min(span.end, end))
             for span in self._speech
             if span.start < end and span.end > start
         ]
         turns: list[Turn] = []
         done = start
-        for begin, stop in pieces:
+        for begin, stop in parts:
             if begin > done:
                 turns += self._be_silent(done, now)
             if self._open.label == SILENCE:

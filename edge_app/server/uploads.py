@@ -31,7 +31,7 @@ _TYPES: Final = frozenset(
         "",
         "application/octet-stream",
         "application/ogg",
-        "application/x-www-form-urlencoded",  # what curl --data-binary says unless told
+        "application/x-www-form-urlencoded",  # what curl --data-binary sends by default
         "image/png",
         "video/mp4",
         "video/ogg",
@@ -67,7 +67,7 @@ async def read_upload(
         Counts the bytes.
     settings : ServerSettings
     form_only : bool
-        Refuse a sound that is not in a form.
+        Reject a sound that is not in a form.
 
     Returns
     -------
@@ -109,7 +109,7 @@ async def read_upload(
 
 
 def _check_claim(request: Request, most: int, settings: ServerSettings) -> None:
-    """Refuse what says itself that it is too large, before any of it is read."""
+    """Reject what says itself that it is too large, before any of it is read."""
     claimed = request.headers.get("content-length", "")
     if claimed.isdigit() and int(claimed) > most:
         raise _too_large(settings)

@@ -1,7 +1,7 @@
 """Corpora -> tables of features: CSV or Parquet, a row a clip.
 
 Every clip's numbers go into a journal beside the table as soon as they are there, so a killed run
-goes on where it was; the table itself is written at the end, whole. What a finished table holds is
+resumes where it was; the table itself is written at the end, whole. What a finished table holds is
 not computed again either, as long as sound, settings and librosa are the same.
 """
 

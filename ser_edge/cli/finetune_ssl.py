@@ -38,7 +38,7 @@ examples:
   ser-edge finetune-ssl images/ravdess runs/xlsr53 --sounds data/ravdess \\
       --config configs/xlsr53.yaml
   ser-edge finetune-ssl images/ravdess runs/xlsr53 --sounds data/ravdess \\
-      --config configs/xlsr53.yaml --folds 1 2 --pieces 8 --checkpointing
+      --config configs/xlsr53.yaml --folds 1 2 --accumulate-grad-batches 8 --gradient-checkpointing
   ser-edge finetune-ssl images/ravdess runs/wavlm --sounds data/ravdess \\
       --config configs/wavlm.yaml
   ser-edge finetune-ssl images/ravdess runs/all --sounds data/ravdess data/nemo --fold all \\

@@ -25,7 +25,7 @@ examples:
   ser-edge teach WAVLM_BASE_PLUS images/ravdess data/ravdess targets/fold1.csv --fold 1 --layer 8
   ser-edge teach runs/xlsr53/fold-1 images/ravdess data/ravdess targets/fold1.csv --fold 1 \\
       --parts 5
-  ser-edge train images/ravdess runs/pupil --fold 1 --targets targets/fold1.csv --distill 0.5
+  ser-edge train images/ravdess runs/student --fold 1 --targets targets/fold1.csv --distill 0.5
 
 exit status: 0 success, 2 wrong usage
 """

@@ -26,7 +26,7 @@ examples:
   ser-edge train images/ravdess runs/all --fold all
   ser-edge train images/ravdess runs/fold1 --fold 1 --config configs/plain.yaml --resume
   ser-edge train images/ravdess runs/dense --fold 1 --net densenet121 --no-pretrained
-  ser-edge train images/ravdess runs/pupil --fold 1 --teacher runs/a1 runs/b1 --distill 0.7
+  ser-edge train images/ravdess runs/student --fold 1 --teacher runs/a1 runs/b1 --distill 0.7
   torchrun --nproc-per-node 2 -m ser_edge train images/ravdess runs/two --fold 1
   tensorboard --logdir runs
   ser-edge train images/ravdess runs/fold1 --fold 1 --track tensorboard mlflow
@@ -100,7 +100,7 @@ def add_ancestors(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="IMAGES",
         help="renderings of other corpora on which the nonspeech head is trained as speech too "
-        "(with --gate): without them it may reject unfamiliar microphones",
+        "(with --nonspeech-head): without them it may reject unfamiliar microphones",
     )
 
 

@@ -131,13 +131,13 @@ def read_trained(folder: Path) -> Trained:
     record = RunRecord.read(path, ("corpora", "speakers"))
     if missing := {"train", "validation"} - set(record.speakers):
         raise ValueError(f"{path}: not as training writes it: speakers lacks {min(missing)}")
-    heard = frozenset([*record.speakers["train"], *record.speakers["validation"]])
+    speakers = frozenset([*record.speakers["train"], *record.speakers["validation"]])
     known = {
         emotion
         for corpus in record.corpora
         for emotion in CORPORA.get(corpus, CORPORA["own"]).emotions.values()
     }
-    return Trained(folder, record.corpora, tuple(e for e in EMOTIONS if e in known), heard)
+    return Trained(folder, record.corpora, tuple(e for e in EMOTIONS if e in known), speakers)
 
 
 def cross(folder: Path, images: Path, model: RunModel | None = None) -> Crossing:

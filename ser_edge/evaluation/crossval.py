@@ -367,7 +367,7 @@ def is_started(folder: Path) -> bool:
 
 
 def check_recipe(folder: Path, recipe: BaseRecipe) -> None:
-    """A run, finished or broken off, stays with the recipe that it was begun with.
+    """Check that a run, finished or not, has the recipe that it was started with.
 
     Raises
     ------

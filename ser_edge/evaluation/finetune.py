@@ -51,9 +51,9 @@ def fine_tuning_recipe(base: Recipe, name: str) -> Recipe:
         ema=0.9,
         batch_size=16,
         precision="auto",
-        distill=0.0,  # its teachers heard other voices
+        distill=0.0,  # its teachers were trained on other voices
         logit_adjustment=0.0,  # somebody's own recordings say nothing of what is frequent
-        copies=0,  # --also is a rendering, whose recordings need not be at hand
+        copies=0,  # --also is a rendering, whose recordings may be missing
         sound=SoundStrengths(),
     )
 

@@ -48,7 +48,7 @@ def quantize_with_accuracy_control(
     """FP32 model -> INT8 that loses no more than it may: the layers that lose most stay FP.
 
     What may not exceed ``max_drop`` is :func:`loss` on the clips. NNCF puts the layer back that
-    mends most, measures, and goes on until that holds.
+    helps most, measures, and repeats that until the limit holds.
 
     Parameters
     ----------

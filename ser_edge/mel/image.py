@@ -101,7 +101,7 @@ def mel_filterbank(spec: MelImageSpec) -> Float32:
 
 @lru_cache(maxsize=8)
 def _filter_groups(spec: MelImageSpec) -> tuple[tuple[slice, slice, Float32], ...]:
-    """:func:`mel_filterbank` in pieces: bins, bands, and the filters where they meet."""
+    """:func:`mel_filterbank` in parts: bins, bands, and the filters where they meet."""
     filters, groups = mel_filterbank(spec), []
     for first in range(0, spec.n_mels, _BANDS_AT_ONCE):
         bands = slice(first, min(first + _BANDS_AT_ONCE, spec.n_mels))

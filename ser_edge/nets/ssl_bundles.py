@@ -38,7 +38,7 @@ class Bundle(Protocol):
 
 @dataclass(frozen=True)
 class RandomBundle:
-    """A few tiny layers of random weights: with it every command can be tried, it hears nothing.
+    """A few tiny layers of random weights, to try every command; its answers mean nothing.
 
     Its fields are named as those of torchaudio's bundles.
     """
