@@ -19,8 +19,8 @@ from edge_app.results import Embedding, Prediction, WindowEmbedding, WindowPredi
 from edge_app.scoring import ScoredSound, ScoringOptions, Sound, score_sound
 from edge_app.segmentation.segments import segments_of
 from edge_app.threads import cores, in_order
-from ser_edge.arguments import did_you_mean
 from ser_edge.audio.base import MAX_SECONDS, AudioError
+from ser_edge.commandline.arguments import did_you_mean
 from ser_edge.decision import Decision, decide, pool
 from ser_edge.emotions import EMOTIONS
 from ser_edge.labels import Grouping, find_grouping

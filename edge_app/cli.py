@@ -16,7 +16,7 @@ from edge_app.commands import COMMANDS, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from edge_app.commands.interrupts import leaving_on_interrupt
 
 if TYPE_CHECKING:
-    from ser_edge.arguments import ArgumentParser
+    from ser_edge.commandline.arguments import ArgumentParser
 
 PROGRAM = "edge-app"
 
@@ -63,7 +63,7 @@ def make_parser(complete: Collection[str] = tuple(COMMANDS)) -> ArgumentParser:
     from importlib import import_module
 
     from ser_edge import __version__
-    from ser_edge.arguments import ArgumentParser
+    from ser_edge.commandline.arguments import ArgumentParser
 
     parser = ArgumentParser(
         prog=PROGRAM,

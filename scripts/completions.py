@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the shell completions in ser_edge/completions/ anew, after an option has changed.
+"""Renew the shell completions in ser_edge/commandline/completions/ after an option has changed.
 
 example:
   scripts/completions.py                # needs shtab, of the extra dev
@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 
 from edge_app import cli as edge_app
-from ser_edge.arguments import ArgumentParser
 from ser_edge.cli import main as ser_edge
-from ser_edge.completion import write
+from ser_edge.commandline.arguments import ArgumentParser
+from ser_edge.commandline.completion import write
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from ser_edge.arguments import did_you_mean
+from ser_edge.commandline.arguments import did_you_mean
 from ser_edge.decision import Decision
 from ser_edge.emotions import EMOTIONS, UNKNOWN
 

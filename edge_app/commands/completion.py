@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from edge_app.commands import EXIT_OK
-from ser_edge import completion
+from ser_edge.commandline import completion
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

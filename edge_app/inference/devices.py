@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ser_edge.arguments import did_you_mean
+from ser_edge.commandline.arguments import did_you_mean
 from ser_edge.telemetry import without_telemetry
 
 PHYSICAL: Final = ("CPU", "GPU", "NPU", "MYRIAD")

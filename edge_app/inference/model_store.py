@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ser_edge.arguments import did_you_mean
+from ser_edge.commandline.arguments import did_you_mean
 from ser_edge.manifest import PRECISIONS, RT_INFO_KEY, Manifest, xml_hash
 
 DEFAULT_MODEL: Final = "compact"

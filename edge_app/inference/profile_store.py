@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from ser_edge.arguments import did_you_mean
+from ser_edge.commandline.arguments import did_you_mean
 from ser_edge.files import UNFINISHED, write_whole
 from ser_edge.profiles import Profile, check_name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from ser_edge import completion
+from ser_edge.commandline import completion
 
 DESCRIPTION: Final = completion.DESCRIPTION.format(program="ser-edge")
 

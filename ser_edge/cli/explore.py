@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ser_edge.arguments import EXIT_USAGE
 from ser_edge.cli.errors import CommandError
 from ser_edge.cli.options import CLONE, add_corpus_folder, add_output_options, add_seed, add_workers
+from ser_edge.commandline.arguments import EXIT_USAGE
 
 if TYPE_CHECKING:
     from ser_edge.reports.explore.making import Made

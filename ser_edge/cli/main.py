@@ -15,8 +15,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ser_edge import __version__
-from ser_edge.arguments import EXIT_USAGE, ArgumentParser
 from ser_edge.cli.errors import CommandError
+from ser_edge.commandline.arguments import EXIT_USAGE, ArgumentParser
 
 EXIT_OK: Final = 0
 EXIT_INTERRUPTED: Final = 130

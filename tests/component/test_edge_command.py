@@ -13,8 +13,8 @@ import pytest
 
 from conftest import ROOT, SAMPLES
 from edge_app.cli import make_parser
-from ser_edge import completion
 from ser_edge.cli.main import make_parser as make_ser_edge_parser
+from ser_edge.commandline import completion
 
 CODE = "import sys; from edge_app.cli import main; sys.exit(main())"
 

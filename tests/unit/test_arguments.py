@@ -1,10 +1,10 @@
-"""``ser_edge.arguments``: errors in one sentence, with suggestions."""
+"""``ser_edge.commandline.arguments``: errors in one sentence, with suggestions."""
 
 from __future__ import annotations
 
 import pytest
 
-from ser_edge.arguments import ArgumentParser, did_you_mean
+from ser_edge.commandline.arguments import ArgumentParser, did_you_mean
 
 
 def parser() -> ArgumentParser:

@@ -249,8 +249,8 @@ def test_enrol_list_and_predict(small_model, clips, capsys, tmp_path):
     assert said.startswith(f"kept: {path}\nanna: {MIN_CLIPS} clips, classified by small as: ")
     assert "all kinds of emotion" in said
     profile = read_profile(path)
-    clips = [Classifier(small_model).logits(clip) for clip in clips]
-    np.testing.assert_allclose(profile.mean_logits, np.mean(clips, axis=0))
+    logits = [Classifier(small_model).logits(clip) for clip in clips]
+    np.testing.assert_allclose(profile.mean_logits, np.mean(logits, axis=0))
     assert main(["profiles"]) == 0
     assert capsys.readouterr().out == f"anna: {MIN_CLIPS} clips, model small, {path}\n"
 
@@ -301,7 +301,10 @@ def test_clips_that_fail_and_silent_ones(small_model, clips, capsys, tmp_path):
     before = find_profile("bo")
     assert main([*words, "--replace", *clips[1:], *odd]) == 1
     captured = capsys.readouterr()
-    assert "error: 7 clips with speech could be read, 8 are needed, one for each emotion" in captured.err
+    assert (
+        "error: 7 clips with speech could be read, 8 are needed, one for each emotion"
+        in captured.err
+    )
     assert captured.out == ""
     assert find_profile("bo") == before
 

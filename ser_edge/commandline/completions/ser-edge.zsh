@@ -604,7 +604,7 @@ _shtab_ser_edge_train_options=(
   "--teacher[runs or model folders of the same fold whose mean scores are distilled (with --distill)]:MODEL:_files"
   "--targets[soft targets that ser-edge teach wrote, in place of --teacher (with --distill)]:CSV:_files"
   "--average[runs of the same fold and network, best from the same start\: their weights are averaged with those of this run after training, half of its own, half of theirs]:RUN:_files"
-  "--gate-speech[renderings of other corpora on which the nonspeech head is trained as speech too (with --gate)\: without them it may reject unfamiliar microphones]:IMAGES:_files"
+  "--gate-speech[renderings of other corpora on which the nonspeech head is trained as speech too (with --nonspeech-head)\: without them it may reject unfamiliar microphones]:IMAGES:_files"
   "--accelerator[auto\|cpu\|gpu]:auto|cpu|gpu:_files"
   "--devices[GPUs, or processes on a CPU (default\: auto)]:N:_files"
   "--workers[loader processes a device\; 4 to 8 help a GPU (default\: 0)]:N:"

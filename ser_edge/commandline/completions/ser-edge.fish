@@ -149,7 +149,7 @@ complete -c ser-edge -n '_shtab_ser_edge_using train' -l refit -xka "(__fish_com
 complete -c ser-edge -n '_shtab_ser_edge_using train' -l teacher -xka "(__fish_complete_path (commandline -ct))" -d 'runs or model folders of the same fold whose mean scores are distilled (with --distill)'
 complete -c ser-edge -n '_shtab_ser_edge_using train' -l targets -xka "(__fish_complete_path (commandline -ct))" -d 'soft targets that ser-edge teach wrote, in place of --teacher (with --distill)'
 complete -c ser-edge -n '_shtab_ser_edge_using train' -l average -xka "(__fish_complete_path (commandline -ct))" -d 'runs of the same fold and network, best from the same start: their weights are averaged with those of this run after training, half of its own, half of theirs'
-complete -c ser-edge -n '_shtab_ser_edge_using train' -l gate-speech -xka "(__fish_complete_path (commandline -ct))" -d 'renderings of other corpora on which the nonspeech head is trained as speech too (with --gate): without them it may reject unfamiliar microphones'
+complete -c ser-edge -n '_shtab_ser_edge_using train' -l gate-speech -xka "(__fish_complete_path (commandline -ct))" -d 'renderings of other corpora on which the nonspeech head is trained as speech too (with --nonspeech-head): without them it may reject unfamiliar microphones'
 complete -c ser-edge -n '_shtab_ser_edge_using train' -l accelerator -xka "(__fish_complete_path (commandline -ct))" -d 'auto|cpu|gpu'
 complete -c ser-edge -n '_shtab_ser_edge_using train' -l devices -xka "(__fish_complete_path (commandline -ct))" -d 'GPUs, or processes on a CPU (default: auto)'
 complete -c ser-edge -n '_shtab_ser_edge_using train' -l workers -x -d 'loader processes a device; 4 to 8 help a GPU (default: 0)'
