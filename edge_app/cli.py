@@ -9,16 +9,17 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
-from edge_app.commands import COMMANDS, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from edge_app.commands import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    PROGRAM,
+    make_parser,
+)
 from edge_app.commands.interrupts import leaving_on_interrupt
-
-if TYPE_CHECKING:
-    from ser_edge.commandline.arguments import ArgumentParser
-
-PROGRAM = "edge-app"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,35 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return EXIT_OK
         print(f"{PROGRAM}: error: the answers cannot be written: {error}", file=sys.stderr)
         return EXIT_FAILED
-
-
-def make_parser(complete: Collection[str] = tuple(COMMANDS)) -> ArgumentParser:
-    """The parser of the command line.
-
-    Parameters
-    ----------
-    complete : collection of str
-        Commands whose modules are imported for their options; the others have only their names.
-    """
-    from importlib import import_module
-
-    from ser_edge import __version__
-    from ser_edge.commandline.arguments import ArgumentParser
-
-    parser = ArgumentParser(
-        prog=PROGRAM,
-        description="Recognise emotion in speech with an OpenVINO model.",
-        epilog=f"`{PROGRAM} COMMAND --help` shows options and examples.",
-    )
-    parser.add_argument("--version", action="version", version=f"ser-edge {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary)
-        if name in complete:
-            module = import_module(f"edge_app.commands.{name}")
-            module.add_arguments(command)
-            command.set_defaults(run=module.run, command=command)
-    return parser
 
 
 def _parsed(arguments: Sequence[str]) -> Any:

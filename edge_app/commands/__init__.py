@@ -5,7 +5,15 @@ A module has ``add_arguments(command)``, which describes the command to its pars
 is imported.
 """
 
-from typing import Final
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ser_edge.commandline.arguments import ArgumentParser
+
+PROGRAM: Final = "edge-app"
 
 COMMANDS: Final = {
     "predict": "files, folders, globs, standard input -> emotions",
@@ -25,3 +33,32 @@ COMMANDS: Final = {
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130
+
+
+def make_parser(complete: Collection[str] = tuple(COMMANDS)) -> ArgumentParser:
+    """The parser of the command line.
+
+    Parameters
+    ----------
+    complete : collection of str
+        Commands whose modules are imported for their options; the others have only their names.
+    """
+    from importlib import import_module
+
+    from ser_edge import __version__
+    from ser_edge.commandline.arguments import ArgumentParser
+
+    parser = ArgumentParser(
+        prog=PROGRAM,
+        description="Recognise emotion in speech with an OpenVINO model.",
+        epilog=f"`{PROGRAM} COMMAND --help` shows options and examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"ser-edge {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        if name in complete:
+            module = import_module(f"edge_app.commands.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run, command=command)
+    return parser

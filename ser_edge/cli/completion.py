@@ -17,5 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb; gives the exit status."""
-    print(completion.script("ser-edge", options.shell), end="")
+    from ser_edge.cli.main import make_parser
+
+    print(completion.script(make_parser(), options.shell), end="")
     return 0

@@ -87,7 +87,7 @@ def test_a_script_is_its_verb(script, verb, here):
 def test_every_other_script_is_a_developers_tool():
     others = {path.name for path in (ROOT / "scripts").glob("[a-z]*.py")} - {*SCRIPTS}
     assert others == {
-        "completions.py", "draw_answer.py", "environment.py", "legacy_env.py", "lock.py",
+        "draw_answer.py", "environment.py", "legacy_env.py", "lock.py",
         "make_samples.py", "score_archive.py", "test_newest.py", "test_pythons.py",
     }  # fmt: skip
 

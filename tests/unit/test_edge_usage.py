@@ -14,8 +14,8 @@ import pytest
 import soundfile
 
 from conftest import speechlike
-from edge_app.cli import main, make_parser
-from edge_app.commands import COMMANDS
+from edge_app.cli import main
+from edge_app.commands import COMMANDS, make_parser
 from edge_app.inference import occlusion
 from ser_edge.emotions import EMOTIONS
 from ser_edge.profiles import Profile
