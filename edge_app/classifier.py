@@ -14,7 +14,7 @@ from edge_app.inference.devices import DeviceError
 from edge_app.inference.model_store import DEFAULT_MODEL, find_model
 from edge_app.inference.occlusion import Explanation, find_spot, occlude
 from edge_app.inference.profile_store import find_profile
-from edge_app.inference.runtime import Network, cache_folder
+from edge_app.inference.runtime import Network
 from edge_app.results import Embedding, Prediction, WindowEmbedding, WindowPrediction
 from edge_app.scoring import ScoredSound, ScoringOptions, Sound, score_sound
 from edge_app.segmentation.segments import segments_of
@@ -23,6 +23,7 @@ from ser_edge.audio.base import MAX_SECONDS, AudioError
 from ser_edge.commandline.arguments import did_you_mean
 from ser_edge.decision import Decision, decide, pool
 from ser_edge.emotions import EMOTIONS
+from ser_edge.files import cache_folder
 from ser_edge.labels import Grouping, find_grouping
 from ser_edge.manifest import Manifest
 from ser_edge.mel.image import UInt8

@@ -9,7 +9,7 @@ from typing import Final
 
 from edge_app.commands import EXIT_OK
 from edge_app.inference import devices
-from edge_app.inference.runtime import cache_folder
+from ser_edge.files import cache_folder
 
 _DESCRIPTION: Final = """\
 List the devices that OpenVINO finds and their precisions, and what to install for those that it

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import sys
 import threading
 import time
 from collections import deque
@@ -22,9 +20,8 @@ from edge_app.inference.devices import HINTS, DeviceError
 from edge_app.inference.embedding import embedding_of
 from edge_app.inference.model_store import ModelError, ModelFiles
 
-__all__ = ["CACHE_VARIABLE", "DeviceError", "Network", "Output", "cache_folder"]
+__all__ = ["DeviceError", "Network", "Output"]
 
-CACHE_VARIABLE: Final = "SER_EDGE_CACHE"
 
 PATIENCE_SECONDS: Final = 30.0
 """A device that has not answered for so long has hung: an image is a matter of milliseconds."""
@@ -58,29 +55,6 @@ class Output:
     logits: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float32] | None
     device: str
-
-
-def cache_folder() -> Path | None:
-    """Where compiled models are kept: ``$SER_EDGE_CACHE``, else the user's cache folder.
-
-    ``SER_EDGE_CACHE=`` (empty) turns the cache off. None too where no folder can be made.
-    """
-    chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen == "":
-        return None
-    if chosen:
-        folder = Path(chosen)
-    else:
-        base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
-        try:
-            folder = (Path(base) if base else Path.home() / ".cache") / "ser-edge"
-        except RuntimeError:  # no home
-            return None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None
 
 
 class Network:

@@ -25,11 +25,11 @@ from edge_app.inference.devices import (
     new_core,
     runtime_version,
 )
-from edge_app.inference.runtime import cache_folder
 from edge_app.results import SILENCE, Prediction
 from edge_app.threads import Stopped
 from ser_edge.audio.base import Float32
 from ser_edge.audio.windows import LEVEL_SECONDS, levels
+from ser_edge.files import cache_folder
 from ser_edge.telemetry import without_telemetry
 
 RATE: Final = 16_000

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ser_edge.audio.librosa_loader import load_librosa
 from ser_edge.mel.spec import MelImageSpec
 
 Float32 = npt.NDArray[np.float32]
@@ -93,10 +94,9 @@ def librosa() -> Any:
     ValueError
     """
     try:
-        import librosa as module
+        return load_librosa()
     except ImportError:
         raise ValueError("features need librosa: pip install 'ser-edge[features]'") from None
-    return module
 
 
 def features(waveform: Float32, spec: FeatureSpec) -> Float32:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from ser_edge.audio.base import Float32
+from ser_edge.audio.librosa_loader import load_librosa
 from ser_edge.config.augmentation import SoundStrengths
 from ser_edge.config.recipe import Recipe
 from ser_edge.data.audio_augment import SoundAugment, speech_power
@@ -362,7 +363,7 @@ def audible(image: torch.Tensor, spec: MelImageSpec) -> torch.Tensor:
     Tensor
         ``float32 (samples,)``, of any level.
     """
-    import librosa  # takes seconds to import: only where a mel image is made audible
+    librosa = load_librosa()  # takes seconds: only where a mel image is made audible
 
     decibels = (image / 255.0 - 1.0) * spec.range_db
     mel = torch.where(image > 0.5, torch.pow(10.0, decibels / 10.0), 0.0)

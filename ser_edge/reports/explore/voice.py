@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_edge.audio.base import Float32
+from ser_edge.audio.librosa_loader import load_librosa
 from ser_edge.audio.windows import levels
 from ser_edge.mel.image import UInt8, log_mel, quantize
 from ser_edge.mel.spec import MelImageSpec
@@ -247,12 +248,11 @@ def look(waveform: Float32, spec: MelImageSpec) -> Views:
 
 def _librosa() -> Any:
     try:
-        import librosa
+        return load_librosa()
     except ImportError as error:
         raise MissingLibraryError(
             f"this needs the extra explore: pip install 'ser-edge[explore]' ({error})"
         ) from None
-    return librosa
 
 
 def _centred_mel(waveform: Float32, spec: MelImageSpec) -> Float32:
