@@ -734,7 +734,11 @@ def test_a_bad_file_is_named(bench, text, message):
         (["--only", "b"], "there is no experiment 'b', but a"),
         (["--jobs", "0"], "jobs is 0, allowed: 1 or more"),
         (["--address", "auto", "--jobs", "2"], "jobs is for this machine"),
-        (["--images", "elsewhere"], "data/ravdess: a/fold-1 needs it, there is no such folder"),
+        pytest.param(
+            ["--images", "elsewhere"],
+            "data/ravdess: a/fold-1 needs it, there is no such folder",
+            marks=needs_ray,
+        ),
     ],
 )
 def test_wrong_usage(bench, words, message):
