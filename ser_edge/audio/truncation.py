@@ -11,11 +11,8 @@ import struct
 from typing import BinaryIO, Final
 
 from ser_edge.audio.containers import after_tags
+from ser_edge.audio.wav import SIZES_UNKNOWN, chunks, reader
 
-_UNKNOWN: Final = 0x7FFF_0000
-"""Sizes from here on are what writers to pipes put in (sox 0x7FFFF000, ffmpeg 0xFFFFFFFF)."""
-
-_MOST_CHUNKS: Final = 1000
 _HEAD: Final = 256
 _MOST_OGG_PAGE: Final = 27 + 255 + 255 * 255
 _XING_SHARE: Final = 0.99  # of its size: encoders count the tag's own frame or not
@@ -41,12 +38,12 @@ def truncation(file: BinaryIO) -> str | None:
         return None if _ogg_ends(file, size) else "its last Ogg page is missing"
     wanted = 0
     if head[:4] == b"RIFF":
-        wanted = _end_of_chunk(file, size, "<", b"data")
+        wanted = _end_of_chunk(file, "<", b"data")
     elif head[:4] == b"FORM":
-        wanted = _end_of_chunk(file, size, ">", b"SSND")
+        wanted = _end_of_chunk(file, ">", b"SSND")
     elif head[:4] == b".snd" and len(head) >= 12:
         start, length = struct.unpack(">II", head[4:12])
-        wanted = start + length if length < _UNKNOWN else 0
+        wanted = start + length if length < SIZES_UNKNOWN else 0
     elif head[:4] == b"\x1a\x45\xdf\xa3":
         wanted = _end_of_segment(head)
     else:
@@ -54,18 +51,11 @@ def truncation(file: BinaryIO) -> str | None:
     return f"{size} of {wanted} bytes" if size < wanted else None
 
 
-def _end_of_chunk(file: BinaryIO, size: int, order: str, sound: bytes) -> int:
+def _end_of_chunk(file: BinaryIO, order: str, sound: bytes) -> int:
     """Where the chunk of samples should end, in RIFF (WAV) or FORM (AIFF)."""
-    at = 12
-    for _ in range(_MOST_CHUNKS):
-        file.seek(at)
-        head = file.read(8)
-        if len(head) < 8:
-            break
-        name, length = head[:4], struct.unpack(f"{order}I", head[4:])[0]
+    for name, start, length in chunks(reader(file), order):
         if name == sound:
-            return at + 8 + length if length < _UNKNOWN else 0
-        at += 8 + length + length % 2
+            return start + length if length < SIZES_UNKNOWN else 0
     return 0
 
 

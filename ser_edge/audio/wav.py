@@ -27,7 +27,7 @@ _FLOAT: Final = 3
 _EXTENSIBLE: Final = 0xFFFE
 _SAMPLE_BYTES: Final = 2
 _OF_FULL_SCALE: Final = np.float32(2.0**-15)
-_SIZES_UNKNOWN: Final = 0x7FFF_0000
+SIZES_UNKNOWN: Final = 0x7FFF_0000
 """Data sizes from here on are what writers to pipes put in (sox 0x7FFFF000, ffmpeg 0xFFFFFFFF)."""
 
 _MOST_CHUNKS: Final = 10_000  # before the samples
@@ -64,6 +64,20 @@ def is_wav(head: bytes) -> bool:
     return head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE"
 
 
+def chunks(
+    read_at: Callable[[int, int], bytes], order: str = "<"
+) -> Iterator[tuple[bytes, int, int]]:
+    """The chunks of a RIFF (``order`` ``"<"``) or FORM (``">"``): name, position and length."""
+    at = 12
+    for _ in range(_MOST_CHUNKS):
+        chunk = read_at(at, 8)
+        if len(chunk) < 8:
+            return
+        name, length = struct.unpack(f"{order}4sI", chunk)
+        yield name, at + 8, length
+        at += 8 + length + length % 2
+
+
 def read_header(read_at: Callable[[int, int], bytes]) -> WavHeader | None:
     """The header of a WAV; None where the file is something else, or has no samples.
 
@@ -75,25 +89,21 @@ def read_header(read_at: Callable[[int, int], bytes]) -> WavHeader | None:
     head = read_at(0, 12)
     if not is_wav(head):
         return None
-    at, ds64 = 12, None
+    ds64 = None
     formats: list[bytes] = []
-    for _ in range(_MOST_CHUNKS):
-        chunk = read_at(at, 8)
-        if len(chunk) < 8:
-            return None
-        name, length = struct.unpack("<4sI", chunk)
-        at += 8
+    for name, at, length in chunks(read_at):
         if name == b"data":
             return WavHeader(head[:4], tuple(formats), ds64, at, length)
         if name == b"fmt ":
             formats.append(read_at(at, min(length, 40)))
         elif name == b"ds64" and length >= 24:
             ds64 = at
-        at += length + length % 2
     return None
 
 
-def _reader(file: BinaryIO) -> Callable[[int, int], bytes]:
+def reader(file: BinaryIO) -> Callable[[int, int], bytes]:
+    """Position and count -> so many bytes of a file from there."""
+
     def read_at(position: int, count: int) -> bytes:
         file.seek(position)
         return file.read(count)
@@ -157,7 +167,7 @@ def pcm_wav(file: BinaryIO) -> PcmWav | None:
         The file cannot be read.
     """
     size = file.seek(0, io.SEEK_END)
-    header = read_header(_reader(file))
+    header = read_header(reader(file))
     if header is None or header.riff != b"RIFF" or len(header.formats) != 1:
         return None
     if len(header.formats[0]) < 16 or not 0 < header.stated <= size - header.start:
@@ -181,7 +191,7 @@ def size_patches(file: BinaryIO, size: int) -> dict[int, bytes]:
     size : int
         Bytes of the file.
     """
-    header = read_header(_reader(file))
+    header = read_header(reader(file))
     if header is None or header.start >= size:
         return {}
     rest = size - header.start
@@ -190,7 +200,7 @@ def size_patches(file: BinaryIO, size: int) -> dict[int, bytes]:
         unknown = file.read(8) == bytes(8)
         return {header.ds64: struct.pack("<QQ", size - 8, rest)} if unknown else {}
     file.seek(header.start)
-    if header.stated >= _SIZES_UNKNOWN or (header.stated == 0 and _no_chunk(file, rest)):
+    if header.stated >= SIZES_UNKNOWN or (header.stated == 0 and _no_chunk(file, rest)):
         return {
             4: struct.pack("<I", min(size - 8, 0xFFFF_FFFE)),
             header.start - 4: struct.pack("<I", min(rest, 0xFFFF_FFFE)),
@@ -293,7 +303,7 @@ def piped_wav(head: bytes, data: Iterator[bytes], name: str) -> tuple[PcmFormat,
         raise AudioError(name, "its WAV header is damaged: the sound begins nowhere")
     if not header.formats:
         raise AudioError(name, "its WAV header does not say how the samples are stored")
-    known = 0 < header.stated < _SIZES_UNKNOWN
+    known = 0 < header.stated < SIZES_UNKNOWN
     samples = _pcm_format(header.formats[-1], name)
     return samples, head[header.start :], header.stated if known else None
 
