@@ -11,6 +11,9 @@ import numpy.typing as npt
 SILENCE: Final = "silence"
 """The emotion of an event where nobody speaks."""
 
+EVENT_KINDS: Final = ("window", "segment", "change")
+"""Kinds of an :class:`Event`."""
+
 
 @dataclass(frozen=True)
 class WindowPrediction:

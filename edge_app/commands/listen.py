@@ -20,13 +20,13 @@ from edge_app.commands.options import (
 from edge_app.commands.terminal import complain
 from edge_app.inference.runtime import DeviceError
 from edge_app.inputs import STANDARD_INPUT
+from edge_app.results import EVENT_KINDS
 from ser_edge.audio.base import AudioError
 
 if TYPE_CHECKING:
     from edge_app.live.health import HealthAddress
     from edge_app.output.delivery import Delivery
 
-_EVERY: Final = ("window", "segment", "change")
 _CLOSE_SECONDS: Final = 1.5  # for what the sinks still hold
 
 _DESCRIPTION: Final = """\
@@ -74,7 +74,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--name", help="of the source in the output (default: the microphone's)")
     command.add_argument(
         "--every",
-        choices=_EVERY,
+        choices=EVENT_KINDS,
         default="segment",
         help="write each window (every half second), segment or change (default: segment)",
     )

@@ -15,10 +15,7 @@ from typing import Final, Protocol
 
 from edge_app.output.files import AppendedFile, StandardOutput, TextSink
 from edge_app.output.formats import FORMATS
-from edge_app.results import Event
-
-KINDS: Final = ("window", "segment", "change")
-"""Values of ``every``: the kinds of an :class:`~edge_app.results.Event`."""
+from edge_app.results import EVENT_KINDS, Event
 
 WAITING_LIMIT: Final = 10_000
 """Events kept for a failing sink: about 12 MB, 83 minutes of a window every 0.5 s."""
@@ -332,8 +329,8 @@ def open_sinks(specs: Sequence[str], labels: Sequence[str], every: str = "segmen
         A spec is wrong, a file cannot be written or paho-mqtt is missing; the message names the
         spec (without a password) and what is allowed.
     """
-    if every not in KINDS:
-        raise ValueError(f"every is {every!r}, allowed: {', '.join(KINDS)}")
+    if every not in EVENT_KINDS:
+        raise ValueError(f"every is {every!r}, allowed: {', '.join(EVENT_KINDS)}")
     opened: list[tuple[EventSink, frozenset[str]]] = []
     try:
         for spec in specs:
